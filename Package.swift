@@ -1,0 +1,112 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import PackageDescription
+
+/// Every Swift target is built with the same strictness. `strictMemorySafety` makes each unsafe use carry the word
+/// `unsafe`; `Tests/check-fences.sh` then checks that the word stands only in the targets that may hold it.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+/// Tests read fixtures and C tables directly, so strict memory safety is not asked of them.
+let strictTests: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioLocks = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "kvmjob",
+    products: [
+        .executable(name: "kvmjob", targets: ["kvmjob"]),
+        .executable(name: "kvmjobd", targets: ["kvmjobd"]),
+        .library(name: "KVMJobClient", targets: ["KVMJobClient", "JobModel"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        // The nouns.
+        .target(name: "JobModel", swiftSettings: strict),
+
+        // C fences: fixed arguments, -errno back, no policy.
+        .target(name: "CKVM"),
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+
+        // One job in one VM.
+        .target(name: "KVM", dependencies: ["CKVM", "JobModel", nioLocks], swiftSettings: strict),
+        .target(name: "GuestImage", dependencies: ["JobModel"], swiftSettings: strict),
+        .target(
+            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", nioLocks], swiftSettings: strict),
+
+        // The pure middle: who may run, and what the bytes mean.
+        .target(name: "JobScheduling", dependencies: ["JobModel"], swiftSettings: strict),
+        .target(name: "JobProtocol", dependencies: ["JobModel"], swiftSettings: strict),
+
+        // The edges.
+        .target(
+            name: "JobTransport", dependencies: ["JobProtocol", "CLinux", nioCore, nioPosix], swiftSettings: strict),
+        .target(name: "Systemd", dependencies: ["CSystemd", logging, nioLocks], swiftSettings: strict),
+        .target(
+            name: "Worker",
+            dependencies: [
+                "JobModel", "VMRuntime", "KVM", "GuestImage", "JobScheduling", "JobProtocol", "JobTransport", logging,
+                nioCore, nioPosix, nioLocks,
+            ], swiftSettings: strict),
+        .target(
+            name: "KVMJobClient",
+            dependencies: ["JobModel", "JobProtocol", "JobTransport", nioCore, nioPosix, nioLocks],
+            swiftSettings: strict),
+
+        // What people start.
+        .executableTarget(
+            name: "kvmjobd", dependencies: ["Worker", "Systemd", "JobTransport", logging, nioCore, nioPosix],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "kvmjob", dependencies: ["KVMJobClient", "Worker", "JobModel", "JobTransport", argumentParser, logging],
+            swiftSettings: strict),
+
+        // Guest programs, assembled from source by the toolchain, and a tool that writes them out as image files.
+        .target(name: "Guests", path: "Tests/Guests"),
+        .executableTarget(
+            name: "guest-images", dependencies: ["Guests"], path: "Tests/GuestImages", swiftSettings: strictTests),
+
+        .testTarget(name: "JobModelTests", dependencies: ["JobModel"], swiftSettings: strictTests),
+        .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
+        .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "VMRuntimeTests", dependencies: ["VMRuntime", "GuestImage", "KVM", "JobModel", "Guests"],
+            swiftSettings: strictTests),
+        .testTarget(
+            name: "JobSchedulingTests", dependencies: ["JobScheduling", "JobModel"], swiftSettings: strictTests),
+        .testTarget(name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "JobTransportTests", dependencies: ["JobTransport", "JobProtocol", nioCore, nioPosix, nioEmbedded],
+            swiftSettings: strictTests),
+        .testTarget(name: "SystemdTests", dependencies: ["Systemd", logging], swiftSettings: strictTests),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: [
+                "Worker", "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "Guests", logging, nioCore,
+                nioPosix,
+            ], swiftSettings: strictTests),
+        .testTarget(name: "CommandLineTests", dependencies: ["kvmjob", "JobModel"], swiftSettings: strictTests),
+    ]
+)

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// What a client asks for: one image, how it starts, what it may use. Values only; nothing here has been checked yet.
+public struct JobSpec: Sendable, Hashable {
+    /// Guest memory when the submitter names none: 16 MiB.
+    public static let defaultMemoryBytes: UInt64 = 16 << 20
+
+    /// A name for people, shown in logs; not unique. At most 128 bytes of UTF-8.
+    public var label: String
+    /// How the vCPU starts.
+    public var mode: GuestMode
+    /// The guest physical address of the image's first byte, or nil for the mode's default.
+    public var loadAddress: UInt64?
+    /// The guest address of the first instruction, or nil for the load address.
+    public var entryPoint: UInt64?
+    /// First values of general registers; those not named start at the mode's defaults.
+    public var registers: [RegisterName: UInt64]
+    /// Bytes of guest memory. Takes host memory only as the guest touches it.
+    public var memoryBytes: UInt64
+    /// What the job may use.
+    public var budget: Budget
+    /// Whether writes to ports that no device claims are streamed to the client.
+    public var reportsPortWrites: Bool
+    /// Whether the client will send input. Without it the guest finds its input at the end from the start.
+    public var hasInput: Bool
+
+    /// A job with defaults for everything.
+    public init(
+        label: String = "", mode: GuestMode = .real16, loadAddress: UInt64? = nil, entryPoint: UInt64? = nil,
+        registers: [RegisterName: UInt64] = [:], memoryBytes: UInt64 = JobSpec.defaultMemoryBytes,
+        budget: Budget = Budget(), reportsPortWrites: Bool = false, hasInput: Bool = false
+    ) {
+        self.label = label
+        self.mode = mode
+        self.loadAddress = loadAddress
+        self.entryPoint = entryPoint
+        self.registers = registers
+        self.memoryBytes = memoryBytes
+        self.budget = budget
+        self.reportsPortWrites = reportsPortWrites
+        self.hasInput = hasInput
+    }
+}
+
+/// Why a job was not accepted. A refusal is no outcome: the job never was.
+public struct Refusal: Error, Sendable, Hashable {
+    /// The rule that the submission broke.
+    public enum Rule: UInt16, Sendable, Hashable, CaseIterable {
+        /// A field has a value outside its range.
+        case invalidField = 64
+        /// The image is larger than the worker takes.
+        case imageTooLarge = 65
+        /// The image has no bytes.
+        case imageEmpty = 66
+        /// Guest memory is outside the worker's bounds, or not whole pages.
+        case memorySize = 67
+        /// The image does not fit in guest memory at its load address.
+        case imageOutsideMemory = 68
+        /// The entry point is outside guest memory, or out of the mode's reach.
+        case entryOutsideMemory = 69
+        /// The image overlaps the area that the mode's descriptor and page tables need.
+        case imageOverlapsSystemArea = 70
+        /// A budget is outside its range.
+        case budgetRange = 71
+        /// This machine cannot run this mode, or cannot count its steps.
+        case modeUnavailable = 72
+        /// The connection has as many jobs in flight as it may.
+        case tooManyJobs = 73
+        /// The worker's queue or its memory for waiting jobs is full.
+        case queueFull = 74
+        /// The worker is shutting down.
+        case draining = 75
+    }
+
+    /// The rule that was broken.
+    public var rule: Rule
+    /// What was wrong, where, and what would be right, in one sentence.
+    public var message: String
+    /// The bound, where the rule has one.
+    public var limit: UInt64?
+    /// The offending value, where the rule has one.
+    public var value: UInt64?
+
+    /// A refusal with its parts.
+    public init(_ rule: Rule, _ message: String, limit: UInt64? = nil, value: UInt64? = nil) {
+        self.rule = rule
+        self.message = message
+        self.limit = limit
+        self.value = value
+    }
+
+    /// Whether the same submission can succeed later, elsewhere or after other jobs have ended.
+    public var isRetryable: Bool {
+        switch rule {
+        case .tooManyJobs, .queueFull, .draining: true
+        case .invalidField, .imageTooLarge, .imageEmpty, .memorySize, .imageOutsideMemory, .entryOutsideMemory,
+            .imageOverlapsSystemArea, .budgetRange, .modeUnavailable:
+            false
+        }
+    }
+}
