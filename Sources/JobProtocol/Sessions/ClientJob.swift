@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import JobModel
+
+/// One job of a ``ClientSession``, from SUBMIT to RESULT or refusal.
+struct ClientJob {
+    enum Stage: Int {
+        case submitted, accepted, started
+    }
+
+    var stage = Stage.submitted
+    private var image: [UInt8]
+    private var imageSent = 0
+    private(set) var isImageComplete = false
+    private var outputWindow: ReceiveWindow
+    private var outputOffsets: [OutputChannel: UInt64] = [:]
+    private var inputWindow: SendWindow
+    private var inputOffset: UInt64 = 0
+    private var queuedInput: [UInt8] = []
+    private var inputEnd = InputEnd.open
+
+    private enum InputEnd { case open, asked, sent }
+
+    init(image: [UInt8], hasInput: Bool, outputWindow: UInt32, inputCredit: UInt32) {
+        self.image = image
+        self.outputWindow = ReceiveWindow(size: outputWindow)
+        inputWindow = SendWindow(credit: inputCredit)
+        inputEnd = hasInput ? .open : .sent
+    }
+
+    /// The next piece of the image that fits in a frame of the worker's, or nil when all is sent.
+    mutating func nextImageChunk(frameLimit: UInt32) -> StreamChunk? {
+        guard !isImageComplete else { return nil }
+        let stop = min(image.count, imageSent + Int(frameLimit) - StreamChunk.headerSize)
+        let chunk = StreamChunk(
+            offset: UInt64(imageSent), bytes: Array(image[imageSent..<stop]), isEnd: stop == image.count)
+        imageSent = stop
+        if chunk.isEnd { (isImageComplete, image) = (true, []) }
+        return chunk
+    }
+
+    /// Queues input. Does nothing after the end was asked for.
+    mutating func queueInput(_ bytes: [UInt8], end: Bool) {
+        guard inputEnd == .open else { return }
+        queuedInput.append(contentsOf: bytes)
+        if end { inputEnd = .asked }
+    }
+
+    mutating func addInputCredit(_ credit: UInt32) throws(WireError) { try inputWindow.add(credit) }
+
+    /// Whether queued input waits for credit.
+    var hasQueuedInput: Bool { !queuedInput.isEmpty }
+
+    /// As much of the queued input as there is credit for. The end needs none.
+    mutating func nextInput() -> StreamChunk? {
+        let count = inputWindow.spend(atMost: queuedInput.count)
+        let isEnd = inputEnd == .asked && count == queuedInput.count
+        guard count > 0 || isEnd else { return nil }
+        let chunk = StreamChunk(offset: inputOffset, bytes: Array(queuedInput.prefix(count)), isEnd: isEnd)
+        queuedInput.removeFirst(count)
+        inputOffset += UInt64(count)
+        if isEnd { inputEnd = .sent }
+        return chunk
+    }
+
+    /// Checks a piece of output against its stream and the credit.
+    mutating func takeOutput(_ channel: OutputChannel, _ chunk: StreamChunk) throws(WireError) {
+        let expected = outputOffsets[channel, default: 0]
+        guard chunk.offset == expected else { throw .badOffset(.output, chunk.offset, expected: expected) }
+        let credit = outputWindow.credit
+        guard outputWindow.take(chunk.bytes.count) else {
+            throw .windowExceeded(.output, UInt64(chunk.bytes.count), credit: credit)
+        }
+        outputOffsets[channel] = expected + UInt64(chunk.bytes.count)
+    }
+
+    mutating func consumeOutput(_ count: Int) -> UInt32? { outputWindow.consume(count) }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+
+/// The client's side of one connection: what may be sent now, and what the worker's frames mean.
+///
+/// A plain value without a descriptor or a clock, like ``ServerSession``. Every job that was submitted ends with exactly one
+/// of ``ClientAction/finished(job:_:)``, ``ClientAction/refused(job:_:)`` and ``ClientAction/lost(job:)``.
+public struct ClientSession: Sendable {
+    /// How long a worker may stay silent before a client gives up; the owner keeps the time.
+    public static let handshakeTimeout = Duration.seconds(5)
+    /// A client's usual largest payload: 64 KiB.
+    public static let defaultFrameLimit: UInt32 = 65_536
+    /// A client's usual first credit for a job's output: 256 KiB.
+    public static let defaultOutputWindow: UInt32 = 262_144
+
+    private enum Phase {
+        case awaitingHello
+        case open
+        /// The worker reads nothing more.
+        case workerFailed
+        case closed
+    }
+
+    private let hello: Hello
+    private var phase = Phase.awaitingHello
+    private var isGoingAway = false
+    private var jobs: [UInt32: ClientJob] = [:]
+    private var highestJob: UInt32 = 0
+    /// What the worker said in its HELLO.
+    public private(set) var terms: WorkerTerms?
+
+    /// A session before its first frame. `frameLimit` is 4096 to 1,048,576; `outputWindow` is at most 2^31-1 and at least
+    /// 1, or a job's output could never begin.
+    public init(
+        software: String, frameLimit: UInt32 = ClientSession.defaultFrameLimit,
+        outputWindow: UInt32 = ClientSession.defaultOutputWindow
+    ) {
+        precondition((FrameHeader.smallestFrameLimit...FrameHeader.largestFrameLimit).contains(frameLimit))
+        precondition((1...Hello.largestWindow).contains(outputWindow))
+        hello = Hello(frameLimit: frameLimit, window: outputWindow, software: software)
+    }
+
+    /// The most bytes of payload that the worker may send now: feed it to ``FrameReader``.
+    public var frameLimit: UInt32 { terms == nil ? FrameHeader.smallestFrameLimit : hello.frameLimit }
+    /// Jobs between SUBMIT and RESULT or refusal.
+    public var jobsInFlight: Int { jobs.count }
+    /// Whether ``submit(_:image:)`` would submit: the worker is there, takes jobs, and its job limit is not reached.
+    public var canSubmit: Bool { isTakingJobs && jobs.count < (terms?.jobLimit ?? 0) && highestJob < .max }
+    /// Whether the worker takes jobs at all, perhaps after others have ended.
+    public var isTakingJobs: Bool { phase == .open && !isGoingAway }
+
+    /// A frame came from the worker.
+    public mutating func receive(_ frame: Frame) -> [ClientAction] {
+        guard phase != .closed else { return [] }
+        do throws(WireError) {
+            if let type = FrameType(rawValue: frame.header.type), !type.isSentByWorker {
+                throw .unexpected(type, "a worker does not send this type")
+            }
+            let message = try Message(frame: frame)
+            return phase == .awaitingHello ? try handshake(message) : try handle(message)
+        } catch {
+            return fail(error)
+        }
+    }
+
+    /// The bytes of the worker make no frame.
+    public mutating func framingFailed(_ error: WireError) -> [ClientAction] { phase == .closed ? [] : fail(error) }
+
+    /// The connection is gone.
+    public mutating func connectionClosed() -> [ClientAction] {
+        phase = .closed
+        defer { jobs = [:] }
+        return jobs.keys.sorted().map { .lost(job: $0) }
+    }
+}
+
+// MARK: - What the caller asks for
+
+extension ClientSession {
+    /// Submits a job, or returns nil while ``canSubmit`` is false. Then pull ``nextImageFrame(_:)`` until it returns nil,
+    /// as fast as the connection takes it.
+    public mutating func submit(_ spec: JobSpec, image: [UInt8]) -> (job: UInt32, actions: [ClientAction])? {
+        guard canSubmit, let terms else { return nil }
+        highestJob += 1
+        jobs[highestJob] = ClientJob(
+            image: image, hasInput: spec.hasInput, outputWindow: hello.window, inputCredit: terms.inputWindow)
+        let submit = Message.submit(job: highestJob, Submit(spec, imageBytes: UInt64(image.count)))
+        return (highestJob, [.send(submit.encode())])
+    }
+
+    /// The bytes of the next IMAGE frame of a job, or nil when the image is complete or the job has ended.
+    public mutating func nextImageFrame(_ job: UInt32) -> [UInt8]? {
+        guard phase == .open, let limit = terms?.frameLimit, let chunk = jobs[job]?.nextImageChunk(frameLimit: limit)
+        else { return nil }
+        return Message.image(job: job, chunk).encode()
+    }
+
+    /// Gives the guest input. What goes beyond the worker's credit is queued here;
+    /// ``ClientAction/inputDrained(job:)`` says when all is on its way. Nothing happens after `end`, for a job whose spec
+    /// has no input, or for one that has ended.
+    public mutating func sendInput(_ job: UInt32, _ bytes: [UInt8], end: Bool) -> [ClientAction] {
+        jobs[job]?.queueInput(bytes, end: end)
+        return flushInput(job)
+    }
+
+    /// The caller has used this many bytes of the job's output: the worker may send more.
+    public mutating func outputConsumed(_ job: UInt32, _ count: Int) -> [ClientAction] {
+        guard phase == .open, let credit = jobs[job]?.consumeOutput(count) else { return [] }
+        return [.send(Message.window(job: job, Window(credit: credit)).encode())]
+    }
+
+    /// Asks the worker to stop the job. Its end still follows.
+    public mutating func cancel(_ job: UInt32) -> [ClientAction] {
+        guard phase == .open, jobs[job] != nil else { return [] }
+        return [.send(Message.cancel(job: job).encode())]
+    }
+
+    /// Asks the worker for a PONG, which does not come back as an action.
+    public mutating func ping() -> [ClientAction] {
+        phase == .open ? [.send(Message.ping([UInt8](repeating: 0, count: Message.pingSize)).encode())] : []
+    }
+
+    private mutating func flushInput(_ job: UInt32) -> [ClientAction] {
+        guard phase == .open, let limit = terms?.frameLimit, jobs[job] != nil else { return [] }
+        let chunks = jobs[job]?.nextInput()?.split(frameLimit: limit) ?? []
+        let actions = chunks.map { ClientAction.send(Message.input(job: job, $0).encode()) }
+        return jobs[job]?.hasQueuedInput == true ? actions : actions + [.inputDrained(job: job)]
+    }
+}
+
+// MARK: - What the worker says
+
+extension ClientSession {
+    private mutating func handshake(_ message: Message) throws(WireError) -> [ClientAction] {
+        switch message {
+        case .hello(let worker):
+            guard worker.major == hello.major else {
+                throw WireError(
+                    .versionUnsupported, "the worker speaks version \(worker.major).\(worker.minor), this side 1.0",
+                    frameType: FrameType.hello.rawValue, limit: 1, value: UInt64(worker.major))
+            }
+            let terms = WorkerTerms(worker)
+            self.terms = terms
+            phase = .open
+            return [.send(Message.hello(hello).encode()), .ready(terms)]
+        case .error(job: 0, let report):
+            phase = .workerFailed
+            return [.workerFailed(report)]
+        default:
+            throw WireError(
+                .helloExpected, "the first frame is a HELLO, not type \(message.frame.header.type)",
+                frameType: message.frame.header.type)
+        }
+    }
+
+    private mutating func handle(_ message: Message) throws(WireError) -> [ClientAction] {
+        switch message {
+        case .ping(let bytes): return phase == .open ? [.send(Message.pong(bytes).encode())] : []
+        case .pong, .skipped: return []
+        case .goAway(let goAway):
+            isGoingAway = true
+            return [.goAway(goAway)]
+        case .error(job: 0, let report):
+            phase = .workerFailed
+            return [.workerFailed(report)]
+        case .error(let job, let report):
+            try advance(job, .error, from: [.submitted])
+            jobs[job] = nil
+            return [.refused(job: job, report)]
+        case .window(let job, let window): return try takeWindow(job, window.credit)
+        case .accepted(let job, let accepted): return try takeAccepted(job, accepted)
+        case .started(let job, let started):
+            try advance(job, .started, from: [.accepted], to: .started)
+            return [.started(job: job, started)]
+        case .output(let job, let channel, let chunk): return try takeOutput(job, channel, chunk)
+        case .result(let job, let report):
+            try advance(job, .result, from: [.accepted, .started])
+            jobs[job] = nil
+            return [.finished(job: job, report.jobResult)]
+        case .hello: throw .unexpected(.hello, "a second HELLO")
+        case .submit, .image, .input, .cancel: return []
+        }
+    }
+
+    private mutating func takeAccepted(_ job: UInt32, _ accepted: Accepted) throws(WireError) -> [ClientAction] {
+        try advance(job, .accepted, from: [.submitted], to: .accepted)
+        guard jobs[job]?.isImageComplete == true else {
+            throw .unexpected(.accepted, "job \(job) was accepted before its image was complete")
+        }
+        return [.accepted(job: job, accepted)]
+    }
+
+    private mutating func takeOutput(
+        _ job: UInt32, _ channel: OutputChannel, _ chunk: StreamChunk
+    ) throws(WireError) -> [ClientAction] {
+        try advance(job, .output, from: [.started])
+        try jobs[job]?.takeOutput(channel, chunk)
+        return chunk.bytes.isEmpty ? [] : [.output(job: job, channel, chunk.bytes)]
+    }
+
+    private mutating func takeWindow(_ job: UInt32, _ credit: UInt32) throws(WireError) -> [ClientAction] {
+        guard job <= highestJob else { throw .unexpected(.window, "job \(job) was never submitted") }
+        try jobs[job]?.addInputCredit(credit)
+        return jobs[job]?.hasQueuedInput == true ? flushInput(job) : []
+    }
+
+    /// Checks that the job is at a stage where this type may come, and moves it on.
+    private mutating func advance(
+        _ job: UInt32, _ type: FrameType, from stages: [ClientJob.Stage], to next: ClientJob.Stage? = nil
+    ) throws(WireError) {
+        guard let stage = jobs[job]?.stage else { throw .unexpected(type, "job \(job) is not in flight") }
+        guard stages.contains(stage) else { throw .unexpected(type, "job \(job) is \(stage)") }
+        if let next { jobs[job]?.stage = next }
+    }
+
+    private mutating func fail(_ error: WireError) -> [ClientAction] {
+        let report = ClientAction.send(Message.error(job: 0, ErrorReport(error)).encode())
+        return [report, .protocolFailed(error)] + connectionClosed()
+    }
+}
+
+extension WireError {
+    fileprivate static func unexpected(_ type: FrameType, _ message: String) -> WireError {
+        WireError(.unexpectedFrame, "\(message) (type \(type.rawValue))", frameType: type.rawValue)
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+
+/// What the owner of a ``ServerSession`` has to do next, in the order of the list.
+public enum ServerAction: Sendable, Hashable {
+    /// Write these bytes to the connection.
+    case send([UInt8])
+    /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:queuePosition:)`` or
+    /// ``ServerSession/refused(_:_:)``. Credit and input for it follow in the same list; after a refusal they mean nothing.
+    case submit(job: UInt32, spec: JobSpec, image: [UInt8])
+    /// The job may stream this many bytes of output more.
+    case credit(job: UInt32, bytes: Int)
+    /// Bytes for the guest to read; `end` says that no more will come.
+    case input(job: UInt32, bytes: [UInt8], end: Bool)
+    /// Stop the job; its result is still wanted.
+    case cancel(job: UInt32, Canceller)
+    /// Read nothing more from the connection; jobs go on and their bytes are still to be written.
+    case stopReading
+    /// Everything is said: close the connection when all bytes are written.
+    case close
+}

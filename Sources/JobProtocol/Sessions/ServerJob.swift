@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import JobModel
+
+/// One job of a ``ServerSession``, from SUBMIT to RESULT or refusal.
+struct ServerJob {
+    enum Stage {
+        /// The image is not complete.
+        case uploading
+        /// The worker has it and has not said yet whether it will run.
+        case submitted
+        /// A RESULT will follow.
+        case accepted
+    }
+
+    let spec: JobSpec
+    let imageBytes: UInt64
+    var stage = Stage.uploading
+    var output: SendWindow
+    private var outputOffsets: [OutputChannel: UInt64] = [:]
+    private var image: [UInt8] = []
+    private var inputWindow: ReceiveWindow
+    private var inputOffset: UInt64 = 0
+    private var inputHasEnded = false
+    private var heldInput: [UInt8] = []
+
+    init(spec: JobSpec, imageBytes: UInt64, outputCredit: UInt32, inputWindow: UInt32) {
+        self.spec = spec
+        self.imageBytes = imageBytes
+        output = SendWindow(credit: outputCredit)
+        self.inputWindow = ReceiveWindow(size: inputWindow)
+    }
+
+    /// Takes a piece of the image and returns whether it was the last.
+    mutating func takeImage(_ chunk: StreamChunk) throws(WireError) -> Bool {
+        guard stage == .uploading else {
+            throw WireError(.unexpectedFrame, "the image has ended already", frameType: FrameType.image.rawValue)
+        }
+        guard chunk.offset == UInt64(image.count) else {
+            throw .badOffset(.image, chunk.offset, expected: UInt64(image.count))
+        }
+        let missing = imageBytes - UInt64(image.count)
+        guard chunk.bytes.count <= missing else {
+            throw WireError(
+                .dataOverrun, "the image has more bytes than the \(imageBytes) announced",
+                frameType: FrameType.image.rawValue, limit: imageBytes,
+                value: UInt64(image.count) + UInt64(chunk.bytes.count))
+        }
+        grow(by: chunk.bytes.count)
+        image.append(contentsOf: chunk.bytes)
+        guard !chunk.isEnd || image.count == imageBytes else {
+            throw WireError(
+                .payloadTruncated, "the image ends after \(image.count) of \(imageBytes) bytes",
+                frameType: FrameType.image.rawValue, limit: imageBytes, value: UInt64(image.count))
+        }
+        return chunk.isEnd
+    }
+
+    /// Reserves as bytes come, twice as much each time, and never more than the image was announced to have.
+    private mutating func grow(by count: Int) {
+        let needed = image.count + count
+        guard needed > image.capacity else { return }
+        image.reserveCapacity(Int(min(imageBytes, UInt64(max(needed, image.capacity * 2)))))
+    }
+
+    /// Gives the image away; the job waits for the worker's word now.
+    mutating func handOverImage() -> [UInt8] {
+        stage = .submitted
+        defer { image = [] }
+        return image
+    }
+
+    /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window.
+    mutating func takeInput(_ chunk: StreamChunk) throws(WireError) -> (bytes: [UInt8], end: Bool)? {
+        let type = FrameType.input
+        guard spec.hasInput else {
+            throw WireError(.unexpectedFrame, "the SUBMIT announced no input", frameType: type.rawValue)
+        }
+        guard !inputHasEnded else {
+            throw WireError(.unexpectedFrame, "the input has ended already", frameType: type.rawValue)
+        }
+        guard chunk.offset == inputOffset else { throw .badOffset(type, chunk.offset, expected: inputOffset) }
+        let credit = inputWindow.credit
+        guard inputWindow.take(chunk.bytes.count) else {
+            throw .windowExceeded(type, UInt64(chunk.bytes.count), credit: credit)
+        }
+        inputOffset += UInt64(chunk.bytes.count)
+        inputHasEnded = chunk.isEnd
+        guard stage == .uploading else { return (chunk.bytes, chunk.isEnd) }
+        heldInput.append(contentsOf: chunk.bytes)
+        return nil
+    }
+
+    /// The input that came before the image was complete, if any did.
+    mutating func releaseInput() -> (bytes: [UInt8], end: Bool)? {
+        defer { heldInput = [] }
+        return heldInput.isEmpty && !inputHasEnded ? nil : (heldInput, inputHasEnded)
+    }
+
+    /// The credit to give back for input that the guest consumed. None is of use after the end.
+    mutating func consumeInput(_ count: Int) -> UInt32? {
+        guard let credit = inputWindow.consume(count), !inputHasEnded else { return nil }
+        return credit
+    }
+
+    /// As many of these output bytes as there is credit for, at their place in their stream.
+    mutating func takeOutput(_ channel: OutputChannel, _ bytes: [UInt8]) -> StreamChunk {
+        let count = output.spend(atMost: bytes.count)
+        let offset = outputOffsets[channel, default: 0]
+        outputOffsets[channel] = offset + UInt64(count)
+        return StreamChunk(offset: offset, bytes: count == bytes.count ? bytes : Array(bytes.prefix(count)))
+    }
+}
+
+extension WireError {
+    static func badOffset(_ type: FrameType, _ offset: UInt64, expected: UInt64) -> WireError {
+        WireError(
+            .badOffset, "the offset is \(offset); the stream goes on at \(expected)", frameType: type.rawValue,
+            limit: expected, value: offset)
+    }
+
+    static func windowExceeded(_ type: FrameType, _ count: UInt64, credit: UInt32) -> WireError {
+        WireError(
+            .windowExceeded, "\(count) bytes came; the credit is \(credit)", frameType: type.rawValue,
+            limit: UInt64(credit), value: count)
+    }
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+
+/// The worker's side of one connection: which frames are allowed now, and what they ask for.
+///
+/// A plain value without a descriptor or a clock: its owner feeds it frames and job events, one at a time, and carries out
+/// the actions that come back. Each accepted job gets exactly one RESULT as long as the owner calls
+/// ``finished(_:_:)`` once for it. What is asked of a job that has ended or was refused does nothing.
+public struct ServerSession: Sendable {
+    /// The most bytes that are held for incomplete images when the terms allow less for one: 128 MiB.
+    public static let defaultUploadLimit: UInt64 = 128 << 20
+    /// How long a client may take to send its HELLO; the owner keeps the time.
+    public static let handshakeTimeout = Duration.seconds(5)
+
+    private enum Phase {
+        case awaitingHello
+        case open
+        /// Nothing more is read: a fatal error, or the client has closed its side.
+        case stopped
+    }
+
+    private let terms: WorkerTerms
+    private let uploadLimit: UInt64
+    private var phase = Phase.awaitingHello
+    private var isDraining = false
+    private var hasClosed = false
+    private var client = Hello(frameLimit: FrameHeader.smallestFrameLimit, window: 0)
+    private var jobs: [UInt32: ServerJob] = [:]
+    private var highestJob: UInt32 = 0
+    private var lastAccepted: UInt32 = 0
+
+    /// A session before its first frame. `uploadLimit` bounds the announced bytes of all images that are not complete; it
+    /// is at least the terms' image limit.
+    public init(terms: WorkerTerms, uploadLimit: UInt64 = ServerSession.defaultUploadLimit) {
+        self.terms = terms
+        self.uploadLimit = max(uploadLimit, terms.imageLimit)
+    }
+
+    /// What is sent in place of HELLO on a connection that is one too many, before it is closed.
+    public static func tooManyConnections(limit: Int) -> [UInt8] {
+        let error = WireError(
+            .tooManyConnections, "the worker has \(limit) connections, as many as it may", limit: UInt64(max(0, limit)))
+        var report = ErrorReport(error)
+        report.isRetryable = true
+        return Message.error(job: 0, report).encode()
+    }
+
+    /// Whether the client's HELLO has come.
+    public var isHandshakeDone: Bool { phase == .open }
+    /// Jobs between SUBMIT and RESULT or refusal.
+    public var jobsInFlight: Int { jobs.count }
+    /// What the client called itself, for the log.
+    public var clientSoftware: String { client.software ?? "" }
+
+    /// The connection is there: the worker speaks first.
+    public mutating func open() -> [ServerAction] { [.send(Message.hello(terms.hello).encode())] }
+
+    /// A frame came from the client.
+    public mutating func receive(_ frame: Frame) -> [ServerAction] {
+        guard phase != .stopped else { return [] }
+        do throws(WireError) {
+            if phase == .awaitingHello { return try takeHello(frame) }
+            if let type = FrameType(rawValue: frame.header.type), !type.isSentByClient || type == .hello {
+                throw WireError(
+                    .unexpectedFrame, "a client does not send type \(type.rawValue) here", frameType: type.rawValue)
+            }
+            if frame.header.type == FrameType.submit.rawValue { try takeNumber(frame.header.job) }
+            return try handle(Message(frame: frame))
+        } catch {
+            return error.job == 0 ? fail(error) : [.send(Message.error(job: error.job, ErrorReport(error)).encode())]
+        }
+    }
+
+    /// The bytes of the client make no frame.
+    public mutating func framingFailed(_ error: WireError) -> [ServerAction] { phase == .stopped ? [] : fail(error) }
+
+    /// ``handshakeTimeout`` has passed since the connection came. Does nothing if HELLO came in time.
+    public mutating func handshakeExpired() -> [ServerAction] {
+        guard phase == .awaitingHello else { return [] }
+        return fail(WireError(.handshakeTimeout, "no HELLO came within \(Self.handshakeTimeout)"))
+    }
+
+    /// The client closed its sending side, or the connection is gone: its jobs are cancelled.
+    public mutating func inputClosed() -> [ServerAction] {
+        phase = .stopped
+        dropUploads()
+        return jobs.keys.sorted().map { .cancel(job: $0, .disconnect) } + closeIfDone()
+    }
+
+    /// The worker takes no more jobs. Incomplete uploads are refused now, later SUBMITs when they come.
+    public mutating func goAway(_ reason: GoAwayReason) -> [ServerAction] {
+        guard !isDraining, !hasClosed else { return [] }
+        isDraining = true
+        var actions = [ServerAction.send(Message.goAway(GoAway(reason, lastJob: lastAccepted)).encode())]
+        for number in uploads { actions += end(number, Self.drainingRefusal) }
+        return actions + closeIfDone()
+    }
+}
+
+// MARK: - What the worker says of its jobs
+
+extension ServerSession {
+    /// The worker will run the job.
+    public mutating func accepted(_ job: UInt32, queuePosition: UInt32) -> [ServerAction] {
+        guard jobs[job]?.stage == .submitted else { return [] }
+        jobs[job]?.stage = .accepted
+        lastAccepted = max(lastAccepted, job)
+        return [.send(Message.accepted(job: job, Accepted(queuePosition: queuePosition)).encode())]
+    }
+
+    /// The worker will not run the job.
+    public mutating func refused(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
+        guard jobs[job]?.stage == .submitted else { return [] }
+        return end(job, refusal) + closeIfDone()
+    }
+
+    /// The guest is about to run, this long after acceptance.
+    public mutating func started(_ job: UInt32, queueNanoseconds: UInt64) -> [ServerAction] {
+        guard let spec = jobs[job]?.spec, jobs[job]?.stage == .accepted else { return [] }
+        var started = Started()
+        started.queueNanoseconds = queueNanoseconds
+        started.stepBudget = spec.budget.steps
+        started.wallBudget = spec.budget.wallTime.wholeNanoseconds
+        started.memoryBytes = spec.memoryBytes
+        return [.send(Message.started(job: job, started).encode())]
+    }
+
+    /// The guest wrote bytes; they go out in frames that the client takes.
+    ///
+    /// The worker keeps to the credit that it was given. If it does not, the bytes beyond are not sent and the connection
+    /// ends with the fatal error `internal`: the client must not take a stream with a hole for a whole one.
+    public mutating func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8]) -> [ServerAction] {
+        guard jobs[job]?.stage == .accepted, let chunk = jobs[job]?.takeOutput(channel, bytes) else { return [] }
+        let actions = chunk.split(frameLimit: client.frameLimit).map {
+            ServerAction.send(Message.output(job: job, channel, $0).encode())
+        }
+        guard chunk.bytes.count < bytes.count, phase != .stopped else { return actions }
+        return actions + fail(WireError(.internal, "the worker had more output of job \(job) than credit"))
+    }
+
+    /// The guest consumed bytes of its input: the client may send more.
+    public mutating func inputConsumed(_ job: UInt32, _ count: Int) -> [ServerAction] {
+        guard phase == .open, let credit = jobs[job]?.consumeInput(count) else { return [] }
+        return [.send(Message.window(job: job, Window(credit: credit)).encode())]
+    }
+
+    /// The job has ended.
+    public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
+        guard jobs[job]?.stage == .accepted else { return [] }
+        jobs[job] = nil
+        return [.send(Message.result(job: job, ResultReport(result)).encode())] + closeIfDone()
+    }
+}
+
+// MARK: - What the client asks for
+
+extension ServerSession {
+    private mutating func takeHello(_ frame: Frame) throws(WireError) -> [ServerAction] {
+        guard frame.header.type == FrameType.hello.rawValue else {
+            throw WireError(
+                .helloExpected, "the first frame is a HELLO, not type \(frame.header.type)",
+                frameType: frame.header.type)
+        }
+        let hello = try Hello(frame)
+        guard hello.major == 1 else {
+            throw WireError(
+                .versionUnsupported, "this worker speaks version 1, not \(hello.major)", frameType: frame.header.type,
+                fieldTag: 1, limit: 1, value: UInt64(hello.major))
+        }
+        client = hello
+        phase = .open
+        return []
+    }
+
+    private mutating func handle(_ message: Message) throws(WireError) -> [ServerAction] {
+        switch message {
+        case .ping(let bytes): return [.send(Message.pong(bytes).encode())]
+        case .pong, .skipped: return []
+        case .error(let job, let report): return try takeError(job, report)
+        case .window(let job, let window): return try takeWindow(job, window.credit)
+        case .submit(let job, let submit): return takeSubmit(job, submit)
+        case .image(let job, let chunk): return try takeImage(job, chunk)
+        case .input(let job, let chunk): return try takeInput(job, chunk)
+        case .cancel(let job): return try takeCancel(job)
+        case .hello, .goAway, .accepted, .started, .output, .result: return []
+        }
+    }
+
+    /// The client cannot read this worker: nothing that is sent from here on reaches it, so its jobs have no use.
+    private mutating func takeError(_ job: UInt32, _ report: ErrorReport) throws(WireError) -> [ServerAction] {
+        guard job == 0 else {
+            throw WireError(
+                .unexpectedFrame, "a client refuses no job; this ERROR speaks of job \(job)",
+                frameType: FrameType.error.rawValue)
+        }
+        return [.stopReading] + inputClosed()
+    }
+
+    /// Numbers rise strictly, so that one tells a job that has ended from one that never was.
+    private mutating func takeNumber(_ number: UInt32) throws(WireError) {
+        guard number > highestJob else {
+            throw WireError(
+                .badJob, "job \(number) does not rise above job \(highestJob)", frameType: FrameType.submit.rawValue,
+                limit: UInt64(highestJob), value: UInt64(number))
+        }
+        highestJob = number
+    }
+
+    private mutating func takeSubmit(_ number: UInt32, _ submit: Submit) -> [ServerAction] {
+        if let refusal = refusal(of: submit) {
+            return [.send(Message.error(job: number, ErrorReport(refusal)).encode())]
+        }
+        guard let mode = GuestMode(rawValue: submit.mode) else { return [] }
+        jobs[number] = ServerJob(
+            spec: submit.spec(mode: mode), imageBytes: submit.imageBytes, outputCredit: client.window,
+            inputWindow: terms.inputWindow)
+        return []
+    }
+
+    private func refusal(of submit: Submit) -> Refusal? {
+        if let refusal = terms.refusal(of: submit) { return refusal }
+        if jobs.count >= terms.jobLimit {
+            return Refusal(
+                .tooManyJobs, "\(terms.jobLimit) jobs are in flight on this connection, as many as may be",
+                limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
+        }
+        let announced = uploads.reduce(0) { $0 + (jobs[$1]?.imageBytes ?? 0) }
+        if submit.imageBytes > uploadLimit - announced {
+            return Refusal(
+                .queueFull, "the images that are not complete already need \(announced) of \(uploadLimit) bytes",
+                limit: uploadLimit, value: announced + submit.imageBytes)
+        }
+        return isDraining ? Self.drainingRefusal : nil
+    }
+
+    private mutating func takeImage(_ number: UInt32, _ chunk: StreamChunk) throws(WireError) -> [ServerAction] {
+        try check(number, .image)
+        guard try jobs[number]?.takeImage(chunk) == true else { return [] }
+        guard let image = jobs[number]?.handOverImage(), let job = jobs[number] else { return [] }
+        var actions = [ServerAction.submit(job: number, spec: job.spec, image: image)]
+        if job.output.credit > 0 { actions.append(.credit(job: number, bytes: Int(job.output.credit))) }
+        if let input = jobs[number]?.releaseInput() {
+            actions.append(.input(job: number, bytes: input.bytes, end: input.end))
+        }
+        return actions
+    }
+
+    private mutating func takeInput(_ number: UInt32, _ chunk: StreamChunk) throws(WireError) -> [ServerAction] {
+        try check(number, .input)
+        guard let input = try jobs[number]?.takeInput(chunk) else { return [] }
+        return [.input(job: number, bytes: input.bytes, end: input.end)]
+    }
+
+    private mutating func takeWindow(_ number: UInt32, _ credit: UInt32) throws(WireError) -> [ServerAction] {
+        try check(number, .window)
+        try jobs[number]?.output.add(credit)
+        guard let job = jobs[number], job.stage != .uploading else { return [] }
+        return [.credit(job: number, bytes: Int(credit))]
+    }
+
+    private mutating func takeCancel(_ number: UInt32) throws(WireError) -> [ServerAction] {
+        try check(number, .cancel)
+        guard let job = jobs[number] else { return [] }
+        guard job.stage == .uploading else { return [.cancel(job: number, .client)] }
+        jobs[number] = nil
+        let error = WireError(.cancelledUpload, "the image was not complete", frameType: FrameType.cancel.rawValue)
+        return [.send(Message.error(job: number, ErrorReport(error)).encode())] + closeIfDone()
+    }
+
+    /// A number at or below the highest is a job that is there or was; one above it never was.
+    private func check(_ number: UInt32, _ type: FrameType) throws(WireError) {
+        guard number <= highestJob else {
+            throw WireError(.unexpectedFrame, "job \(number) was never submitted", frameType: type.rawValue)
+        }
+    }
+}
+
+// MARK: - Ends
+
+extension ServerSession {
+    private static var drainingRefusal: Refusal { Refusal(.draining, "the worker is shutting down") }
+
+    private var uploads: [UInt32] { jobs.keys.filter { jobs[$0]?.stage == .uploading }.sorted() }
+
+    private mutating func dropUploads() {
+        for number in uploads { jobs[number] = nil }
+    }
+
+    private mutating func end(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
+        jobs[job] = nil
+        return [.send(Message.error(job: job, ErrorReport(refusal)).encode())]
+    }
+
+    private mutating func fail(_ error: WireError) -> [ServerAction] {
+        phase = .stopped
+        dropUploads()
+        return [.send(Message.error(job: 0, ErrorReport(error)).encode()), .stopReading] + closeIfDone()
+    }
+
+    private mutating func closeIfDone() -> [ServerAction] {
+        guard phase == .stopped || isDraining, jobs.isEmpty, !hasClosed else { return [] }
+        (hasClosed, phase) = (true, .stopped)
+        return [.close]
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import JobModel
+
+@testable import JobProtocol
+
+/// Bytes from hexadecimal digits; blanks are for the reader.
+func hex(_ digits: String) -> [UInt8] {
+    let values = digits.compactMap(\.hexDigitValue)
+    precondition(values.count.isMultiple(of: 2), "half a byte in \(digits)")
+    return stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0] * 16 + values[$0 + 1]) }
+}
+
+/// The frames of a stream that comes in chunks of this size.
+func frames(_ bytes: [UInt8], chunk: Int, limit: UInt32 = 65_536) throws(WireError) -> [Frame] {
+    var reader = FrameReader(frameLimit: limit)
+    var frames: [Frame] = []
+    for start in stride(from: 0, to: bytes.count, by: max(1, chunk)) {
+        reader.append(bytes[start..<min(start + chunk, bytes.count)])
+        while let frame = try reader.next() { frames.append(frame) }
+    }
+    return frames
+}
+
+/// The error that a stream gives, or nil.
+func failure(_ digits: String, limit: UInt32 = 65_536) -> WireError? {
+    do throws(WireError) {
+        for frame in try frames(hex(digits), chunk: 64, limit: limit) { _ = try Message(frame: frame) }
+        return nil
+    } catch { return error }
+}
+
+/// The messages among a worker's actions.
+func sent(_ actions: [ServerAction]) throws -> [Message] {
+    let bytes = actions.flatMap { action -> [UInt8] in
+        if case .send(let bytes) = action { bytes } else { [] }
+    }
+    return try frames(bytes, chunk: bytes.count).map { try Message(frame: $0) }
+}
+
+/// The messages among a client's actions.
+func sent(_ actions: [ClientAction]) throws -> [Message] {
+    let bytes = actions.flatMap { action -> [UInt8] in
+        if case .send(let bytes) = action { bytes } else { [] }
+    }
+    return try frames(bytes, chunk: bytes.count).map { try Message(frame: $0) }
+}
+
+/// The actions that are no bytes.
+func orders(_ actions: [ServerAction]) -> [ServerAction] {
+    actions.filter { if case .send = $0 { false } else { true } }
+}
+
+/// Small pseudo-random numbers, the same in every run.
+struct SplitMix64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
+        return z ^ z >> 31
+    }
+}
+
+extension WorkerTerms {
+    static let test = WorkerTerms(
+        inputWindow: 16, jobLimit: 3, imageLimit: 1000, memoryMaximum: 64 << 20, slots: 2,
+        modes: [(.real16, .exact), (.user64, .bounded)], software: "kvmjobd test")
+}
+
+/// One of every message, with every field set somewhere and left out somewhere.
+let allMessages: [Message] = {
+    var hello = Hello(frameLimit: 65_536, window: 0, software: "kvmjobd 0.1")
+    (hello.jobLimit, hello.imageLimit, hello.memoryMinimum) = (256, 64 << 20, 1 << 20)
+    (hello.memoryMaximum, hello.wallMaximum, hello.slots) = (1 << 30, .max, 2)
+    hello.modes = [Hello.ModeOffer(mode: 1, meter: .exact), Hello.ModeOffer(mode: 200, meter: .none)]
+    var report = ErrorReport(WireError(.frameTooLong, "too long", frameType: 1, fieldTag: 2, limit: 3, value: 4))
+    report.isRetryable = false
+    var submit = Submit(
+        JobSpec(
+            label: "é", mode: .user64, loadAddress: 0x1000, entryPoint: 0x1004, registers: [.rax: .max, .rflags: 2],
+            memoryBytes: 1 << 20, budget: Budget(steps: 5, wallTime: .milliseconds(3)), reportsPortWrites: true,
+            hasInput: true), imageBytes: 7)
+    submit.portWrites = false
+    var started = Started()
+    (started.queueNanoseconds, started.stepBudget, started.wallBudget, started.memoryBytes) = (1, 2, 3, 4)
+    return [
+        .hello(Hello(frameLimit: 4096, window: 1 << 30)), .hello(hello), .ping(hex("0001020304050607")),
+        .pong(hex("ffffffffffffffff")), .goAway(GoAway(.idle)), .goAway(GoAway(.drain, lastJob: .max)),
+        .error(job: 0, ErrorReport(code: 60_000)), .error(job: 9, report), .window(job: 1, Window(credit: 1)),
+        .submit(job: 1, Submit(mode: 77, imageBytes: .max)), .submit(job: .max, submit),
+        .image(job: 1, StreamChunk(offset: 0, bytes: [1, 2, 3], isEnd: true)),
+        .input(job: 1, StreamChunk(offset: .max, bytes: [], isEnd: true)), .cancel(job: 4),
+        .accepted(job: 1, Accepted()), .accepted(job: 1, Accepted(queuePosition: 3)), .started(job: 1, Started()),
+        .started(job: 1, started), .output(job: 1, .console, StreamChunk(offset: 5, bytes: [0x68, 0x69])),
+        .output(job: 1, .portWrites, StreamChunk(offset: 0, bytes: [], isEnd: true)),
+        .skipped(Frame(type: 0x80, flags: 0xFF, job: 3, payload: [1, 2])),
+    ] + allResults.map { .result(job: 1, ResultReport($0)) }
+}()
+
+/// One result for every outcome.
+let allResults: [JobResult] = {
+    let outcomes: [Outcome] = [
+        .halted, .exited(code: .max), .faulted(Fault(vector: 14, errorCode: 2, address: 0xDEAD, rip: 0x1000)),
+        .faulted(Fault(vector: 6, errorCode: nil, address: nil, rip: 0)), .tripleFault,
+        .unemulatable(Unemulatable(rip: 7, bytes: [0x0F, 0x0B])), .unemulatable(Unemulatable(rip: nil, bytes: [])),
+        .waitExpired(limit: 9), .hostError("KVM_RUN: EFAULT"),
+    ]
+    let more =
+        Canceller.allCases.map { Outcome.cancelled(by: $0) }
+        + BudgetKind.allCases.map { .exhausted($0, limit: 10, used: .max) }
+    return (outcomes + more).enumerated().map { index, outcome in
+        var result = JobResult(outcome: outcome)
+        result.meter = [.none, .exact, .bounded(reason: "page faults may count twice")][index % 3]
+        result.steps = index % 3 == 0 ? nil : UInt64(index)
+        (result.queueNanoseconds, result.wallNanoseconds, result.outputBytes) = (1, 2, 3)
+        (result.unclaimedPortWrites, result.droppedMemoryWrites) = (4, 5)
+        (result.exits.io, result.exits.mmio, result.exits.debug) = (6, 7, 8)
+        (result.exits.interrupted, result.exits.other) = (9, .max)
+        if index.isMultiple(of: 2) {
+            var registers = Registers()
+            for (number, name) in RegisterName.allCases.enumerated() { registers[name] = UInt64(number) << 40 | 1 }
+            result.registers = registers
+            var system = SystemRegisters()
+            system.cs = Segment(
+                base: 1, limit: 2, selector: 3, attributes: SegmentAttributes(type: 11, s: true, dpl: 3, l: true))
+            (system.gdt, system.cr3, system.apicBase) = (DescriptorTable(base: 4, limit: 5), 6, 7)
+            result.system = system
+        }
+        return result
+    }
+}()
