@@ -26,6 +26,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioLocks = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -38,6 +39,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
@@ -57,7 +59,7 @@ let package = Package(
             name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", nioLocks], swiftSettings: strict),
 
         // The pure middle: who may run, and what the bytes mean.
-        .target(name: "JobScheduling", dependencies: ["JobModel"], swiftSettings: strict),
+        .target(name: "JobScheduling", dependencies: ["JobModel", deque], swiftSettings: strict),
         .target(name: "JobProtocol", dependencies: ["JobModel"], swiftSettings: strict),
 
         // The edges.

@@ -1,3 +1,123 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
+#define _GNU_SOURCE
 #include "ckvm.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+static int fail(void) { return -errno; }
+
+int ckvm_open(void) {
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    return fd < 0 ? fail() : fd;
+}
+
+// initial-exec: the handler may touch it at any instant, so it must never be allocated lazily.
+static __thread __attribute__((tls_model("initial-exec"))) struct ckvm_kick *volatile current_kick;
+
+static void store_kick(struct ckvm_kick *kick) {
+    __atomic_store_n(&kick->pending, 1, __ATOMIC_SEQ_CST);
+    ckvm_set_immediate_exit(kick->run, 1);
+}
+
+static void on_kick(int signal) {
+    (void)signal;
+    struct ckvm_kick *kick = current_kick;
+    if (kick) store_kick(kick);
+}
+
+int ckvm_kick_signal(void) { return SIGUSR1; }
+
+static pthread_once_t handler_once = PTHREAD_ONCE_INIT;
+static int handler_result;
+
+static void install_handler(void) {
+    // No SA_RESTART: KVM_RUN has to return.
+    struct sigaction action = {.sa_handler = on_kick};
+    sigemptyset(&action.sa_mask);
+    handler_result = sigaction(ckvm_kick_signal(), &action, NULL) < 0 ? fail() : 0;
+}
+
+int ckvm_prepare_thread(void) {
+    pthread_once(&handler_once, install_handler);
+    if (handler_result < 0) return handler_result;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, ckvm_kick_signal());
+    return -pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+void ckvm_set_current(struct ckvm_kick *kick) {
+    current_kick = kick;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+int ckvm_kick(struct ckvm_kick *kick, int thread) {
+    store_kick(kick);
+    return syscall(SYS_tgkill, getpid(), thread, ckvm_kick_signal()) < 0 ? fail() : 0;
+}
+
+int ckvm_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+int ckvm_timer_create(uintptr_t *timer) {
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = ckvm_kick_signal();
+    event.sigev_notify_thread_id = ckvm_thread_id();
+    timer_t id;
+    if (timer_create(CLOCK_MONOTONIC, &event, &id) < 0) return fail();
+    *timer = (uintptr_t)id;
+    return 0;
+}
+
+int ckvm_timer_arm(uintptr_t timer, uint64_t nanoseconds) {
+    struct itimerspec when = {0};
+    when.it_value.tv_sec = (time_t)(nanoseconds / 1000000000u);
+    when.it_value.tv_nsec = (long)(nanoseconds % 1000000000u);
+    return timer_settime((timer_t)timer, TIMER_ABSTIME, &when, NULL) < 0 ? fail() : 0;
+}
+
+void ckvm_timer_delete(uintptr_t timer) { timer_delete((timer_t)timer); }
+
+uint64_t ckvm_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int ckvm_map_memory(uint64_t size, void **address) {
+    void *result = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (result == MAP_FAILED) return fail();
+    *address = result;
+    // A core dump of the worker holds no guest's memory.
+    madvise(result, size, MADV_DONTDUMP);
+    return 0;
+}
+
+int ckvm_map_run_area(int vcpu, uint64_t size, void **address) {
+    void *result = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    if (result == MAP_FAILED) return fail();
+    *address = result;
+    return 0;
+}
+
+void ckvm_unmap(void *address, uint64_t size) { munmap(address, size); }
+
+void ckvm_close(int fd) { close(fd); }
+
+int64_t ckvm_read_at(int fd, void *buffer, uint64_t count, uint64_t offset) {
+    ssize_t result = pread(fd, buffer, count, (off_t)offset);
+    return result < 0 ? fail() : result;
+}

@@ -1,3 +1,121 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
+//
+// What Swift cannot say itself about /dev/kvm: ioctl is variadic, its request numbers are function-like macros, and one
+// byte of kvm_run is written by a signal handler and by other threads. Every call has fixed arguments and returns the
+// kernel's result or -errno. No policy lives here.
 #pragma once
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+// Requests, by the kernel's names.
+static const unsigned long CKVM_GET_API_VERSION = KVM_GET_API_VERSION;
+static const unsigned long CKVM_CREATE_VM = KVM_CREATE_VM;
+static const unsigned long CKVM_CHECK_EXTENSION = KVM_CHECK_EXTENSION;
+static const unsigned long CKVM_GET_VCPU_MMAP_SIZE = KVM_GET_VCPU_MMAP_SIZE;
+static const unsigned long CKVM_GET_SUPPORTED_CPUID = KVM_GET_SUPPORTED_CPUID;
+static const unsigned long CKVM_SET_USER_MEMORY_REGION = KVM_SET_USER_MEMORY_REGION;
+static const unsigned long CKVM_CREATE_VCPU = KVM_CREATE_VCPU;
+static const unsigned long CKVM_SET_CPUID2 = KVM_SET_CPUID2;
+static const unsigned long CKVM_GET_REGS = KVM_GET_REGS;
+static const unsigned long CKVM_SET_REGS = KVM_SET_REGS;
+static const unsigned long CKVM_GET_SREGS = KVM_GET_SREGS;
+static const unsigned long CKVM_SET_SREGS = KVM_SET_SREGS;
+static const unsigned long CKVM_SET_XCRS = KVM_SET_XCRS;
+static const unsigned long CKVM_GET_VCPU_EVENTS = KVM_GET_VCPU_EVENTS;
+static const unsigned long CKVM_SET_GUEST_DEBUG = KVM_SET_GUEST_DEBUG;
+static const unsigned long CKVM_TRANSLATE = KVM_TRANSLATE;
+static const unsigned long CKVM_GET_STATS_FD = KVM_GET_STATS_FD;
+
+// KVM_GUESTDBG_* as plain numbers of one type.
+static const uint32_t CKVM_GUESTDBG_SINGLESTEP_ON = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+
+/// An ioctl whose argument is a pointer.
+static inline int ckvm_ioctl(int fd, unsigned long request, void *_Nonnull argument) {
+    int result = ioctl(fd, request, argument);
+    return result < 0 ? -errno : result;
+}
+
+/// An ioctl whose argument is a number; those without an argument must be given 0.
+static inline int ckvm_ioctl_number(int fd, unsigned long request, unsigned long argument) {
+    int result = ioctl(fd, request, argument);
+    return result < 0 ? -errno : result;
+}
+
+/// KVM_RUN.
+static inline int ckvm_run(int fd) {
+    int result = ioctl(fd, KVM_RUN, 0);
+    return result < 0 ? -errno : result;
+}
+
+/// Opens /dev/kvm.
+int ckvm_open(void);
+
+// Kicking a vCPU out of KVM_RUN.
+//
+// A kick is a flag, a byte and a signal. `pending` says that somebody wants the vCPU's thread back; `immediate_exit` makes
+// a KVM_RUN that is about to begin return at once; the signal makes one that has begun return. The handler stores both,
+// so that a timer signal which lands just before KVM_RUN is not lost.
+
+struct ckvm_kick {
+    struct kvm_run *_Nonnull run;
+    int pending;
+};
+
+/// The signal that a kick uses.
+int ckvm_kick_signal(void);
+
+/// Installs the handler, once per process, and unblocks the kick signal on this thread. Dispatch threads start with it
+/// blocked.
+int ckvm_prepare_thread(void);
+
+/// Names the vCPU that kicks of this thread mean, or none.
+void ckvm_set_current(struct ckvm_kick *_Nullable kick);
+
+/// Kicks the vCPU that runs on this thread, from any thread of the process.
+int ckvm_kick(struct ckvm_kick *_Nonnull kick, int thread);
+
+/// The calling thread's id.
+int ckvm_thread_id(void);
+
+static inline int ckvm_is_pending(const struct ckvm_kick *_Nonnull kick) {
+    return __atomic_load_n(&kick->pending, __ATOMIC_SEQ_CST);
+}
+
+static inline void ckvm_set_immediate_exit(struct kvm_run *_Nonnull run, int value) {
+    __atomic_store_n(&run->immediate_exit, (uint8_t)value, __ATOMIC_SEQ_CST);
+}
+
+/// Takes a kick back: first the byte, then the flag, so that a kick in between is seen again and never lost.
+static inline int ckvm_take_pending(struct ckvm_kick *_Nonnull kick) {
+    ckvm_set_immediate_exit(kick->run, 0);
+    return __atomic_exchange_n(&kick->pending, 0, __ATOMIC_SEQ_CST);
+}
+
+// A timer that kicks the thread that made it (SIGEV_THREAD_ID on CLOCK_MONOTONIC).
+
+/// Makes a timer for the calling thread and stores its id.
+int ckvm_timer_create(uintptr_t *_Nonnull timer);
+
+/// Arms the timer for this instant of CLOCK_MONOTONIC in nanoseconds; 0 disarms it.
+int ckvm_timer_arm(uintptr_t timer, uint64_t nanoseconds);
+
+void ckvm_timer_delete(uintptr_t timer);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+uint64_t ckvm_now(void);
+
+/// Anonymous private memory that takes host pages only as they are touched. Returns 0 or -errno.
+int ckvm_map_memory(uint64_t size, void *_Nullable *_Nonnull address);
+
+/// The shared run area of a vCPU. Returns 0 or -errno.
+int ckvm_map_run_area(int vcpu, uint64_t size, void *_Nullable *_Nonnull address);
+
+void ckvm_unmap(void *_Nonnull address, uint64_t size);
+void ckvm_close(int fd);
+
+/// Reads from a statistics descriptor. Returns the bytes read or -errno.
+int64_t ckvm_read_at(int fd, void *_Nonnull buffer, uint64_t count, uint64_t offset);

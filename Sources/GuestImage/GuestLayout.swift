@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+
+/// What an image becomes in guest memory, and how the vCPU starts: everything that a machine needs to know of an image.
+///
+/// Made from bytes alone; whether KVM here can run the mode is another question.
+public struct GuestLayout: Sendable, Hashable {
+    /// Bytes at a guest physical address.
+    public struct Piece: Sendable, Hashable {
+        /// The address of the first byte.
+        public var address: UInt64
+        /// The bytes.
+        public var bytes: [UInt8]
+    }
+
+    /// The mode that the vCPU starts in.
+    public let mode: GuestMode
+    /// Bytes of guest memory.
+    public let memoryBytes: UInt64
+    /// What goes where; everything else is zero. No two pieces overlap.
+    public let pieces: [Piece]
+    /// The general registers at the start.
+    public let registers: Registers
+    /// The segments and control registers at the start.
+    public let system: SystemRegisters
+
+    /// Decides where a flat image goes and how it starts, by the job's wishes or by the mode's defaults.
+    ///
+    /// | mode | image at | entry | stack pointer |
+    /// |---|---|---|---|
+    /// | `real16` | 0x1000; 0x7C00 for a boot sector | the load address; below 64 KiB, since CS is 0 | the load address |
+    /// | `protected32`, `long64`, `user64` | 0x100000 | the load address | the end of guest memory |
+    ///
+    /// A boot sector is an image of 512 bytes that ends in 55 AA. All registers that the job does not set are zero, but for
+    /// bit 1 of RFLAGS.
+    public init(flat image: [UInt8], spec: JobSpec) throws(Refusal) {
+        let memory = spec.memoryBytes
+        guard !image.isEmpty else { throw Refusal(.imageEmpty, "the image has no bytes") }
+        let bounds = Self.minimumMemoryBytes...Self.maximumMemoryBytes
+        guard bounds.contains(memory), memory % Self.pageBytes == 0 else {
+            throw Refusal(
+                .memorySize, "guest memory of \(memory) bytes: it must be whole pages of 4 KiB, from 1 MiB to 1 GiB",
+                limit: Self.maximumMemoryBytes, value: memory)
+        }
+        let load = spec.loadAddress ?? Self.defaultLoadAddress(of: image, mode: spec.mode)
+        try Self.checkPlace(of: image, at: load, spec: spec)
+        let entry = try Self.checkEntry(spec.entryPoint ?? load, spec: spec)
+
+        mode = spec.mode
+        memoryBytes = memory
+        pieces = SystemArea.pieces(for: spec.mode) + [Piece(address: load, bytes: image)]
+        registers = try Self.registers(entry: entry, load: load, spec: spec)
+        system = SystemArea.systemRegisters(for: spec.mode)
+    }
+
+    /// The least guest memory: 1 MiB.
+    public static let minimumMemoryBytes: UInt64 = 1 << 20
+    /// The most guest memory: 1 GiB.
+    public static let maximumMemoryBytes: UInt64 = 1 << 30
+    /// Where flat images other than real-mode ones load: 1 MiB.
+    public static let flatLoadAddress: UInt64 = 0x10_0000
+    /// Where real-mode images load.
+    public static let realModeLoadAddress: UInt64 = 0x1000
+    /// Where boot sectors load, as a PC's firmware does it.
+    public static let bootSectorLoadAddress: UInt64 = 0x7C00
+    /// The first address that a real-mode entry point cannot reach with CS = 0.
+    public static let realModeReach: UInt64 = 0x1_0000
+    /// A page.
+    static let pageBytes: UInt64 = 4096
+
+    private static func defaultLoadAddress(of image: [UInt8], mode: GuestMode) -> UInt64 {
+        guard mode == .real16 else { return flatLoadAddress }
+        return isBootSector(image) ? bootSectorLoadAddress : realModeLoadAddress
+    }
+
+    /// 512 bytes that end in 55 AA.
+    public static func isBootSector(_ image: [UInt8]) -> Bool {
+        image.count == 512 && image[510] == 0x55 && image[511] == 0xAA
+    }
+
+    private static func checkPlace(of image: [UInt8], at load: UInt64, spec: JobSpec) throws(Refusal) {
+        let count = UInt64(image.count)
+        guard load <= spec.memoryBytes, count <= spec.memoryBytes - load else {
+            throw Refusal(
+                .imageOutsideMemory,
+                "the image's \(count) bytes at \(hex(load)) do not fit in \(spec.memoryBytes) bytes of guest memory: "
+                    + "ask for more memory or another load address",
+                limit: spec.memoryBytes, value: load)
+        }
+        guard spec.mode != .real16, load < SystemArea.end, load + count > SystemArea.start else { return }
+        throw Refusal(
+            .imageOverlapsSystemArea,
+            "the image at \(hex(load)) covers \(hex(SystemArea.start))-\(hex(SystemArea.end - 1)), where \(spec.mode.name) "
+                + "keeps its descriptor and page tables: load it elsewhere",
+            limit: SystemArea.end, value: load)
+    }
+
+    private static func checkEntry(_ entry: UInt64, spec: JobSpec) throws(Refusal) -> UInt64 {
+        guard entry < spec.memoryBytes else {
+            throw Refusal(
+                .entryOutsideMemory,
+                "the entry point \(hex(entry)) is outside guest memory of \(spec.memoryBytes) bytes",
+                limit: spec.memoryBytes, value: entry)
+        }
+        guard spec.mode != .real16 || entry < realModeReach else {
+            throw Refusal(
+                .entryOutsideMemory,
+                "the entry point \(hex(entry)) is out of reach: real16 starts with CS = 0, so it must be below 0x10000",
+                limit: realModeReach, value: entry)
+        }
+        return entry
+    }
+
+    /// RFLAGS bits that a job may set: CF PF AF ZF SF TF IF DF OF IOPL NT RF AC ID.
+    static let settableFlags: UInt64 = 0x25_7FD5
+    /// The bit of RFLAGS that always reads one.
+    static let fixedFlag: UInt64 = 2
+
+    private static func registers(entry: UInt64, load: UInt64, spec: JobSpec) throws(Refusal) -> Registers {
+        var registers = Registers()
+        registers.rip = entry
+        registers.rsp = spec.mode == .real16 ? load & 0xFFFF : spec.memoryBytes
+        for (name, value) in spec.registers { registers[name] = value }
+        guard spec.registers[.rip] == nil else {
+            throw Refusal(.invalidField, "rip is not set as a register: it is the entry point")
+        }
+        let flags = registers.rflags & ~fixedFlag
+        guard flags & ~settableFlags == 0 else {
+            throw Refusal(
+                .invalidField, "rflags \(hex(flags)) has bits outside \(hex(settableFlags)), which a job may not set",
+                limit: settableFlags, value: flags)
+        }
+        registers.rflags = flags | fixedFlag
+        return registers
+    }
+
+    private static func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+}

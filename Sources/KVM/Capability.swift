@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// What a KVM can do beyond the basics, by its `KVM_CAP_` number. `kvmjob doctor` lists them.
+public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
+    // Numbers rather than the header's names: the header on the build machine may be older than the running kernel.
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case userMemory = 3, setGuestDebug = 23, coalescedMMIO = 15, vcpuEvents = 41, debugRegisters = 50, xsave = 55
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case xcrs = 56, syncRegisters = 74, readOnlyMemory = 81, immediateExit = 136, coalescedPIO = 162
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203
+
+    /// The kernel's name.
+    public var name: String {
+        switch self {
+        case .userMemory: "KVM_CAP_USER_MEMORY"
+        case .setGuestDebug: "KVM_CAP_SET_GUEST_DEBUG"
+        case .coalescedMMIO: "KVM_CAP_COALESCED_MMIO"
+        case .vcpuEvents: "KVM_CAP_VCPU_EVENTS"
+        case .debugRegisters: "KVM_CAP_DEBUGREGS"
+        case .xsave: "KVM_CAP_XSAVE"
+        case .xcrs: "KVM_CAP_XCRS"
+        case .syncRegisters: "KVM_CAP_SYNC_REGS"
+        case .readOnlyMemory: "KVM_CAP_READONLY_MEM"
+        case .immediateExit: "KVM_CAP_IMMEDIATE_EXIT"
+        case .coalescedPIO: "KVM_CAP_COALESCED_PIO"
+        case .userSpaceMSR: "KVM_CAP_X86_USER_SPACE_MSR"
+        case .msrFilter: "KVM_CAP_X86_MSR_FILTER"
+        case .binaryStatistics: "KVM_CAP_BINARY_STATS_FD"
+        }
+    }
+
+    /// What kvmjob uses it for, for people.
+    public var purpose: String {
+        switch self {
+        case .userMemory: "guest memory (required)"
+        case .immediateExit: "stopping a guest without a race (required)"
+        case .setGuestDebug: "step budgets by single-stepping"
+        case .syncRegisters: "registers without a call each"
+        case .binaryStatistics: "telling a software backend's instruction count"
+        case .vcpuEvents, .debugRegisters, .xsave, .xcrs: "resetting a machine between jobs"
+        case .userSpaceMSR, .msrFilter: "keeping model-specific registers from guests"
+        case .readOnlyMemory: "ROM"
+        case .coalescedMMIO, .coalescedPIO: "console output without an exit per byte"
+        }
+    }
+}

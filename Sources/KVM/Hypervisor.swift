@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import CKVM
+internal import Glibc
+
+/// An open `/dev/kvm` whose API version and capabilities have been checked.
+///
+/// May be used from any thread. Virtual machines outlive it.
+public struct Hypervisor: ~Copyable, Sendable {
+    /// The only API version there is: `KVM_GET_API_VERSION` has answered 12 since Linux 2.6.22.
+    public static let apiVersion: Int32 = 12
+
+    let descriptor: OwnedDescriptor
+    /// Bytes of a vCPU's shared run area: `KVM_GET_VCPU_MMAP_SIZE`.
+    let runAreaBytes: Int
+    let cpuid: CPUIDTable
+    /// What `KVM_CHECK_EXTENSION` answered, for each capability that is there; the number's meaning is the capability's.
+    public let capabilities: [Capability: Int32]
+
+    /// Opens `/dev/kvm`.
+    ///
+    /// - Throws: ``KVMError/deviceMissing``, ``KVMError/notPermitted`` and ``KVMError/unsupportedVersion(_:)`` say why
+    ///   this machine cannot run guests; their descriptions tell a person what to do.
+    public init() throws(KVMError) {
+        let descriptor = OwnedDescriptor(try Self.open())
+        let version = try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_GET_API_VERSION, 0), .getAPIVersion)
+        guard version == Self.apiVersion else { throw .unsupportedVersion(version) }
+        let capabilities = Self.probe(descriptor.number)
+        for required in [Capability.userMemory, .immediateExit] where capabilities[required] == nil {
+            throw .missingCapability(required)
+        }
+        let size = try KVMError.check(
+            ckvm_ioctl_number(descriptor.number, CKVM_GET_VCPU_MMAP_SIZE, 0), .getVCPUMmapSize)
+        guard Int(size) >= MemoryLayout<kvm_run>.size else { throw .unexpectedReply(.getVCPUMmapSize) }
+        let cpuid = try CPUIDTable(supportedBy: descriptor.number)
+        self.descriptor = descriptor
+        self.runAreaBytes = Int(size)
+        self.capabilities = capabilities
+        self.cpuid = cpuid
+    }
+
+    /// Makes a virtual machine whose memory starts at guest physical address 0.
+    ///
+    /// Costs about a millisecond with its vCPU; takes host memory only as the guest touches it.
+    ///
+    /// - Parameter memoryBytes: a multiple of ``GuestMemory/pageBytes``, not zero.
+    /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
+    ///
+    /// `KVM_CREATE_VM`, `KVM_SET_USER_MEMORY_REGION`.
+    public borrowing func makeVirtualMachine(memoryBytes: UInt64) throws(KVMError) -> VirtualMachine {
+        let vm = OwnedDescriptor(
+            try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
+        let memory = try GuestMemory(bytes: memoryBytes)
+        try memory.install(in: vm.number)
+        return VirtualMachine(descriptor: vm, memory: memory)
+    }
+
+    /// Makes the one vCPU of a virtual machine, with the CPUID that KVM supports here.
+    ///
+    /// `KVM_CREATE_VCPU`, `KVM_SET_CPUID2`.
+    public borrowing func makeVirtualCPU(
+        in machine: borrowing VirtualMachine, number: UInt32 = 0
+    ) throws(KVMError) -> VirtualCPU {
+        try VirtualCPU(
+            machine: machine.descriptor.number, number: number, runAreaBytes: runAreaBytes, cpuid: cpuid,
+            synchronises: capabilities[.syncRegisters] ?? 0, countsEmulation: capabilities[.binaryStatistics] != nil)
+    }
+
+    private static func open() throws(KVMError) -> Int32 {
+        let result = ckvm_open()
+        switch -result {
+        case ENOENT, ENODEV, ENXIO: throw .deviceMissing
+        case EACCES, EPERM: throw .notPermitted
+        default: return try KVMError.check(result, .open)
+        }
+    }
+
+    private static func probe(_ descriptor: Int32) -> [Capability: Int32] {
+        var found: [Capability: Int32] = [:]
+        for capability in Capability.allCases {
+            let answer = ckvm_ioctl_number(descriptor, CKVM_CHECK_EXTENSION, UInt(capability.rawValue))
+            if answer > 0 { found[capability] = answer }
+        }
+        return found
+    }
+}
+
+/// A virtual machine: its descriptor and its memory.
+public struct VirtualMachine: ~Copyable, Sendable {
+    let descriptor: OwnedDescriptor
+    /// Guest physical memory from address 0 on.
+    public let memory: GuestMemory
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import Glibc
+
+/// A KVM call that failed, or a KVM that kvmjob cannot use.
+public enum KVMError: Error, Sendable, Hashable {
+    /// There is no `/dev/kvm`.
+    case deviceMissing
+    /// `/dev/kvm` is there, and this user may not open it.
+    case notPermitted
+    /// `KVM_GET_API_VERSION` answered something other than ``Hypervisor/apiVersion``.
+    case unsupportedVersion(Int32)
+    /// The kernel lacks a capability without which no guest can be stopped.
+    case missingCapability(Capability)
+    /// A call failed with this errno.
+    case call(Call, errno: Int32)
+    /// The kernel's answer makes no sense.
+    case unexpectedReply(Call)
+
+    /// A call to the kernel, by the name that its documentation uses.
+    public enum Call: String, Sendable, Hashable {
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case open = "open(/dev/kvm)"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getAPIVersion = "KVM_GET_API_VERSION", createVM = "KVM_CREATE_VM"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getVCPUMmapSize = "KVM_GET_VCPU_MMAP_SIZE", getSupportedCPUID = "KVM_GET_SUPPORTED_CPUID"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case setUserMemoryRegion = "KVM_SET_USER_MEMORY_REGION", createVCPU = "KVM_CREATE_VCPU"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case setCPUID2 = "KVM_SET_CPUID2", run = "KVM_RUN", setXCRS = "KVM_SET_XCRS"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getRegs = "KVM_GET_REGS", setRegs = "KVM_SET_REGS"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getSregs = "KVM_GET_SREGS", setSregs = "KVM_SET_SREGS"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getVCPUEvents = "KVM_GET_VCPU_EVENTS", setGuestDebug = "KVM_SET_GUEST_DEBUG"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case translate = "KVM_TRANSLATE", getStatsFD = "KVM_GET_STATS_FD"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case mapMemory = "mmap(guest memory)", mapRunArea = "mmap(kvm_run)"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case prepareThread = "pthread_sigmask", makeTimer = "timer_create", armTimer = "timer_settime"
+    }
+}
+
+extension KVMError: CustomStringConvertible {
+    /// What went wrong and what to do about it, in one or two sentences.
+    public var description: String {
+        switch self {
+        case .deviceMissing:
+            "there is no /dev/kvm: load the module (modprobe kvm_intel, kvm_amd or kvm_pvm), turn on virtualisation in "
+                + "the firmware, or, in a virtual machine or container, have the host pass KVM through"
+        case .notPermitted:
+            "no permission to open /dev/kvm: join the group that owns it (sudo usermod -aG kvm $USER, then log in again)"
+        case .unsupportedVersion(let version):
+            "KVM_GET_API_VERSION is \(version), and kvmjob speaks version \(Hypervisor.apiVersion) only"
+        case .missingCapability(let capability):
+            "this kernel's KVM lacks \(capability.name), without which a guest could not be stopped: use Linux 4.12 or later"
+        case .call(let call, let errno):
+            unsafe "\(call.rawValue) failed: \(String(cString: strerror(errno))) (errno \(errno))"
+        case .unexpectedReply(let call):
+            "\(call.rawValue) gave an answer that makes no sense"
+        }
+    }
+}
+
+extension KVMError {
+    /// The kernel's result as it is, or the error that it stands for.
+    static func check(_ result: Int32, _ call: Call) throws(KVMError) -> Int32 {
+        guard result >= 0 else { throw .call(call, errno: -result) }
+        return result
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import CKVM
+
+/// The calling thread, made ready to run vCPUs: its kick signal is unblocked and it has a timer of its own.
+///
+/// Make it on the thread that will run the vCPUs and use it only there. A kick signal that arrives while no vCPU is attached
+/// does nothing.
+public final class VCPUThread {
+    private let timer: UInt
+
+    /// Prepares the calling thread.
+    ///
+    /// `pthread_sigmask`, `timer_create` with `SIGEV_THREAD_ID`.
+    public init() throws(KVMError) {
+        _ = try KVMError.check(ckvm_prepare_thread(), .prepareThread)
+        var timer: UInt = 0
+        // SAFETY: the call stores one id.
+        _ = try KVMError.check(unsafe ckvm_timer_create(&timer), .makeTimer)
+        self.timer = timer
+    }
+
+    deinit { ckvm_timer_delete(timer) }
+
+    /// Kicks this thread's vCPU at an instant of ``MonotonicClock``, or never if nil. One instant at a time.
+    ///
+    /// `timer_settime` with `TIMER_ABSTIME`; an instant that has passed fires at once.
+    public func setAlarm(at instant: UInt64?) throws(KVMError) {
+        _ = try KVMError.check(ckvm_timer_arm(timer, instant.map { max($0, 1) } ?? 0), .armTimer)
+    }
+}
+
+/// `CLOCK_MONOTONIC`.
+public enum MonotonicClock {
+    /// Nanoseconds since an arbitrary start.
+    public static var now: UInt64 { ckvm_now() }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Dispatch
+internal import GuestImage
+internal import JobModel
+public import KVM
+
+/// An open KVM and what was found out about it; shared by all slots.
+public final class Backend: Sendable {
+    let hypervisor: Hypervisor
+    /// What this KVM does where backends differ.
+    public let profile: BackendProfile
+    /// What `KVM_CHECK_EXTENSION` answered.
+    public var capabilities: [Capability: Int32] { hypervisor.capabilities }
+
+    /// Opens KVM and probes it; takes some ten milliseconds, on a thread of its own, while the caller waits.
+    ///
+    /// - Throws: ``KVMError`` when there is no KVM, or when it fails under the probe.
+    public init() throws(KVMError) {
+        let hypervisor = try Hypervisor()
+        let queue = DispatchQueue(label: "kvmjob.probe")
+        let probed = queue.sync {
+            Result<BackendProfile, KVMError> { () throws(KVMError) in try Probe.run(hypervisor) }
+        }
+        profile = try probed.get()
+        self.hypervisor = hypervisor
+    }
+}
+
+/// The tiny guests. Each is a few bytes of machine code with one known answer.
+private enum Probe {
+    /// Long enough for any of these guests on any machine, short enough not to hang a start.
+    private static let patience = Duration.seconds(2)
+
+    static func run(_ hypervisor: borrowing Hypervisor) throws(KVMError) -> BackendProfile {
+        let thread = try VCPUThread()
+        var profile = BackendProfile()
+        profile.keepsRegistersAfterShutdown = true
+        profile.countsEmulation = try countsEmulation(hypervisor)
+        for mode in GuestMode.allCases {
+            guard let stepping = try stepping(of: mode, hypervisor, profile, thread) else { continue }
+            profile.modes[mode] = stepping
+        }
+        if profile.modes[.real16] == .debugExits {
+            profile.stepsHandlers = try stepsHandlers(hypervisor, profile, thread)
+            profile.mergesStackSegmentLoads = try mergesStackSegmentLoads(hypervisor, profile, thread)
+        }
+        profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
+        return profile
+    }
+
+    /// `mov cx, 50; again: dec cx; jnz again; hlt`: 102 instructions.
+    private static func countsEmulation(_ hypervisor: borrowing Hypervisor) throws(KVMError) -> Bool {
+        let image: [UInt8] = [0xB9, 50, 0, 0x49, 0x75, 0xFD, 0xF4]
+        let machine = try machine(image, .real16, hypervisor)
+        machine.vcpu.attach()
+        defer { machine.vcpu.detach() }
+        guard let before = machine.vcpu.emulatedInstructions() else { return false }
+        _ = try machine.vcpu.run()
+        return machine.vcpu.emulatedInstructions() == before + 102
+    }
+
+    /// nil when the mode does not run here at all.
+    private static func stepping(
+        of mode: GuestMode, _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> BackendProfile.Stepping? {
+        guard try calibrate(mode, steps: nil, hypervisor, profile, thread).isRight else { return nil }
+        for stepping in [BackendProfile.Stepping.debugExits, .guestTrap] where mode == .user64 || stepping != .guestTrap
+        {
+            var trial = profile
+            trial.modes[mode] = stepping
+            let run = try calibrate(mode, steps: 100, hypervisor, trial, thread)
+            if run.isRight, run.steps == calibrationSteps { return stepping }
+        }
+        return .unavailable
+    }
+
+    /// `mov ecx, 3; again: out 0x80, al; in al, 0x80; dec ecx; jnz again;` then `hlt`, or `out 0xF4, al` at ring 3.
+    private static let calibrationSteps: UInt64 = 14
+
+    private static func calibrationImage(_ mode: GuestMode) -> [UInt8] {
+        switch mode {
+        case .real16: [0xB9, 3, 0, 0xE6, 0x80, 0xE4, 0x80, 0x49, 0x75, 0xF9, 0xF4]
+        case .protected32, .long64: [0xB9, 3, 0, 0, 0, 0xE6, 0x80, 0xE4, 0x80, 0xFF, 0xC9, 0x75, 0xF8, 0xF4]
+        case .user64: [0xB9, 3, 0, 0, 0, 0xE6, 0x80, 0xE4, 0x80, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0xF4]
+        }
+    }
+
+    private static func calibrate(
+        _ mode: GuestMode, steps: UInt64?, _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile,
+        _ thread: VCPUThread
+    ) throws(KVMError) -> (isRight: Bool, steps: UInt64?) {
+        let result = try execute(calibrationImage(mode), mode, steps: steps, hypervisor, profile, thread)
+        // IN of an unclaimed port put all ones in AL.
+        let expected: Outcome = mode == .user64 ? .exited(code: 0xFF) : .halted
+        return (result.outcome == expected && result.registers?.rcx == 0, result.steps)
+    }
+
+    /// Divides by zero; the handler at 0x1010 is `nop; nop; hlt`: with `xor bl, bl` before, four instructions retire.
+    private static func stepsHandlers(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        var image = [UInt8](repeating: 0, count: 0x1013)
+        image.replaceSubrange(0..<4, with: [0x10, 0x10, 0, 0])
+        image.replaceSubrange(0x1000..<0x1004, with: [0x30, 0xDB, 0xF6, 0xF3])
+        image.replaceSubrange(0x1010..., with: [0x90, 0x90, 0xF4])
+        let result = try execute(
+            image, .real16, load: 0, entry: 0x1000, steps: 100, hypervisor, profile, thread)
+        return result.outcome == .halted && result.steps == 4
+    }
+
+    /// `mov ax, ss; mov ss, ax; nop; nop; hlt`: five instructions, or seemingly four.
+    private static func mergesStackSegmentLoads(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        let image: [UInt8] = [0x8C, 0xD0, 0x8E, 0xD0, 0x90, 0x90, 0xF4]
+        return try execute(image, .real16, steps: 100, hypervisor, profile, thread).steps == 4
+    }
+
+    /// `mov eax, 0x12345678; ud2` without an interrupt table.
+    private static func keepsRegisters(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        let image: [UInt8] = [0xB8, 0x78, 0x56, 0x34, 0x12, 0x0F, 0x0B]
+        let result = try execute(image, .protected32, hypervisor, profile, thread)
+        return result.outcome == .tripleFault && result.registers?.rax == 0x1234_5678
+    }
+
+    private static func execute(
+        _ image: [UInt8], _ mode: GuestMode, load: UInt64? = nil, entry: UInt64? = nil, steps: UInt64? = nil,
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> JobResult {
+        let machine = try machine(image, mode, load: load, entry: entry, hypervisor)
+        let execution = Execution(
+            machine, budget: Budget(steps: steps, wallTime: patience), reportsPortWrites: false,
+            control: JobControl(hasInput: false), thread: thread, backend: profile, emit: { _ in })
+        return execution.run()
+    }
+
+    private static func machine(
+        _ image: [UInt8], _ mode: GuestMode, load: UInt64? = nil, entry: UInt64? = nil,
+        _ hypervisor: borrowing Hypervisor
+    ) throws(KVMError) -> Machine {
+        let spec = JobSpec(mode: mode, loadAddress: load, entryPoint: entry, memoryBytes: 2 << 20)
+        let layout = Result<GuestLayout, Refusal> { () throws(Refusal) in try GuestLayout(flat: image, spec: spec) }
+        switch layout {
+        case .success(let layout): return try Machine(layout, on: hypervisor)
+        case .failure(let refusal): preconditionFailure("a probe's image was refused: \(refusal.message)")
+        }
+    }
+}

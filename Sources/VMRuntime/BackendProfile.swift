@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+internal import KVM
+
+/// What this machine's KVM does where backends differ, found out by running tiny guests with known answers.
+///
+/// On VT-x and SVM the processor runs every mode; a software backend emulates all but ring 3 of long mode, one instruction at a
+/// time. Nothing is assumed from the processor's or the module's name.
+public struct BackendProfile: Sendable, Hashable {
+    /// How the steps of a mode can be counted.
+    public enum Stepping: Sendable, Hashable {
+        /// KVM stops after each instruction: ``DebugExitMeter``.
+        case debugExits
+        /// The step trap goes to the guest, whose stub reports it: ``GuestTrapMeter``.
+        case guestTrap
+        /// Not at all, or not rightly.
+        case unavailable
+    }
+
+    /// The modes in which a guest ran to its end, and how their steps can be counted.
+    public internal(set) var modes: [GuestMode: Stepping] = [:]
+    /// KVM's count of emulated instructions is the count of all instructions outside ring 3.
+    public internal(set) var countsEmulation = false
+    /// Single-stepping goes on inside exception handlers.
+    public internal(set) var stepsHandlers = true
+    /// MOV SS and POP SS are stepped together with the next instruction.
+    public internal(set) var mergesStackSegmentLoads = false
+    /// After a triple fault the vCPU still has the registers of the fault.
+    public internal(set) var keepsRegistersAfterShutdown = false
+
+    func stepping(of mode: GuestMode) -> Stepping { modes[mode] ?? .unavailable }
+
+    /// Why a job cannot run here, if it cannot.
+    public func refusal(of spec: JobSpec) -> Refusal? {
+        guard let stepping = modes[spec.mode] else {
+            return Refusal(
+                .modeUnavailable, "this machine's KVM cannot run \(spec.mode.name) guests; see kvmjob doctor")
+        }
+        guard spec.budget.steps != nil, stepping == .unavailable else { return nil }
+        return Refusal(
+            .modeUnavailable,
+            "this machine's KVM cannot count the steps of \(spec.mode.name) guests: leave the step budget out; "
+                + "see kvmjob doctor")
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+
+/// The devices a guest finds on its ports.
+///
+/// | port | device |
+/// |---|---|
+/// | 0x3F8-0x3FF | ``Uart16550`` at COM1: the console and its input |
+/// | 0xE9 | debug console: a byte written goes to the console, a read gives 0xE9 |
+/// | 0xF4 | exit port: any width; ends the job with the value as its code |
+///
+/// Everything else reads as all ones, and writes to it are counted. A wide access to the UART or the debug console is one
+/// access for each byte to consecutive ports, as on an ISA bus.
+struct Board {
+    /// What a port write asks the run loop to do.
+    enum Effect: Equatable {
+        case none
+        case console(UInt8)
+        case consoleBytes([UInt8])
+        case exit(code: UInt32)
+        case unclaimed(PortWrite)
+    }
+
+    static let debugConsole: UInt16 = 0xE9
+    static let exitPort: UInt16 = 0xF4
+
+    var uart = Uart16550()
+    private(set) var unclaimedWrites: UInt64 = 0
+
+    mutating func read(_ port: UInt16, size: UInt8) -> UInt32 {
+        var value: UInt32 = 0
+        for index in 0..<UInt16(size) {
+            value |= UInt32(readByte(port &+ index)) << (UInt32(index) * 8)
+        }
+        return value
+    }
+
+    mutating func write(_ port: UInt16, size: UInt8, value: UInt32) -> Effect {
+        if port == Self.exitPort { return .exit(code: value) }
+        if size == 1, let claimed = writeByte(UInt8(truncatingIfNeeded: value), to: port) {
+            return claimed.map(Effect.console) ?? .none
+        }
+        var claimedAny = false
+        var output: [UInt8] = []
+        for index in 0..<UInt16(size) where size > 1 {
+            guard let claimed = writeByte(UInt8(truncatingIfNeeded: value >> (UInt32(index) * 8)), to: port &+ index)
+            else {
+                continue
+            }
+            claimedAny = true
+            if let byte = claimed { output.append(byte) }
+        }
+        if claimedAny { return output.isEmpty ? .none : .consoleBytes(output) }
+        unclaimedWrites += 1
+        return .unclaimed(PortWrite(port: port, size: size, value: value))
+    }
+
+    private mutating func readByte(_ port: UInt16) -> UInt8 {
+        if Uart16550.ports.contains(port) { return uart.read(port - Uart16550.base) }
+        return port == Self.debugConsole ? UInt8(Self.debugConsole) : 0xFF
+    }
+
+    /// nil when no device claims the port; else the byte for the console, if it is one.
+    private mutating func writeByte(_ value: UInt8, to port: UInt16) -> UInt8?? {
+        if Uart16550.ports.contains(port) { return .some(uart.write(value, to: port - Uart16550.base)) }
+        return port == Self.debugConsole ? .some(value) : nil
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import KVM
+
+/// Counts steps by letting KVM stop the guest after each instruction (`KVM_GUESTDBG_SINGLESTEP`).
+///
+/// One step is one guest instruction retired. What a stepped `KVM_RUN` does differs between backends and instructions, so
+/// each case that is not "one run, one step" is handled by name:
+///
+/// - An IO or memory exit is completed before anything is counted; then OUT and IN are one step each everywhere.
+/// - HLT is recognised before it runs, since a software backend hides it behind a debug exit.
+/// - A repeated string instruction stops many times; it counts when RIP moves on.
+/// - A software backend runs some instructions together: a fault with its handler's first instruction, IRETQ with its target.
+///   The number of instructions that it emulated in the run tells.
+/// - Hardware runs MOV SS and POP SS together with the next instruction; the profile tells.
+struct DebugExitMeter {
+    let machine: Machine
+    let execution: Execution
+    let backend: BackendProfile
+
+    private var steps: UInt64 = 0
+    private var emulated: UInt64 = 0
+    private var inexact: String?
+
+    init(machine: Machine, execution: Execution, backend: BackendProfile) {
+        (self.machine, self.execution, self.backend) = (machine, execution, backend)
+    }
+
+    mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
+        try machine.vcpu.setSingleStep(true)
+        noteHandlers(try machine.vcpu.systemRegisters())
+        emulated = machine.vcpu.emulatedInstructions() ?? 0
+        if let outcome = execution.interruption() { return ending(outcome) }
+        var point = try machine.vcpu.executionPoint()
+        while steps < limit {
+            let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
+            if instruction.isHalt, point.privilege == 0 { return try halt(instruction) }
+            switch try step(instruction, at: point, remaining: limit - steps) {
+            case .goOn: point = try machine.vcpu.executionPoint()
+            case .end(let outcome, _): return ending(outcome)
+            }
+        }
+        return ending(.exhausted(.steps, limit: limit, used: steps))
+    }
+
+    /// One entry into the guest, and what it adds to the count.
+    private mutating func step(
+        _ instruction: Instruction, at point: ExecutionPoint, remaining: UInt64
+    ) throws(KVMError) -> Execution.Verdict {
+        let exit = try execution.enter()
+        if case .interrupted = exit {
+            emulated = machine.vcpu.emulatedInstructions() ?? 0
+            return try execution.serve(exit)
+        }
+        let verdict = try complete(exit)
+        if case .end(_, retired: false) = verdict { return verdict }
+        let after = try machine.vcpu.executionPoint()
+        let ranHalt = try add(instruction, from: point, to: after, remaining: remaining)
+        if case .end = verdict { return verdict }
+        return ranHalt ? .end(.halted, retired: true) : .goOn
+    }
+
+    /// Serves an exit and all further parts of the same instruction.
+    private func complete(_ exit: VMExit) throws(KVMError) -> Execution.Verdict {
+        var verdict = try execution.serve(exit)
+        guard exit.needsCompletion else { return verdict }
+        while let next = try machine.vcpu.settle() {
+            if case .debug = next { break }
+            let further = try execution.serve(next)
+            if case .goOn = verdict { verdict = further }
+            guard next.needsCompletion else { break }
+        }
+        return verdict
+    }
+
+    /// Adds what the run retired. Returns whether a HLT was among it.
+    private mutating func add(
+        _ instruction: Instruction, from before: ExecutionPoint, to after: ExecutionPoint, remaining: UInt64
+    ) throws(KVMError) -> Bool {
+        let count = machine.vcpu.emulatedInstructions() ?? emulated
+        let emulatedNow = backend.countsEmulation ? max(1, count &- emulated) : 1
+        emulated = count
+        let unmoved = before.linearAddress == after.linearAddress
+        if instruction.isRepeatedString, unmoved { return false }
+        let merged = backend.mergesStackSegmentLoads && instruction.loadsStackSegment
+        // IRETQ and its target both retire; a fault does not, its handler's first instruction does.
+        let retired =
+            merged ? max(emulatedNow, 2) : instruction.isInterruptReturn ? emulatedNow : max(1, emulatedNow - 1)
+        if retired > remaining {
+            inexact = "the last instruction retired together with the one behind it"
+        }
+        steps += retired
+        return emulatedNow > 1 ? try ranHalt(endingAt: after) : false
+    }
+
+    /// Whether the byte before the next instruction is a HLT, which then ran unseen as the second of two.
+    private func ranHalt(endingAt point: ExecutionPoint) throws(KVMError) -> Bool {
+        guard let physical = try machine.physicalAddress(of: point.linearAddress &- 1, at: point) else { return false }
+        return machine.machine.memory.byte(at: physical) == 0xF4
+    }
+
+    /// HLT is not entered: it is the last step, and RIP goes behind it as after the exit that it would have been.
+    private mutating func halt(_ instruction: Instruction) throws(KVMError) -> Execution.Ending {
+        steps += 1
+        var ending = ending(.halted)
+        var registers = try machine.vcpu.registers()
+        registers.rip &+= instruction.haltBytes
+        ending.registers = registers
+        return ending
+    }
+
+    /// Where exception handlers run unstepped, a guest that can have handlers cannot be counted exactly.
+    private mutating func noteHandlers(_ system: SystemRegisters) {
+        if !backend.stepsHandlers, machine.mode != .user64 {
+            inexact = "this KVM does not step through exception handlers"
+        }
+    }
+
+    private func ending(_ outcome: Outcome) -> Execution.Ending {
+        .init(outcome: outcome, steps: steps, meter: inexact.map { .bounded(reason: $0) } ?? .exact)
+    }
+}
+
+extension VMExit {
+    /// Whether the guest's instruction is only done when the run after this exit has completed it.
+    var needsCompletion: Bool {
+        switch self {
+        case .portIn, .portOut, .mmioRead, .mmioWrite: true
+        case .halt, .shutdown, .failEntry, .internalError, .interrupted, .debug, .other: false
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import GuestImage
+internal import JobModel
+internal import KVM
+
+/// The frame that the processor pushed on the ring-0 stack when an exception of a `user64` program reached its stub.
+///
+/// From the lower addresses up: error code where the vector has one, RIP, CS, RFLAGS, RSP, SS; 8 bytes each.
+struct ExceptionFrame {
+    /// The vCPU's registers in the stub.
+    let registers: Registers
+    let system: SystemRegisters
+
+    /// Vectors whose frame begins with an error code.
+    private static let withErrorCode: Set<UInt8> = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30]
+    private static let pageFault: UInt8 = 14
+    /// RFLAGS.TF.
+    static let trapFlag: UInt64 = 1 << 8
+
+    init(registers: Registers, system: SystemRegisters) { (self.registers, self.system) = (registers, system) }
+
+    /// The exception's number: each vector has its own stub.
+    var vector: UInt8 { UInt8(truncatingIfNeeded: (registers.rip &- SystemArea.stubs) / SystemArea.stubBytes) }
+
+    private var hasErrorCode: Bool { Self.withErrorCode.contains(vector) }
+    /// Where the saved RIP is.
+    private var top: UInt64 { registers.rsp &+ (hasErrorCode ? 8 : 0) }
+    var flagsAddress: UInt64 { top &+ 16 }
+
+    /// What happened, and the program's registers. A frame that cannot be read, which only a guest that rewrote its own tables
+    /// could bring about, reads as zeros.
+    func decode(from memory: borrowing GuestMemory) -> (fault: Fault, registers: Registers) {
+        var program = registers
+        program.rip = memory.word(at: top) ?? 0
+        program.rflags = memory.word(at: flagsAddress) ?? 0
+        program.rsp = memory.word(at: top &+ 24) ?? 0
+        let fault = Fault(
+            vector: vector,
+            errorCode: hasErrorCode ? memory.word(at: registers.rsp).map { UInt32(truncatingIfNeeded: $0) } : nil,
+            address: vector == Self.pageFault ? system.cr2 : nil, rip: program.rip)
+        return (fault, program)
+    }
+
+    /// Puts the program's CS and SS back in place of the stub's.
+    func restoreSegments(in system: inout SystemRegisters, from memory: borrowing GuestMemory) {
+        let start = SystemArea.userSegments
+        (system.cs, system.ss) = (start.code, start.data)
+        system.cs.selector = UInt16(truncatingIfNeeded: memory.word(at: top &+ 8) ?? 0)
+        system.ss.selector = UInt16(truncatingIfNeeded: memory.word(at: top &+ 32) ?? 0)
+    }
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import GuestImage
+internal import JobModel
+internal import KVM
+
+/// One job in one machine, from its first instruction to its result.
+///
+/// Everything happens on the slot's thread. The guest leaves `KVM_RUN` for a device, for the alarm of its deadline, or because
+/// somebody kicked it; what each exit means is decided here, and whatever the guest does ends in an ``Outcome``.
+final class Execution {
+    private let machine: Machine
+    private let control: JobControl
+    private let thread: VCPUThread
+    private let backend: BackendProfile
+    private let budget: Budget
+    private let reportsPortWrites: Bool
+    private let emit: (JobEvent) -> Void
+
+    private var board = Board()
+    private var output = OutputBuffer()
+    private var outputBytes: UInt64 = 0
+    private var droppedWrites: UInt64 = 0
+    private var exits = ExitCounts()
+    private let startedAt: UInt64
+    private let deadline: UInt64
+
+    init(
+        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, control: JobControl, thread: VCPUThread,
+        backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+    ) {
+        (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
+        (self.budget, self.reportsPortWrites, self.emit) = (budget, reportsPortWrites, emit)
+        startedAt = MonotonicClock.now
+        deadline = startedAt.addingReportingOverflow(budget.wallTime.wholeNanoseconds).partialValue
+    }
+
+    /// Runs the guest to its end. Blocks the slot's thread for as long as that takes.
+    ///
+    /// When KVM fails, the outcome says so, and what the guest had written still arrives.
+    func run() -> JobResult {
+        machine.vcpu.attach()
+        control.attach(machine.vcpu.kicker)
+        defer {
+            control.detach()
+            machine.vcpu.detach()
+        }
+        do throws(KVMError) {
+            try thread.setAlarm(at: deadline)
+            emit(.started)
+            let ending = try runToEnd()
+            try thread.setAlarm(at: nil)
+            return try conclude(ending)
+        } catch {
+            try? thread.setAlarm(at: nil)
+            sendRest()
+            return result(Ending(outcome: .hostError(error.description)), wall: MonotonicClock.now - startedAt)
+        }
+    }
+
+    private func runToEnd() throws(KVMError) -> Ending {
+        guard let limit = budget.steps else { return Ending(outcome: try runFree()) }
+        return try count(upTo: limit)
+    }
+
+    // MARK: The loop
+
+    /// How a run loop ended: why, and after how many steps if they were counted.
+    struct Ending {
+        var outcome: Outcome
+        var steps: UInt64?
+        var meter = Meter.none
+        /// The registers at the end, where they are not simply those of the vCPU.
+        var registers: Registers?
+    }
+
+    /// Runs at full speed until something ends the job.
+    private func runFree() throws(KVMError) -> Outcome {
+        if let outcome = interruption() { return outcome }
+        while true {
+            let exit = try enter()
+            switch try serve(exit) {
+            case .goOn: continue
+            case .end(let outcome, _): return outcome
+            }
+        }
+    }
+
+    private func count(upTo limit: UInt64) throws(KVMError) -> Ending {
+        switch backend.stepping(of: machine.mode) {
+        case .debugExits:
+            var meter = DebugExitMeter(machine: machine, execution: self, backend: backend)
+            return try meter.run(limit: limit)
+        case .guestTrap:
+            var meter = GuestTrapMeter(machine: machine, execution: self)
+            return try meter.run(limit: limit)
+        case .unavailable:
+            return Ending(outcome: .hostError("steps cannot be counted in \(machine.mode.name) on this machine"))
+        }
+    }
+
+    /// Enters the guest once and counts the exit.
+    func enter() throws(KVMError) -> VMExit {
+        let exit = try machine.vcpu.run()
+        switch exit {
+        case .portIn, .portOut: exits.io += 1
+        case .mmioRead, .mmioWrite: exits.mmio += 1
+        case .debug: exits.debug += 1
+        case .interrupted: exits.interrupted += 1
+        case .halt, .shutdown, .failEntry, .internalError, .other: exits.other += 1
+        }
+        return exit
+    }
+
+    // MARK: What an exit means
+
+    /// What to do after an exit has been served.
+    enum Verdict {
+        case goOn
+        /// The job is over; `retired` says whether the instruction that ended it counts as a step.
+        case end(Outcome, retired: Bool)
+    }
+
+    /// Serves one exit. Afterwards the guest can be entered again, or the job is over.
+    func serve(_ exit: VMExit) throws(KVMError) -> Verdict {
+        switch exit {
+        case .portIn(let access):
+            readPort(access)
+            return .goOn
+        case .portOut(let access): return try writePort(access)
+        case .mmioRead:
+            machine.vcpu.setMMIOValue(.max)
+            return .goOn
+        case .mmioWrite:
+            droppedWrites += 1
+            return .goOn
+        case .interrupted: return interruption().map { .end($0, retired: false) } ?? .goOn
+        case .debug: return .goOn
+        case .halt: return .end(.halted, retired: true)
+        case .shutdown: return .end(.tripleFault, retired: false)
+        case .internalError(let suberror, let instruction):
+            return .end(try unemulatable(suberror, instruction), retired: false)
+        case .failEntry(let reason):
+            return .end(.hostError("the processor refused the guest's state, reason \(hex(reason))"), retired: false)
+        case .other(let reason):
+            return .end(.hostError("KVM_RUN ended for a reason that kvmjob does not know: \(reason)"), retired: false)
+        }
+    }
+
+    private func readPort(_ access: PortAccess) {
+        if Uart16550.ports.contains(access.port) { refillInput() }
+        for index in 0..<access.count {
+            machine.vcpu.setPortValue(board.read(access.port, size: access.size), at: index, of: access)
+        }
+    }
+
+    private func writePort(_ access: PortAccess) throws(KVMError) -> Verdict {
+        if machine.mode == .user64, access.port == SystemArea.trapPort,
+            try machine.vcpu.executionPoint().privilege == 0
+        {
+            return .end(try trapOutcome(), retired: false)
+        }
+        for index in 0..<access.count {
+            let value = machine.vcpu.portValue(at: index, of: access)
+            switch board.write(access.port, size: access.size, value: value) {
+            case .none: continue
+            case .console(let byte): if let outcome = writeConsole(byte) { return .end(outcome, retired: true) }
+            case .consoleBytes(let bytes):
+                if let outcome = write(bytes, to: .console) { return .end(outcome, retired: true) }
+            case .exit(let code): return .end(.exited(code: code), retired: true)
+            case .unclaimed(let write): if let outcome = report(write) { return .end(outcome, retired: true) }
+            }
+        }
+        return .goOn
+    }
+
+    private func unemulatable(_ suberror: UInt32, _ reported: [UInt8]) throws(KVMError) -> Outcome {
+        let emulationFailed: UInt32 = 1  // KVM_INTERNAL_ERROR_EMULATION
+        guard suberror == emulationFailed else {
+            return .hostError("KVM_EXIT_INTERNAL_ERROR with suberror \(suberror)")
+        }
+        let point = try machine.vcpu.executionPoint()
+        let bytes = reported.isEmpty ? try machine.instruction(at: point).prefix(15) : reported
+        return .unemulatable(Unemulatable(rip: point.rip, bytes: bytes))
+    }
+
+    // MARK: Exceptions of user64
+
+    /// An exception that a stub of the system area caught: what happened, and the program's registers at that moment.
+    func trap() throws(KVMError) -> (fault: Fault, registers: Registers) {
+        let system = try machine.vcpu.systemRegisters()
+        let registers = try machine.vcpu.registers()
+        return ExceptionFrame(registers: registers, system: system).decode(from: machine.machine.memory)
+    }
+
+    private func trapOutcome() throws(KVMError) -> Outcome { .faulted(try trap().fault) }
+
+    // MARK: Limits
+
+    /// Why the job must end now, if it must. Also sends output that has waited long enough.
+    func interruption() -> Outcome? {
+        _ = machine.vcpu.takeKick()
+        if let canceller = control.canceller { return .cancelled(by: canceller) }
+        let now = MonotonicClock.now
+        if now >= deadline { return wallTimeExhausted(now) }
+        if let due = output.dueAt {
+            if now >= due { return flush() }
+            setAlarm(at: due)
+        }
+        return nil
+    }
+
+    private func wallTimeExhausted(_ now: UInt64) -> Outcome {
+        .exhausted(.wallTime, limit: deadline - startedAt, used: now - startedAt)
+    }
+
+    /// The deadline, or an earlier reason to look up. A failure is as good as none: the timer exists, and its argument is right.
+    private func setAlarm(at instant: UInt64) { try? thread.setAlarm(at: min(instant, deadline)) }
+
+    // MARK: Streams
+
+    private func writeConsole(_ byte: UInt8) -> Outcome? {
+        if output.mustFlush(before: .console, adding: 1), let outcome = flush() { return outcome }
+        let wasEmpty = output.isEmpty
+        output.append(byte, now: MonotonicClock.now)
+        if wasEmpty, let due = output.dueAt { setAlarm(at: due) }
+        return nil
+    }
+
+    private func write(_ bytes: [UInt8], to channel: OutputChannel) -> Outcome? {
+        if output.mustFlush(before: channel, adding: bytes.count), let outcome = flush() { return outcome }
+        let wasEmpty = output.isEmpty
+        output.append(bytes, to: channel, now: MonotonicClock.now)
+        if wasEmpty, let due = output.dueAt { setAlarm(at: due) }
+        return nil
+    }
+
+    private func report(_ portWrite: PortWrite) -> Outcome? {
+        reportsPortWrites ? write(portWrite.record, to: .portWrites) : nil
+    }
+
+    /// Sends what is waiting, as the client's credit allows; without credit the guest waits here, at most until its deadline.
+    private func flush() -> Outcome? {
+        while !output.isEmpty {
+            let credit = control.takeCredit(upTo: output.bytes.count)
+            if credit > 0 {
+                send(credit)
+                continue
+            }
+            if let canceller = control.canceller { return .cancelled(by: canceller) }
+            let now = MonotonicClock.now
+            if now >= deadline { return wallTimeExhausted(now) }
+            control.waitForChange(until: deadline)
+        }
+        setAlarm(at: deadline)
+        return nil
+    }
+
+    private func send(_ count: Int) {
+        let channel = output.channel
+        let bytes = output.take(count)
+        if channel == .console { outputBytes += UInt64(bytes.count) }
+        emit(.output(channel, bytes))
+    }
+
+    private func refillInput() {
+        guard board.uart.wantsInput else { return }
+        reportConsumed()
+        let (bytes, ended) = control.takeInput()
+        board.uart.refill(bytes, ended: ended)
+    }
+
+    private func reportConsumed() {
+        guard board.uart.consumed > 0 else { return }
+        emit(.inputConsumed(board.uart.consumed))
+        board.uart.consumed = 0
+    }
+
+    // MARK: The end
+
+    /// Parts of one instruction that may still come after the job's end before the vCPU is taken for stuck.
+    private static let maximumTrailingParts = 64
+
+    /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
+    private func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
+        let wall = MonotonicClock.now - startedAt
+        try settleAfterEnd()
+        sendRest()
+        var result = result(ending, wall: wall)
+        try readRegisters(into: &result, ending)
+        return result
+    }
+
+    private func sendRest() {
+        if !output.isEmpty { send(output.bytes.count) }
+        reportConsumed()
+    }
+
+    private func result(_ ending: Ending, wall: UInt64) -> JobResult {
+        var result = JobResult(outcome: ending.outcome)
+        (result.steps, result.meter) = (ending.steps, ending.meter)
+        result.wallNanoseconds = wall
+        result.exits = exits
+        result.outputBytes = outputBytes
+        result.unclaimedPortWrites = board.unclaimedWrites
+        result.droppedMemoryWrites = droppedWrites
+        return result
+    }
+
+    /// An IN that nobody answered any more reads as zeros.
+    private func settleAfterEnd() throws(KVMError) {
+        for _ in 0..<Self.maximumTrailingParts {
+            guard let exit = try machine.vcpu.settle() else { return }
+            switch exit {
+            case .portIn(let access):
+                for index in 0..<access.count { machine.vcpu.setPortValue(0, at: index, of: access) }
+            case .mmioRead: machine.vcpu.setMMIOValue(0)
+            case .portOut, .mmioWrite, .debug, .interrupted: continue
+            case .halt, .shutdown, .failEntry, .internalError, .other: return
+            }
+        }
+    }
+
+    private func readRegisters(into result: inout JobResult, _ ending: Ending) throws(KVMError) {
+        if case .tripleFault = ending.outcome, !backend.keepsRegistersAfterShutdown { return }
+        var registers = try machine.vcpu.registers()
+        var system = try machine.vcpu.systemRegisters()
+        if machine.mode == .user64, system.cs.attributes.dpl == 0 {
+            // Stopped in an exception stub: what counts is the program, not the stub.
+            let frame = ExceptionFrame(registers: registers, system: system)
+            registers = frame.decode(from: machine.machine.memory).registers
+            frame.restoreSegments(in: &system, from: machine.machine.memory)
+        }
+        result.registers = ending.registers ?? registers
+        result.system = system
+    }
+
+    private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+}
+
+extension Duration {
+    /// This duration in nanoseconds, from zero to the most that 63 bits hold.
+    public var wholeNanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        let product = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        let sum = product.partialValue.addingReportingOverflow(attoseconds / 1_000_000_000)
+        guard !product.overflow, !sum.overflow else { return seconds < 0 ? 0 : UInt64(Int64.max) }
+        return UInt64(max(sum.partialValue, 0))
+    }
+}

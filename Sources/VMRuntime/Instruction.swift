@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// The first sixteen bytes at an instruction's address. The longest instruction has fifteen.
+struct InstructionBytes: Equatable {
+    static let count = 16
+    static let allOnes = InstructionBytes(low: .max, high: .max)
+
+    private var low: UInt64
+    private var high: UInt64
+
+    init(low: UInt64, high: UInt64) { (self.low, self.high) = (low, high) }
+
+    subscript(index: Int) -> UInt8 {
+        get { UInt8(truncatingIfNeeded: (index < 8 ? low : high) >> (UInt64(index & 7) * 8)) }
+        set {
+            let shift = UInt64(index & 7) * 8
+            let mask = ~(UInt64(0xFF) << shift)
+            let byte = UInt64(newValue) << shift
+            if index < 8 { low = low & mask | byte } else { high = high & mask | byte }
+        }
+    }
+
+    /// The first bytes as an array.
+    func prefix(_ count: Int) -> [UInt8] { (0..<min(count, Self.count)).map { self[$0] } }
+}
+
+/// As much of an instruction as a step meter has to know before it runs.
+struct Instruction: Equatable {
+    /// Bytes up to and without the opcode.
+    private(set) var prefixBytes = 0
+    private(set) var opcode: UInt8 = 0
+    private(set) var modRM: UInt8 = 0
+    private var hasRepeat = false
+
+    init(_ bytes: InstructionBytes, is64Bit: Bool) {
+        while prefixBytes < InstructionBytes.count - 2 {
+            let byte = bytes[prefixBytes]
+            switch byte {
+            case 0xF2, 0xF3: hasRepeat = true
+            case 0x66, 0x67, 0xF0, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65: break
+            case 0x40...0x4F where is64Bit: break
+            default:
+                opcode = byte
+                modRM = bytes[prefixBytes + 1]
+                return
+            }
+            prefixBytes += 1
+        }
+        opcode = bytes[prefixBytes]
+    }
+
+    /// HLT.
+    var isHalt: Bool { opcode == 0xF4 }
+    /// HLT's length with its prefixes.
+    var haltBytes: UInt64 { UInt64(prefixBytes) + 1 }
+    /// INS, OUTS, MOVS, CMPS, STOS, LODS or SCAS with a repeat prefix: one step, however often it is entered.
+    var isRepeatedString: Bool {
+        guard hasRepeat else { return false }
+        return switch opcode {
+        case 0x6C...0x6F, 0xA4...0xA7, 0xAA...0xAF: true
+        default: false
+        }
+    }
+    /// IRET in any width.
+    var isInterruptReturn: Bool { opcode == 0xCF }
+    /// MOV SS or POP SS, which hold back the step trap until the next instruction where hardware steps.
+    var loadsStackSegment: Bool { opcode == 0x17 || (opcode == 0x8E && modRM >> 3 & 7 == 2) }
+    /// PUSHF in any width.
+    var pushesFlags: Bool { opcode == 0x9C }
+    /// POPF or IRET: the guest sets its own trap flag.
+    var popsFlags: Bool { opcode == 0x9D || opcode == 0xCF }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Dispatch
+public import JobModel
+internal import KVM
+internal import NIOConcurrencyHelpers
+
+/// The one place where a running job and the rest of the worker meet: whoever holds it can stop the job, give it input and let
+/// it write more. All calls may come from any thread and none of them blocks, but for those that say so.
+public final class JobControl: Sendable {
+    private struct State {
+        var canceller: Canceller?
+        var kicker: Kicker?
+        var credit = 0
+        var input: [UInt8] = []
+        var inputEnded: Bool
+    }
+
+    private let state: NIOLockedValueBox<State>
+    /// Signalled whenever something changed that a slot may be waiting for.
+    private let changed = DispatchSemaphore(value: 0)
+
+    /// Control of a job that has not started.
+    ///
+    /// - Parameter hasInput: whether input will come; without it the guest's input is at its end from the start.
+    public init(hasInput: Bool) { state = NIOLockedValueBox(State(inputEnded: !hasInput)) }
+
+    // MARK: For the worker
+
+    /// Stops the job, running or not; the first canceller is the one that counts.
+    public func cancel(_ canceller: Canceller) {
+        let kicker = state.withLockedValue { state in
+            state.canceller = state.canceller ?? canceller
+            return state.kicker
+        }
+        kicker?.kick()
+        changed.signal()
+    }
+
+    /// Lets the guest write this many more bytes.
+    public func grantOutput(_ bytes: Int) {
+        state.withLockedValue { $0.credit = $0.credit.addingReportingOverflow(max(bytes, 0)).partialValue }
+        changed.signal()
+    }
+
+    /// Adds to the guest's input. The caller bounds how much is waiting: by the wire's window.
+    public func appendInput(_ bytes: [UInt8], end: Bool) {
+        state.withLockedValue { state in
+            state.input += bytes
+            state.inputEnded = state.inputEnded || end
+        }
+        changed.signal()
+    }
+
+    // MARK: For the slot
+
+    /// Who cancelled the job, if somebody did.
+    var canceller: Canceller? { state.withLockedValue { $0.canceller } }
+
+    /// From here on a cancel kicks this vCPU. Looks at ``canceller`` afterwards, so that none falls in between.
+    func attach(_ kicker: Kicker) { state.withLockedValue { $0.kicker = kicker } }
+
+    func detach() { state.withLockedValue { $0.kicker = nil } }
+
+    /// Takes at most `wanted` bytes of credit.
+    func takeCredit(upTo wanted: Int) -> Int {
+        state.withLockedValue { state in
+            let taken = min(max(state.credit, 0), wanted)
+            state.credit -= taken
+            return taken
+        }
+    }
+
+    /// All the input that has come since the last call, and whether that is the end of it.
+    func takeInput() -> (bytes: [UInt8], ended: Bool) {
+        state.withLockedValue { state in
+            defer { state.input = [] }
+            return (state.input, state.inputEnded)
+        }
+    }
+
+    /// Blocks this thread until something changed, or until this instant of ``MonotonicClock``. May return early.
+    func waitForChange(until instant: UInt64) {
+        let now = MonotonicClock.now
+        guard instant > now else { return }
+        let nanoseconds = Int(clamping: min(instant - now, UInt64(Int32.max)))
+        _ = changed.wait(timeout: .now() + .nanoseconds(nanoseconds))
+    }
+}

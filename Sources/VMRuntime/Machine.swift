@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import GuestImage
+internal import JobModel
+internal import KVM
+
+/// One virtual machine with its vCPU, loaded with one guest. Lives and dies on its slot's thread.
+final class Machine {
+    let machine: VirtualMachine
+    let vcpu: VirtualCPU
+    let mode: GuestMode
+
+    /// Makes a machine, puts the layout's pieces in its memory and its first state in the vCPU.
+    init(_ layout: GuestLayout, on hypervisor: borrowing Hypervisor) throws(KVMError) {
+        let machine = try hypervisor.makeVirtualMachine(memoryBytes: layout.memoryBytes)
+        let vcpu = try hypervisor.makeVirtualCPU(in: machine)
+        for piece in layout.pieces where !machine.memory.write(piece.bytes, at: piece.address) {
+            preconditionFailure("GuestLayout placed a piece at \(piece.address), outside its own memory")
+        }
+        try Self.start(vcpu, as: layout)
+        self.machine = machine
+        self.vcpu = vcpu
+        mode = layout.mode
+    }
+
+    private static func start(_ vcpu: borrowing VirtualCPU, as layout: GuestLayout) throws(KVMError) {
+        var system = layout.system
+        let extended = layout.mode == .long64 || layout.mode == .user64
+        if extended { system.cr4 |= vcpu.extendedStateControl }
+        try vcpu.setSystemRegisters(system)
+        if extended { try vcpu.enableExtendedState() }
+        try vcpu.setRegisters(layout.registers)
+    }
+
+    // MARK: Finding what the guest executes
+
+    /// The guest physical address behind a linear one, or nil if no page is there.
+    func physicalAddress(of linear: UInt64, at point: ExecutionPoint) throws(KVMError) -> UInt64? {
+        guard point.cr0 & PageTables.paging != 0 else { return linear }
+        // Four-level tables are walked here, since a call to the vCPU costs as much as a whole step on some backends.
+        guard point.efer & PageTables.longModeActive != 0, point.cr4 & PageTables.fiveLevels == 0 else {
+            return try vcpu.translate(linear)
+        }
+        return PageTables.walk(linear, root: point.cr3, in: machine.memory)
+    }
+
+    /// The bytes of the next instruction, all ones where there is no memory.
+    func instruction(at point: ExecutionPoint) throws(KVMError) -> InstructionBytes {
+        let linear = point.linearAddress
+        let inPage = linear & (GuestMemory.pageBytes - 1)
+        guard let physical = try physicalAddress(of: linear, at: point) else { return .allOnes }
+        if inPage <= GuestMemory.pageBytes - 16, let low = machine.memory.word(at: physical),
+            let high = machine.memory.word(at: physical + 8)
+        {
+            return InstructionBytes(low: low, high: high)
+        }
+        return try slowInstruction(at: linear, physical: physical, point)
+    }
+
+    /// An instruction that may cross into another page, or into what is not memory.
+    private func slowInstruction(
+        at linear: UInt64, physical: UInt64, _ point: ExecutionPoint
+    ) throws(KVMError) -> InstructionBytes {
+        let inThisPage = GuestMemory.pageBytes - linear & (GuestMemory.pageBytes - 1)
+        let nextPage = try physicalAddress(of: linear &+ inThisPage, at: point)
+        var bytes = InstructionBytes.allOnes
+        for index in 0..<UInt64(InstructionBytes.count) {
+            let address = index < inThisPage ? physical &+ index : nextPage.map { $0 &+ (index - inThisPage) }
+            bytes[Int(index)] = address.map { machine.memory.byte(at: $0) } ?? 0xFF
+        }
+        return bytes
+    }
+}
+
+/// A walk of the processor's four-level page tables, as far as finding code needs it: presence and size, not rights.
+enum PageTables {
+    static let paging: UInt64 = 1 << 31  // CR0.PG
+    static let longModeActive: UInt64 = 1 << 10  // EFER.LMA
+    static let fiveLevels: UInt64 = 1 << 12  // CR4.LA57
+    private static let present: UInt64 = 1
+    private static let large: UInt64 = 0x80
+    private static let address: UInt64 = 0x000F_FFFF_FFFF_F000
+
+    static func walk(_ linear: UInt64, root: UInt64, in memory: borrowing GuestMemory) -> UInt64? {
+        var table = root & address
+        for shift in [UInt64(39), 30, 21, 12] {
+            guard let entry = memory.word(at: table + (linear >> shift & 511) * 8), entry & present != 0 else {
+                return nil
+            }
+            let isPage = shift == 12 || (shift <= 30 && entry & large != 0)
+            if isPage {
+                let offset = (UInt64(1) << shift) - 1
+                return entry & address & ~offset | linear & offset
+            }
+            table = entry & address
+        }
+        return nil
+    }
+}
