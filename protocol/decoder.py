@@ -1,0 +1,540 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The kvmjob authors
+"""The kvmjob wire, decoded from PROTOCOL.md alone: a second opinion on the Swift codec.
+
+Bytes become frames, frames become dictionaries that JSON can hold; numbers of 8 bytes become decimal strings, because many JSON
+readers keep only 53 bits. `Reader` takes bytes in any pieces; `Conversation` checks what frames may follow each other.
+
+    python3 decoder.py FILE        prints the frames of one direction of a captured connection, one line of JSON each
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any
+HEADER = struct.Struct(">IBBHI")
+DATA_HEADER = struct.Struct(">BBHQ")
+FIELD_HEADER = struct.Struct(">HI")
+END = 1
+FIRST_FRAME_LIMIT = 4096
+LARGEST_FRAME_LIMIT = 1_048_576
+LARGEST_CREDIT = 2**31 - 1
+
+
+class WireError(Exception):
+    """What an ERROR frame would say: job 0 ends the connection, another job refuses that SUBMIT."""
+
+    def __init__(self, code: str, tag: int | None = None, job: int = 0) -> None:
+        super().__init__(code, tag, job)
+        self.code, self.tag, self.job = code, tag, job
+
+
+# Kinds of values (section 2). `fits` judges the size; `read` gets bytes of that size, and judges the text, then the value.
+
+
+@dataclass(frozen=True)
+class Kind:
+    fits: Callable[[int], bool]
+    read: Callable[[bytes], Json]
+    write: Callable[[Json], bytes]
+
+
+def require(condition: bool, code: str) -> None:
+    if not condition:
+        raise WireError(code)
+
+
+def plain(value: int, size: int) -> Json:
+    return str(value) if size == 8 else value
+
+
+def uint(size: int, low: int = 0, high: int = 2**64 - 1) -> Kind:
+    def read(data: bytes) -> Json:
+        value = int.from_bytes(data, "big")
+        require(low <= value <= high, "bad-value")
+        return plain(value, size)
+
+    return Kind(lambda n: n == size, read, lambda value: int(value).to_bytes(size, "big"))
+
+
+def text(most: int) -> Kind:
+    def read(data: bytes) -> Json:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise WireError("bad-text") from None
+
+    return Kind(lambda n: n <= most, read, lambda value: value.encode("utf-8"))
+
+
+def record(layout: str, names: str, count: range, valid: Callable[[list[Json]], bool] = lambda _: True) -> Kind:
+    """A list of equal records, each a dictionary with these names."""
+    shape, keys = struct.Struct(">" + layout), names.split()
+    sizes = [struct.calcsize(">" + letter) for letter in layout]
+
+    def read(data: bytes) -> Json:
+        rows = [{k: plain(v, s) for k, v, s in zip(keys, row, sizes)} for row in shape.iter_unpack(data)]
+        require(valid(rows), "bad-value")
+        return rows
+
+    def write(rows: Json) -> bytes:
+        return b"".join(shape.pack(*(int(row[key]) for key in keys)) for row in rows)
+
+    return Kind(lambda n: n % shape.size == 0 and n // shape.size in count, read, write)
+
+
+def single(kind: Kind) -> Kind:
+    """The one record of a list of one."""
+    return Kind(kind.fits, lambda data: kind.read(data)[0], lambda value: kind.write([value]))
+
+
+def rising_registers(rows: list[Json]) -> bool:
+    numbers = [row["register"] for row in rows]
+    return all(n <= 17 and n != 16 for n in numbers) and all(a < b for a, b in zip(numbers, numbers[1:]))
+
+
+SEGMENTS = "cs ds es fs gs ss tr ldt".split()
+TABLES = "gdt idt".split()
+SYSTEM_VALUES = "cr0 cr2 cr3 cr4 cr8 efer apic_base".split()
+SEGMENT = single(record("QIHH", "base limit selector attributes", range(1, 2)))
+TABLE = single(record("QH", "base limit", range(1, 2)))
+
+
+def read_system(data: bytes) -> Json:
+    out: dict[str, Json] = {}
+    for i, name in enumerate(SEGMENTS):
+        out[name] = SEGMENT.read(data[16 * i : 16 * i + 16])
+        out[name]["attributes"] &= 0x1FFF  # the rest is ignored
+    for i, name in enumerate(TABLES):
+        out[name] = TABLE.read(data[128 + 10 * i : 138 + 10 * i])
+    return out | dict(zip(SYSTEM_VALUES, map(str, struct.unpack(">7Q", data[148:]))))
+
+
+def write_system(value: Json) -> bytes:
+    parts = [SEGMENT.write(value[name]) for name in SEGMENTS] + [TABLE.write(value[name]) for name in TABLES]
+    return b"".join(parts) + b"".join(U64.write(value[name]) for name in SYSTEM_VALUES)
+
+
+U8, U16, U32, U64 = uint(1), uint(2), uint(4), uint(8)
+FLAG = Kind(lambda n: n == 1, lambda data: bool(uint(1, 0, 1).read(data)), lambda value: bytes([value]))
+VERSION = single(record("BB", "major minor", range(1, 2)))
+MODES = record("BB", "mode meter", range(257), lambda rows: all(row["meter"] <= 2 for row in rows))
+INSTRUCTION = Kind(lambda n: n <= 15, bytes.hex, bytes.fromhex)
+FIRST_REGISTERS = record("BQ", "register value", range(18), rising_registers)
+LAST_REGISTERS = Kind(
+    lambda n: n == 144,
+    lambda data: [str(value) for value in struct.unpack(">18Q", data)],
+    lambda value: struct.pack(">18Q", *map(int, value)),
+)
+EXITS = single(record("QQQQQ", "port_io mmio debug interrupted other", range(1, 2)))
+SYSTEM = Kind(lambda n: n == 204, read_system, write_system)
+
+# Messages (section 3). A name with a star is required.
+
+Table = dict[int, tuple[str, Kind]]
+FIELDS: dict[str, Table] = {
+    "HELLO": {
+        0x0001: ("version*", VERSION),
+        0x0002: ("frame_limit*", uint(4, FIRST_FRAME_LIMIT, LARGEST_FRAME_LIMIT)),
+        0x0003: ("software", text(128)),
+        0x0004: ("window*", uint(4, 0, LARGEST_CREDIT)),
+        0x0005: ("job_limit", U32),
+        0x0006: ("image_limit", U64),
+        0x0007: ("memory_minimum", U64),
+        0x0008: ("memory_maximum", U64),
+        0x0009: ("wall_maximum", U64),
+        0x000A: ("slots", U32),
+        0x000B: ("modes", MODES),
+    },
+    "GOAWAY": {0x0001: ("reason*", uint(1, 1, 2)), 0x0002: ("last_job", U32)},
+    "ERROR": {
+        0x0001: ("code*", U16),
+        0x0002: ("frame_type", U8),
+        0x0003: ("field_tag", U16),
+        0x0004: ("limit", U64),
+        0x0005: ("value", U64),
+        0x0006: ("retryable", FLAG),
+        0x0007: ("text", text(512)),
+    },
+    "WINDOW": {0x0001: ("credit*", uint(4, 1, LARGEST_CREDIT))},
+    "SUBMIT": {
+        0x0001: ("label", text(128)),
+        0x8002: ("mode*", U8),
+        0x8003: ("image_bytes*", U64),
+        0x8004: ("load_address", U64),
+        0x8005: ("entry_point", U64),
+        0x8006: ("registers", FIRST_REGISTERS),
+        0x8007: ("memory_bytes", U64),
+        0x8008: ("step_budget", U64),
+        0x8009: ("wall_budget", U64),
+        0x800A: ("port_writes", FLAG),
+        0x800B: ("input", FLAG),
+    },
+    "ACCEPTED": {0x0001: ("queue_position", U32)},
+    "STARTED": {
+        0x0001: ("queue_ns", U64),
+        0x0002: ("step_budget", U64),
+        0x0003: ("wall_budget", U64),
+        0x0004: ("memory_bytes", U64),
+    },
+    "RESULT": {
+        0x0001: ("outcome*", uint(1, 1, 14)),
+        0x0002: ("code", U32),
+        0x0003: ("vector", U8),
+        0x0004: ("error_code", U32),
+        0x0005: ("address", U64),
+        0x0006: ("rip", U64),
+        0x0007: ("instruction", INSTRUCTION),
+        0x0008: ("limit", U64),
+        0x0009: ("used", U64),
+        0x000A: ("canceller", uint(1, 1, 3)),
+        0x000B: ("text", text(512)),
+        0x000C: ("meter", uint(1, 1, 2)),
+        0x000D: ("meter_reason", text(512)),
+        0x000E: ("steps", U64),
+        0x000F: ("queue_ns", U64),
+        0x0010: ("wall_ns", U64),
+        0x0011: ("exits", EXITS),
+        0x0012: ("output_bytes", U64),
+        0x0013: ("unclaimed_port_writes", U64),
+        0x0014: ("dropped_memory_writes", U64),
+        0x0015: ("registers", LAST_REGISTERS),
+        0x0016: ("system", SYSTEM),
+    },
+}
+OUTCOME_TAGS = range(0x0002, 0x000C)
+# outcome: the tags it requires (section 5), the tags it may have besides
+OUTCOMES: dict[int, tuple[set[int], set[int]]] = {n: ({8, 9}, set()) for n in range(6, 12)} | {
+    1: (set(), set()),
+    2: ({2}, set()),
+    3: ({3, 6}, {4, 5}),
+    4: (set(), set()),
+    5: ({7}, {6}),
+    12: ({10}, set()),
+    13: ({8}, set()),
+    14: ({11}, set()),
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    name: str
+    senders: str  # "c", "w" or "cw"
+    job: str  # as in the table: "0", "n" or "0/n"
+    shape: str | int | tuple[int, ...]  # "fields", so many opaque bytes, or the channels of data
+
+
+MESSAGES: dict[int, Message] = {
+    0x01: Message("HELLO", "cw", "0", "fields"),
+    0x02: Message("PING", "cw", "0", 8),
+    0x03: Message("PONG", "cw", "0", 8),
+    0x04: Message("GOAWAY", "w", "0", "fields"),
+    0x05: Message("ERROR", "cw", "0/n", "fields"),
+    0x06: Message("WINDOW", "cw", "n", "fields"),
+    0x10: Message("SUBMIT", "c", "n", "fields"),
+    0x11: Message("IMAGE", "c", "n", (0,)),
+    0x12: Message("INPUT", "c", "n", (0,)),
+    0x13: Message("CANCEL", "c", "n", 0),
+    0x20: Message("ACCEPTED", "w", "n", "fields"),
+    0x21: Message("STARTED", "w", "n", "fields"),
+    0x22: Message("OUTPUT", "w", "n", (1, 3)),
+    0x23: Message("RESULT", "w", "n", "fields"),
+}
+NUMBERS = {message.name: number for number, message in MESSAGES.items()}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a known type, or (`type` is a number from 0x80) one to skip, or a SUBMIT to refuse."""
+
+    type: str | int
+    job: int = 0
+    flags: int = 0
+    fields: dict[str, Json] = field(default_factory=dict)
+    refusal: WireError | None = None
+
+    def json(self) -> Json:
+        if isinstance(self.type, int):
+            return None
+        if self.refusal:
+            return {"type": self.type, "job": self.job, "refused": self.refusal.code, "field_tag": self.refusal.tag}
+        return {"type": self.type, "job": self.job, "flags": self.flags, "fields": self.fields}
+
+
+def check_header(header: bytes, frame_limit: int) -> tuple[int, int, int, int]:
+    """The header's checks, in the order of section 1: (length, type, flags, job)."""
+    length, number, flags, reserved, job = HEADER.unpack(header)
+    message = MESSAGES.get(number)
+    require(length <= frame_limit, "frame-too-long")
+    require(reserved == 0, "reserved-not-zero")
+    if number < 0x80:
+        require(flags & ~(END if message and isinstance(message.shape, tuple) else 0) == 0, "reserved-not-zero")
+        require(message is not None, "unknown-type")
+    if message:
+        require(message.job == "0/n" or (job != 0) == (message.job == "n"), "bad-job")
+    return length, number, flags, job
+
+
+def decode_payload(number: int, flags: int, job: int, payload: bytes) -> Frame:
+    message = MESSAGES.get(number)
+    if message is None:
+        return Frame(number, job, flags)
+    if message.shape == "fields":
+        return decode_fields(message.name, job, payload)
+    if isinstance(message.shape, int):
+        require(len(payload) == message.shape, "field-size")
+        return Frame(message.name, job, flags, {"bytes": payload.hex()} if payload else {})
+    require(len(payload) >= DATA_HEADER.size, "payload-truncated")
+    channel, vcpu, reserved, offset = DATA_HEADER.unpack_from(payload)
+    data = payload[DATA_HEADER.size :]
+    require(channel in message.shape and vcpu == 0, "bad-value")
+    require(reserved == 0, "reserved-not-zero")
+    require(bool(data) or flags & END != 0, "bad-value")
+    return Frame(message.name, job, flags, {"channel": channel, "offset": str(offset), "bytes": data.hex()})
+
+
+def split_fields(payload: bytes) -> Iterator[tuple[int, bytes]]:
+    at, last = 0, -1
+    while at < len(payload):
+        require(at + FIELD_HEADER.size <= len(payload), "payload-truncated")
+        tag, length = FIELD_HEADER.unpack_from(payload, at)
+        at += FIELD_HEADER.size
+        require(at + length <= len(payload), "payload-truncated")
+        if tag <= last:
+            raise WireError("field-order", tag)
+        yield tag, payload[at : at + length]
+        at, last = at + length, tag
+
+
+def decode_fields(name: str, job: int, payload: bytes) -> Frame:
+    table, values = FIELDS[name], dict[int, Json]()
+    refusal: WireError | None = None
+    for tag, data in split_fields(payload):
+        if tag in table:
+            values[tag] = read_value(tag, table[tag][1], data)
+        elif tag & 0x8000 and name != "SUBMIT":
+            raise WireError("unknown-critical-field", tag)
+        elif tag & 0x8000 and refusal is None:  # section 6: a refusal, if the rest is in order
+            refusal = WireError("unknown-critical-field", tag, job)
+    required = {tag for tag, (label, _) in table.items() if label.endswith("*")}
+    if name == "RESULT" and 1 in values:
+        needed, allowed = OUTCOMES[values[1]]
+        required |= needed
+        values = {tag: value for tag, value in values.items() if tag not in OUTCOME_TAGS or tag in needed | allowed}
+    if missing := required - values.keys():
+        raise WireError("field-missing", min(missing))
+    fields = {table[tag][0].rstrip("*"): value for tag, value in values.items()}
+    return Frame(name, job, 0, fields, refusal)
+
+
+def read_value(tag: int, kind: Kind, data: bytes) -> Json:
+    if not kind.fits(len(data)):
+        raise WireError("field-size", tag)
+    try:
+        return kind.read(data)
+    except WireError as error:
+        raise WireError(error.code, tag) from None
+
+
+def encode(frame: Frame) -> bytes:
+    """The one encoding of a decoded frame of a known type."""
+    assert isinstance(frame.type, str)
+    shape = MESSAGES[NUMBERS[frame.type]].shape
+    if shape == "fields":
+        payload = b"".join(
+            FIELD_HEADER.pack(tag, len(data)) + data
+            for tag, (name, kind) in FIELDS[frame.type].items()
+            if (value := frame.fields.get(name.rstrip("*"))) is not None
+            for data in [kind.write(value)]
+        )
+    else:
+        payload = bytes.fromhex(frame.fields.get("bytes", ""))
+        if isinstance(shape, tuple):
+            payload = DATA_HEADER.pack(frame.fields["channel"], 0, 0, int(frame.fields["offset"])) + payload
+    return HEADER.pack(len(payload), NUMBERS[frame.type], frame.flags, 0, frame.job) + payload
+
+
+class Reader:
+    """Bytes of one direction in any pieces, frames out. After a WireError it must not be used again."""
+
+    def __init__(self, frame_limit: int = FIRST_FRAME_LIMIT) -> None:
+        self.frame_limit = frame_limit
+        self.buffer = bytearray()
+        self.header: tuple[int, int, int, int] | None = None
+
+    def feed(self, data: bytes) -> None:
+        self.buffer += data
+
+    def take(self, size: int) -> bytes | None:
+        if len(self.buffer) < size:
+            return None
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        return data
+
+    def next(self) -> Frame | None:
+        """The next frame, or None: more bytes are needed. The header is judged as soon as it is there."""
+        if self.header is None:
+            if (header := self.take(HEADER.size)) is None:
+                return None
+            self.header = check_header(header, self.frame_limit)
+        length, number, flags, job = self.header
+        if (payload := self.take(length)) is None:
+            return None
+        self.header = None
+        return decode_payload(number, flags, job, payload)
+
+    def frames(self) -> Iterator[Frame]:
+        while frame := self.next():
+            yield frame
+
+    @property
+    def between_frames(self) -> bool:
+        return self.header is None and not self.buffer
+
+
+# What may follow what (sections 3 and 7).
+
+
+@dataclass
+class Job:
+    image_bytes: int
+    has_input: bool
+    state: str = "submitted"  # accepted, started, ended, refused
+    image: int = 0
+    image_ended: bool = False
+    input: int = 0
+    input_ended: bool = False
+    output: dict[int, int] = field(default_factory=lambda: {1: 0, 3: 0})
+    granted: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
+    used: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
+
+
+OTHER = {"client": "worker", "worker": "client"}
+# A worker's message for a job: the states it may find the job in, the state it leaves it in.
+STEPS = {
+    "ACCEPTED": (("submitted",), "accepted"),
+    "STARTED": (("accepted",), "started"),
+    "OUTPUT": (("started",), "started"),
+    "RESULT": (("accepted", "started"), "ended"),
+    "ERROR": (("submitted",), "refused"),
+}
+
+
+class Conversation:
+    """Both ends of a connection: `take` raises what the receiver of a frame would answer to its sender."""
+
+    def __init__(self) -> None:
+        self.hello: dict[str, dict[str, Json]] = {}
+        self.failed: set[str] = set()  # who has sent a fatal ERROR, and reads nothing any more
+        self.jobs: dict[int, Job] = {}
+
+    def frame_limit(self, receiver: str) -> int:
+        return int(self.hello[receiver]["frame_limit"]) if receiver in self.hello else FIRST_FRAME_LIMIT
+
+    def take(self, sender: str, frame: Frame) -> None:
+        if OTHER[sender] in self.failed:
+            return
+        if frame.type == "ERROR" and frame.job == 0 and (sender == "worker" or sender in self.hello):
+            self.failed.add(sender)
+        elif sender not in self.hello:
+            self.greet(sender, frame)
+        elif isinstance(frame.type, str):
+            require(frame.type != "HELLO", "unexpected-frame")
+            require(sender[0] in MESSAGES[NUMBERS[frame.type]].senders, "unexpected-frame")
+            if frame.job:
+                self.take_job(sender, frame)
+
+    def greet(self, sender: str, frame: Frame) -> None:
+        require(frame.type == "HELLO", "hello-expected")
+        require(frame.fields["version"]["major"] == 1, "version-unsupported")
+        self.hello[sender] = frame.fields
+
+    def take_job(self, sender: str, frame: Frame) -> None:
+        if frame.type == "SUBMIT":
+            require(frame.job > max(self.jobs, default=0), "bad-job")
+            size = int(frame.fields.get("image_bytes", 0))
+            self.jobs[frame.job] = Job(size, frame.fields.get("input", False))
+            return
+        require(frame.job in self.jobs, "unexpected-frame")
+        job = self.jobs[frame.job]
+        if frame.type == "WINDOW":
+            self.take_window(OTHER[sender], job, frame.fields["credit"])
+        elif sender == "worker":
+            self.take_answer(str(frame.type), job, frame)
+        elif frame.type == "IMAGE" and job.state != "refused":
+            self.take_image(job, frame)
+        elif frame.type == "INPUT" and job.state not in ("refused", "ended"):
+            self.take_input(job, frame)
+        else:
+            require(frame.type != "ERROR", "unexpected-frame")  # refusing is the worker's
+
+    def take_window(self, data_sender: str, job: Job, credit: int) -> None:
+        if job.state not in ("refused", "ended"):
+            job.granted[data_sender] += credit
+            require(self.credit(data_sender, job) <= LARGEST_CREDIT, "window-overflow")
+
+    def credit(self, data_sender: str, job: Job) -> int:
+        first = self.hello.get(OTHER[data_sender], {}).get("window", 0)
+        return int(first) + job.granted[data_sender] - job.used[data_sender]
+
+    def spend(self, data_sender: str, job: Job, count: int) -> None:
+        job.used[data_sender] += count
+        require(self.credit(data_sender, job) >= 0, "window-exceeded")
+
+    def take_image(self, job: Job, frame: Frame) -> None:
+        require(not job.image_ended, "unexpected-frame")
+        require(int(frame.fields["offset"]) == job.image, "bad-offset")
+        job.image += len(frame.fields["bytes"]) // 2
+        job.image_ended = frame.flags & END != 0
+        require(job.image <= job.image_bytes, "data-overrun")
+        require(not job.image_ended or job.image == job.image_bytes, "payload-truncated")
+
+    def take_input(self, job: Job, frame: Frame) -> None:
+        require(job.has_input and not job.input_ended, "unexpected-frame")
+        require(int(frame.fields["offset"]) == job.input, "bad-offset")
+        count = len(frame.fields["bytes"]) // 2
+        self.spend("client", job, count)
+        job.input += count
+        job.input_ended = frame.flags & END != 0
+
+    def take_answer(self, name: str, job: Job, frame: Frame) -> None:
+        before, after = STEPS[name]
+        require(job.state in before and (name != "ACCEPTED" or job.image_ended), "unexpected-frame")
+        job.state = after
+        if name == "OUTPUT":
+            channel, count = frame.fields["channel"], len(frame.fields["bytes"]) // 2
+            require(int(frame.fields["offset"]) == job.output[channel], "bad-offset")
+            job.output[channel] += count
+            self.spend("worker", job, count)
+
+    def open_jobs(self) -> list[int]:
+        return [number for number, job in self.jobs.items() if job.state not in ("refused", "ended")]
+
+
+def main(path: str) -> int:
+    reader = Reader(LARGEST_FRAME_LIMIT)
+    with open(path, "rb") as file:
+        reader.feed(file.read())
+    try:
+        for frame in reader.frames():
+            print(json.dumps(frame.json()))
+    except WireError as error:
+        print(f"{error.code} (field {error.tag})", file=sys.stderr)
+        return 1
+    if not reader.between_frames:
+        print("the last frame is cut short", file=sys.stderr)
+    return 0 if reader.between_frames else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
