@@ -3,8 +3,9 @@
 # SPDX-FileCopyrightText: The kvmjob authors
 """The kvmjob wire, decoded from PROTOCOL.md alone: a second opinion on the Swift codec.
 
-Bytes become frames, frames become dictionaries that JSON can hold; numbers of 8 bytes become decimal strings, because many JSON
-readers keep only 53 bits. `Reader` takes bytes in any pieces; `Conversation` checks what frames may follow each other.
+Bytes become frames, frames become dictionaries that JSON can hold; numbers of 8 bytes become decimal strings, because
+many JSON readers keep only 53 bits. `Reader` takes bytes in any pieces; conversation.py
+knows what frames may follow each other.
 
     python3 decoder.py FILE        prints the frames of one direction of a captured connection, one line of JSON each
 """
@@ -36,7 +37,7 @@ class WireError(Exception):
         self.code, self.tag, self.job = code, tag, job
 
 
-# Kinds of values (section 2). `fits` judges the size; `read` gets bytes of that size, and judges the text, then the value.
+# Kinds of values (section 2). `fits` judges the size; `read` gets bytes of that size and judges text, then value.
 
 
 @dataclass(frozen=True)
@@ -398,125 +399,6 @@ class Reader:
     @property
     def between_frames(self) -> bool:
         return self.header is None and not self.buffer
-
-
-# What may follow what (sections 3 and 7).
-
-
-@dataclass
-class Job:
-    image_bytes: int
-    has_input: bool
-    state: str = "submitted"  # accepted, started, ended, refused
-    image: int = 0
-    image_ended: bool = False
-    input: int = 0
-    input_ended: bool = False
-    output: dict[int, int] = field(default_factory=lambda: {1: 0, 3: 0})
-    granted: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
-    used: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
-
-
-OTHER = {"client": "worker", "worker": "client"}
-# A worker's message for a job: the states it may find the job in, the state it leaves it in.
-STEPS = {
-    "ACCEPTED": (("submitted",), "accepted"),
-    "STARTED": (("accepted",), "started"),
-    "OUTPUT": (("started",), "started"),
-    "RESULT": (("accepted", "started"), "ended"),
-    "ERROR": (("submitted",), "refused"),
-}
-
-
-class Conversation:
-    """Both ends of a connection: `take` raises what the receiver of a frame would answer to its sender."""
-
-    def __init__(self) -> None:
-        self.hello: dict[str, dict[str, Json]] = {}
-        self.failed: set[str] = set()  # who has sent a fatal ERROR, and reads nothing any more
-        self.jobs: dict[int, Job] = {}
-
-    def frame_limit(self, receiver: str) -> int:
-        return int(self.hello[receiver]["frame_limit"]) if receiver in self.hello else FIRST_FRAME_LIMIT
-
-    def take(self, sender: str, frame: Frame) -> None:
-        if OTHER[sender] in self.failed:
-            return
-        if frame.type == "ERROR" and frame.job == 0 and (sender == "worker" or sender in self.hello):
-            self.failed.add(sender)
-        elif sender not in self.hello:
-            self.greet(sender, frame)
-        elif isinstance(frame.type, str):
-            require(frame.type != "HELLO", "unexpected-frame")
-            require(sender[0] in MESSAGES[NUMBERS[frame.type]].senders, "unexpected-frame")
-            if frame.job:
-                self.take_job(sender, frame)
-
-    def greet(self, sender: str, frame: Frame) -> None:
-        require(frame.type == "HELLO", "hello-expected")
-        require(frame.fields["version"]["major"] == 1, "version-unsupported")
-        self.hello[sender] = frame.fields
-
-    def take_job(self, sender: str, frame: Frame) -> None:
-        if frame.type == "SUBMIT":
-            require(frame.job > max(self.jobs, default=0), "bad-job")
-            size = int(frame.fields.get("image_bytes", 0))
-            self.jobs[frame.job] = Job(size, frame.fields.get("input", False))
-            return
-        require(frame.job in self.jobs, "unexpected-frame")
-        job = self.jobs[frame.job]
-        if frame.type == "WINDOW":
-            self.take_window(OTHER[sender], job, frame.fields["credit"])
-        elif sender == "worker":
-            self.take_answer(str(frame.type), job, frame)
-        elif frame.type == "IMAGE" and job.state != "refused":
-            self.take_image(job, frame)
-        elif frame.type == "INPUT" and job.state not in ("refused", "ended"):
-            self.take_input(job, frame)
-        else:
-            require(frame.type != "ERROR", "unexpected-frame")  # refusing is the worker's
-
-    def take_window(self, data_sender: str, job: Job, credit: int) -> None:
-        if job.state not in ("refused", "ended"):
-            job.granted[data_sender] += credit
-            require(self.credit(data_sender, job) <= LARGEST_CREDIT, "window-overflow")
-
-    def credit(self, data_sender: str, job: Job) -> int:
-        first = self.hello.get(OTHER[data_sender], {}).get("window", 0)
-        return int(first) + job.granted[data_sender] - job.used[data_sender]
-
-    def spend(self, data_sender: str, job: Job, count: int) -> None:
-        job.used[data_sender] += count
-        require(self.credit(data_sender, job) >= 0, "window-exceeded")
-
-    def take_image(self, job: Job, frame: Frame) -> None:
-        require(not job.image_ended, "unexpected-frame")
-        require(int(frame.fields["offset"]) == job.image, "bad-offset")
-        job.image += len(frame.fields["bytes"]) // 2
-        job.image_ended = frame.flags & END != 0
-        require(job.image <= job.image_bytes, "data-overrun")
-        require(not job.image_ended or job.image == job.image_bytes, "payload-truncated")
-
-    def take_input(self, job: Job, frame: Frame) -> None:
-        require(job.has_input and not job.input_ended, "unexpected-frame")
-        require(int(frame.fields["offset"]) == job.input, "bad-offset")
-        count = len(frame.fields["bytes"]) // 2
-        self.spend("client", job, count)
-        job.input += count
-        job.input_ended = frame.flags & END != 0
-
-    def take_answer(self, name: str, job: Job, frame: Frame) -> None:
-        before, after = STEPS[name]
-        require(job.state in before and (name != "ACCEPTED" or job.image_ended), "unexpected-frame")
-        job.state = after
-        if name == "OUTPUT":
-            channel, count = frame.fields["channel"], len(frame.fields["bytes"]) // 2
-            require(int(frame.fields["offset"]) == job.output[channel], "bad-offset")
-            job.output[channel] += count
-            self.spend("worker", job, count)
-
-    def open_jobs(self) -> list[int]:
-        return [number for number, job in self.jobs.items() if job.state not in ("refused", "ended")]
 
 
 def main(path: str) -> int:

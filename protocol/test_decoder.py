@@ -12,21 +12,23 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import decoder
 import make_vectors
-from decoder import Conversation, Frame, Reader, WireError
+from conversation import OTHER, Conversation
+from decoder import Frame, Reader, WireError
 
 Json = Any
 Check = tuple[str, Callable[[], None]]
 VECTORS = Path(__file__).resolve().parent / "vectors"
 CHUNKS = [1, 2, 3, 5, 7, 11, 12, 13, 64, 4096, 1 << 30]
-SPLIT_EVERYWHERE = 700  # longer frames are split in two at their first bytes and at every 97th
-CODES = """frame-too-long reserved-not-zero unknown-type bad-job payload-truncated field-order unknown-critical-field field-size
-bad-text bad-value field-missing hello-expected version-unsupported handshake-timeout unexpected-frame bad-offset data-overrun
-window-exceeded window-overflow too-many-connections internal""".split()
+SPLIT_EVERYWHERE = 200  # longer frames are split in two at their first bytes and at every 97th
+CODES = """frame-too-long reserved-not-zero unknown-type bad-job payload-truncated field-order unknown-critical-field
+field-size bad-text bad-value field-missing hello-expected version-unsupported handshake-timeout unexpected-frame
+bad-offset data-overrun window-exceeded window-overflow too-many-connections internal""".split()
 
 
 def equal(got: object, expected: object) -> None:
@@ -124,11 +126,13 @@ def all_in_one_stream(entries: list[Json]) -> None:
 
 def error_of(entry: Json, parts: list[bytes]) -> tuple[WireError, int]:
     """The error that these parts give, and the number of bytes it took."""
-    receiver, sender = entry["to"], decoder.OTHER[entry["to"]]
+    receiver, sender = entry["to"], OTHER[entry["to"]]
     reader, conversation, taken = Reader(entry["frame_limit"]), Conversation(), 0
     if entry["after_hello"]:
         for end in ["worker", "client"]:
-            conversation.take(end, Frame("HELLO", fields={"version": {"major": 1}, "frame_limit": 65536, "window": 65536}))
+            conversation.take(
+                end, Frame("HELLO", fields={"version": {"major": 1}, "frame_limit": 65536, "window": 65536})
+            )
     for part in parts:
         reader.feed(part)
         taken += len(part)
@@ -179,7 +183,7 @@ def conversation(entry: Json) -> None:
 
 def take_step(talk: Conversation, step: Json) -> None:
     sender, data = step["from"], bytes.fromhex(step["hex"])
-    limit = talk.frame_limit(decoder.OTHER[sender])
+    limit = talk.frame_limit(OTHER[sender])
     for parts in splits(data):
         reader, frames = Reader(limit), list[Frame]()
         for part in parts:
@@ -195,11 +199,13 @@ def answer(step: Json, code: str) -> None:
 
 
 def each_direction_in_pieces(entry: Json) -> None:
-    for sender in decoder.OTHER:
+    for sender in OTHER:
         steps = [step for step in entry["steps"] if step["from"] == sender and "decoded" in step]
         data = b"".join(bytes.fromhex(step["hex"]) for step in steps)
         for size in CHUNKS:
-            equal([frame.json() for frame in read(list(pieces(data, size)), 65536)], [step["decoded"] for step in steps])
+            equal(
+                [frame.json() for frame in read(list(pieces(data, size)), 65536)], [step["decoded"] for step in steps]
+            )
 
 
 # The set of vectors.
@@ -241,23 +247,23 @@ def checks() -> Iterator[Check]:
     frames, bad = load("frames.json"), load("bad.json")
     talks = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((VECTORS / "transcripts").glob("*.json"))]
     yield "the committed files are what make_vectors.py writes", files_are_generated
-    yield "every message, field and outcome is in frames.json", lambda: every_field_is_shown(frames)
-    yield "every error is in bad.json or a transcript", lambda: every_error_is_shown(bad, talks)
+    yield "every message, field and outcome is in frames.json", partial(every_field_is_shown, frames)
+    yield "every error is in bad.json or a transcript", partial(every_error_is_shown, bad, talks)
     for name, entries in {"frames": frames, "bad": bad, "transcripts": talks}.items():
-        yield f"{name}: names are unique, each with its why", lambda entries=entries: every_entry_is_described(entries)
-    yield "frames.json as one stream, in pieces of every size", lambda: all_in_one_stream(frames)
+        yield f"{name}: names are unique, each with its why", partial(every_entry_is_described, entries)
+    yield "frames.json as one stream, in pieces of every size", partial(all_in_one_stream, frames)
     for e in frames:
-        yield f"frame {e['name']} decodes in any pieces, and waits for more when cut", lambda e=e: right_frame(e)
-        yield f"frame {e['name']} survives bit flips", lambda e=e: survives_bit_flips(e)
+        yield f"frame {e['name']} decodes in any pieces, and waits for more when cut", partial(right_frame, e)
+        yield f"frame {e['name']} survives bit flips", partial(survives_bit_flips, e)
         if e["decoded"] and "refused" not in e["decoded"]:
-            yield f"frame {e['name']} encodes back", lambda e=e: encodes_back(e)
+            yield f"frame {e['name']} encodes back", partial(encodes_back, e)
     for e in bad:
-        yield f"wrong frame {e['name']} gives {e['error']} in any pieces, and not before", lambda e=e: wrong_frame(e)
+        yield f"wrong frame {e['name']} gives {e['error']} in any pieces, and not before", partial(wrong_frame, e)
         if e["level"] == "payload":
-            yield f"wrong frame {e['name']} survives bit flips", lambda e=e: survives_bit_flips(e)
+            yield f"wrong frame {e['name']} survives bit flips", partial(survives_bit_flips, e)
     for e in talks:
-        yield f"transcript {e['name']}", lambda e=e: conversation(e)
-        yield f"transcript {e['name']} in pieces of every size", lambda e=e: each_direction_in_pieces(e)
+        yield f"transcript {e['name']}", partial(conversation, e)
+        yield f"transcript {e['name']} in pieces of every size", partial(each_direction_in_pieces, e)
 
 
 def main() -> int:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The kvmjob authors
+"""Values that the test vectors share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KIB, MIB, SECOND = 1 << 10, 1 << 20, 1_000_000_000
+MOST32, MOST64, MOST_CREDIT = 2**32 - 1, 2**64 - 1, 2**31 - 1
+HALT = b"\xf4"
+HI = bytes.fromhex("b048e6e9b069e6e9f4")  # mov al,'H'; out 0xe9,al; mov al,'i'; out 0xe9,al; hlt
+ECHO = bytes.fromhex("e460e6e9ebfa")
+LOOP = bytes.fromhex("ebfe")
+CLIENT_HELLO: dict[str, Any] = {"version": (1, 0), "frame_limit": 65536, "software": "kvmjob 0.1.0", "window": 65536}
+WORKER_HELLO: dict[str, Any] = {
+    "version": (1, 0),
+    "frame_limit": 65536,
+    "software": "kvmjobd 0.1.0",
+    "window": 65536,
+    "job_limit": 256,
+    "image_limit": 64 * MIB,
+    "memory_minimum": MIB,
+    "memory_maximum": 1024 * MIB,
+    "wall_maximum": 3600 * SECOND,
+    "slots": 2,
+    "modes": [(1, 1), (2, 1), (3, 1), (4, 2)],
+}
+REGISTERS = [0x69, 0, 0, 0, 0, 0, 0, 0x7000, 0, 0, 0, 0, 0, 0, 0, 0, 0x1009, 0x2]
+DATA16, CODE16 = 0x93, 0x9B
+SYSTEM: dict[str, Any] = {
+    "cs": (0, 0xFFFF, 0, CODE16),
+    "ds": (0, 0xFFFF, 0, DATA16),
+    "es": (0, 0xFFFF, 0, DATA16),
+    "fs": (0, 0xFFFF, 0, DATA16),
+    "gs": (0, 0xFFFF, 0, DATA16),
+    "ss": (0, 0xFFFF, 0, DATA16),
+    "tr": (0, 0xFFFF, 0, 0x8B),
+    "ldt": (0, 0xFFFF, 0, 0x1082),
+    "gdt": (0, 0xFFFF),
+    "idt": (0, 0x3FF),
+    "cr0": 0x60000010,
+    "cr2": 0,
+    "cr3": 0,
+    "cr4": 0,
+    "cr8": 0,
+    "efer": 0,
+    "apic_base": 0xFEE00900,
+}
+MOST_SYSTEM: dict[str, Any] = {
+    name: (MOST64, MOST32, 0xFFFF, 0x1FFF) for name in ["cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt"]
+} | {
+    "gdt": (MOST64, 0xFFFF),
+    "idt": (MOST64 - 1, 0xFFFE),
+    "cr0": MOST64,
+    "cr2": MOST64 - 2,
+    "cr3": MOST64 - 3,
+    "cr4": MOST64 - 4,
+    "cr8": 15,
+    "efer": MOST64 - 5,
+    "apic_base": MOST64 - 6,
+}
+COUNTERS: dict[str, Any] = {
+    "meter": 1,
+    "steps": 5,
+    "queue_ns": 41_000,
+    "wall_ns": 1_250_000,
+    "exits": [2, 0, 5, 0, 1],
+    "output_bytes": 2,
+    "unclaimed_port_writes": 0,
+    "dropped_memory_writes": 0,
+    "registers": REGISTERS,
+    "system": SYSTEM,
+}
+OUTCOMES: dict[str, dict[str, Any]] = {
+    "halted": {"outcome": 1},
+    "exited": {"outcome": 2, "code": 3},
+    "faulted": {"outcome": 3, "vector": 14, "error_code": 2, "address": 0xDEAD0000, "rip": 0x100010},
+    "triple-fault": {"outcome": 4},
+    "unemulatable": {"outcome": 5, "rip": 0x1000, "instruction": "0f0bf4"},
+    "steps-exhausted": {"outcome": 6, "limit": 1000, "used": 1000},
+    "cpu-time-exhausted": {"outcome": 7, "limit": 2 * SECOND, "used": 2 * SECOND + 812_345},
+    "wall-time-exhausted": {"outcome": 8, "limit": 10 * SECOND, "used": 10 * SECOND + 1_204},
+    "exits-exhausted": {"outcome": 9, "limit": 1_000_000, "used": 1_000_001},
+    "output-exhausted": {"outcome": 10, "limit": 64 * MIB, "used": 64 * MIB},
+    "memory-exhausted": {"outcome": 11, "limit": 16 * MIB, "used": 16 * MIB + 4096},
+    "cancelled": {"outcome": 12, "canceller": 1},
+    "wait-expired": {"outcome": 13, "limit": 30 * SECOND},
+    "host-error": {"outcome": 14, "text": "KVM_RUN failed: EFAULT"},
+}
