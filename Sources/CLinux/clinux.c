@@ -1,3 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
+#define _GNU_SOURCE
 #include "clinux.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct clinux_peer clinux_peer_credentials(int fd) {
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return (struct clinux_peer){.error = -errno};
+    return (struct clinux_peer){.process = credentials.pid, .user = credentials.uid, .group = credentials.gid};
+}
+
+struct clinux_socket_pair clinux_make_socket_pair(void) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        return (struct clinux_socket_pair){.error = -errno, .first = -1, .second = -1};
+    }
+    return (struct clinux_socket_pair){.first = pair[0], .second = pair[1]};
+}
+
+int64_t clinux_raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+    return (int64_t)limit.rlim_cur;
+}
+
+int clinux_remove_socket(const char *path) {
+    struct stat status;
+    if (lstat(path, &status) < 0) return -errno;
+    if (!S_ISSOCK(status.st_mode)) return -ENOTSOCK;
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+int clinux_set_mode(const char *path, uint32_t mode) { return chmod(path, (mode_t)mode) < 0 ? -errno : 0; }
+
+int clinux_exists(const char *path) {
+    struct stat status;
+    if (lstat(path, &status) == 0) return 1;
+    return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+}
+
+void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+
+void clinux_close(int fd) { close(fd); }

@@ -37,7 +37,8 @@ struct RunningTests {
 
     @Test("user64 prints and exits, metered and not", arguments: [nil, 1000] as [UInt64?])
     func userMode(steps: UInt64?) async throws {
-        let image = hex("ba f8 03 00 00 b0 41 ee b0 07 e6 f4")  // mov edx,3f8; mov al,'A'; out dx,al; mov al,7; out f4,al
+        // mov edx, 0x3f8; mov al, 'A'; out dx, al; mov al, 7; out 0xf4, al
+        let image = hex("ba f8 03 00 00 b0 41 ee b0 07 e6 f4")
         let run = try await Run.of(image, JobSpec(mode: .user64, budget: Budget(steps: steps)))
         #expect(run.text == "A")
         let result = try run.result

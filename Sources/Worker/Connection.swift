@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import JobProtocol
+internal import JobScheduling
+internal import NIOCore
+
+/// One client's connection: its protocol state and the socket it belongs to. Confined to the event loop.
+///
+/// What the session asks for is carried out here or, where it concerns jobs, by the ``Dispatcher``.
+final class Connection {
+    let peer: Peer
+    private var session: ServerSession
+    private let channel: any Channel
+    private unowned let dispatcher: Dispatcher
+    private var keys: [UInt32: JobKey] = [:]
+    private var handshake: Scheduled<Void>?
+
+    init(terms: WorkerTerms, channel: any Channel, peer: Peer, dispatcher: Dispatcher) {
+        session = ServerSession(terms: terms)
+        (self.channel, self.peer, self.dispatcher) = (channel, peer, dispatcher)
+    }
+
+    // MARK: From the socket
+
+    /// The worker speaks first, and the client has to answer in time.
+    func open() {
+        perform(session.open())
+        let patience = TimeAmount(ServerSession.handshakeTimeout)
+        handshake = channel.eventLoop.assumeIsolated().scheduleTask(in: patience) { [weak self] in
+            guard let self else { return }
+            perform(session.handshakeExpired())
+        }
+    }
+
+    func receive(_ frame: Frame) {
+        perform(session.receive(frame))
+        if session.isHandshakeDone { stopWaitingForHandshake() }
+    }
+
+    func framingFailed(_ error: WireError) {
+        dispatcher.log.connectionFailed(error.message, peer: peer)
+        perform(session.framingFailed(error))
+    }
+
+    /// The client is gone: nothing can be told to it any more, and its jobs are stopped.
+    func closed() {
+        stopWaitingForHandshake()
+        for key in keys.values.sorted() { dispatcher.cancel(key, by: .disconnect) }
+        keys = [:]
+    }
+
+    private func stopWaitingForHandshake() {
+        handshake?.cancel()
+        handshake = nil
+    }
+
+    // MARK: From the dispatcher
+
+    func started(_ job: UInt32, queueNanoseconds: UInt64) {
+        perform(session.started(job, queueNanoseconds: queueNanoseconds))
+    }
+
+    /// Sends output that the job's gate has let through, and tells the gate when the socket has taken it.
+    func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8], key: JobKey) {
+        guard !bytes.isEmpty else { return }
+        let sent = self.channel.eventLoop.makePromise(of: Void.self)
+        let count = bytes.count
+        sent.futureResult.assumeIsolated().whenComplete { [weak dispatcher] _ in dispatcher?.flushed(count, of: key) }
+        perform(session.output(job, channel, bytes), lastWritten: sent)
+    }
+
+    func inputConsumed(_ job: UInt32, _ count: Int) { perform(session.inputConsumed(job, count)) }
+
+    func finished(_ job: UInt32, _ result: JobResult) {
+        keys[job] = nil
+        perform(session.finished(job, result))
+    }
+
+    func goAway(_ reason: GoAwayReason) { perform(session.goAway(reason)) }
+
+    /// Closes without waiting for the client.
+    func abort() { channel.close(promise: nil) }
+
+    // MARK: Actions
+
+    private func perform(_ actions: [ServerAction], lastWritten: EventLoopPromise<Void>? = nil) {
+        var lastWritten = lastWritten
+        for (index, action) in actions.enumerated() {
+            switch action {
+            case .send(let bytes):
+                let isLast = index == actions.count - 1
+                channel.write(channel.allocator.buffer(bytes: bytes), promise: isLast ? lastWritten : nil)
+                if isLast { lastWritten = nil }
+            case .submit(let job, let spec, let image): submit(job, spec, image)
+            case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
+            case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
+            case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
+            case .stopReading: channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
+            case .close: channel.eventLoop.assumeIsolated().execute { [channel] in channel.close(promise: nil) }
+            }
+        }
+        channel.flush()
+        lastWritten?.succeed()
+    }
+
+    private func submit(_ job: UInt32, _ spec: JobSpec, _ image: [UInt8]) {
+        do throws(Refusal) {
+            let admission = try dispatcher.admit(spec, image: image, number: job, from: self)
+            keys[job] = admission.key
+            perform(session.accepted(job, queuePosition: UInt32(clamping: admission.position)))
+            dispatcher.perform(admission.actions)
+        } catch {
+            dispatcher.log.jobRefused(error, label: spec.label, peer: peer)
+            perform(session.refused(job, error))
+        }
+    }
+}

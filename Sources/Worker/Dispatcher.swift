@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import JobProtocol
+internal import JobScheduling
+internal import NIOCore
+internal import VMRuntime
+
+/// Where connections, the scheduler and the slots meet. Confined to the event loop: plain state, no locks.
+///
+/// A job's events come from its slot's thread in order; everything else happens here between two of them.
+final class Dispatcher {
+    let log: WorkerLog
+    let terms: WorkerTerms
+    private let eventLoop: any EventLoop
+    private let backend: Backend
+    private let limits: WorkerLimits
+    private let slots: [Slot]
+    private var scheduler: Scheduler
+    private var jobs: [JobKey: ActiveJob] = [:]
+    private var connections: [ObjectIdentifier: Connection] = [:]
+    private var lastKey = JobKey(0)
+    private var finishedCount: UInt64 = 0
+    private var idleSince: ContinuousClock.Instant? = .now
+    private(set) var isDraining = false
+    private var whenDrained: [EventLoopPromise<Void>] = []
+
+    init(configuration: WorkerConfiguration, backend: Backend, eventLoop: any EventLoop, log: WorkerLog) {
+        (self.log, self.eventLoop, self.backend) = (log, eventLoop, backend)
+        limits = configuration.limits
+        slots = (0..<configuration.slots).map { Slot(number: $0, backend: backend) }
+        scheduler = Scheduler(
+            slots: configuration.slots, queueLimit: limits.queuedJobs, waitingBytesLimit: limits.queuedImageBytes)
+        terms = WorkerTerms(
+            jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
+            wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
+            software: configuration.software)
+    }
+
+    deinit { slots.forEach { $0.stop() } }
+
+    // MARK: Connections
+
+    /// Whether one more connection may be served.
+    var hasRoom: Bool { connections.count < limits.connections }
+
+    func add(_ connection: Connection) {
+        connections[ObjectIdentifier(connection)] = connection
+        idleSince = nil
+        connection.open()
+        if isDraining { connection.goAway(.drain) }
+    }
+
+    /// Tells a client that there is no room for it, and closes its connection.
+    func turnAway(_ channel: any Channel, peer: Peer) {
+        log.connectionFailed("\(limits.connections) connections are open, as many as may be", peer: peer)
+        let notice = ServerSession.tooManyConnections(limit: limits.connections)
+        // On the next turn of the loop the channel is active and can be written to.
+        channel.eventLoop.assumeIsolated().execute {
+            channel.writeAndFlush(channel.allocator.buffer(bytes: notice)).assumeIsolated().whenComplete { _ in
+                channel.close(promise: nil)
+            }
+        }
+    }
+
+    func remove(_ connection: Connection) {
+        guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
+        connection.closed()
+        noteProgress()
+    }
+
+    // MARK: Jobs, as connections see them
+
+    /// Takes a job into the queue, or says why not. The actions are to be performed after the client has been told.
+    func admit(
+        _ spec: JobSpec, image: [UInt8], number: UInt32, from connection: Connection
+    ) throws(Refusal) -> (key: JobKey, position: Int, actions: [SchedulerAction]) {
+        let admitted = try AdmittedJob(image: image, spec: spec, on: backend.profile)
+        let key = JobKey(lastKey.number + 1)
+        let admission = try scheduler.submit(key, bytes: image.count)
+        lastKey = key
+        jobs[key] = ActiveJob(
+            connection: connection, peer: connection.peer, number: number, label: spec.label, admitted: admitted,
+            control: JobControl(hasInput: spec.hasInput), acceptedAt: .now)
+        return (key, admission.position, admission.actions)
+    }
+
+    func addCredit(_ bytes: Int, to key: JobKey) {
+        guard let ready = jobs[key]?.gate.add(credit: bytes) else { return }
+        sendHeld(ready, of: key)
+        grant(key)
+    }
+
+    func addInput(_ bytes: [UInt8], end: Bool, to key: JobKey) { jobs[key]?.control.appendInput(bytes, end: end) }
+
+    func cancel(_ key: JobKey, by canceller: Canceller) { perform(scheduler.cancel(key, by: canceller)) }
+
+    /// The socket has taken this many bytes of a job's output.
+    func flushed(_ count: Int, of key: JobKey) {
+        jobs[key]?.gate.flushed(count)
+        grant(key)
+    }
+
+    private func grant(_ key: JobKey) {
+        guard let bytes = jobs[key]?.gate.grant(), bytes > 0 else { return }
+        jobs[key]?.control.grantOutput(bytes)
+    }
+
+    // MARK: Jobs, as the scheduler sees them
+
+    func perform(_ actions: [SchedulerAction]) {
+        for action in actions {
+            switch action {
+            case .start(let key, let slot): start(key, in: slots[slot])
+            case .stop(let key, let canceller): jobs[key]?.control.cancel(canceller)
+            case .abandon(let key, let canceller): conclude(key, JobResult(outcome: .cancelled(by: canceller)))
+            }
+        }
+    }
+
+    private func start(_ key: JobKey, in slot: Slot) {
+        guard let job = jobs[key] else { preconditionFailure("the scheduler started a job that is not there") }
+        let loop = eventLoop
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        slot.start(job.admitted, control: job.control) { event in
+            loop.execute { bound.value.take(event, of: key) }
+        }
+    }
+
+    /// One event of a running job, on the event loop.
+    private func take(_ event: JobEvent, of key: JobKey) {
+        switch event {
+        case .started:
+            jobs[key]?.startedAt = .now
+            guard let job = jobs[key] else { return }
+            job.connection?.started(job.number, queueNanoseconds: job.queueNanoseconds)
+        case .output(let channel, let bytes):
+            guard let sendable = jobs[key]?.gate.pass(channel, bytes), let job = jobs[key] else { return }
+            job.connection?.output(job.number, channel, sendable, key: key)
+        case .inputConsumed(let count):
+            guard let job = jobs[key] else { return }
+            job.connection?.inputConsumed(job.number, count)
+        case .finished(let result):
+            conclude(key, result)
+            perform(scheduler.finished(key))
+            noteProgress()
+        }
+    }
+
+    /// The job has ended. Its result goes out now, or behind the output that waits for credit.
+    private func conclude(_ key: JobKey, _ result: JobResult) {
+        guard let job = jobs[key] else { return }
+        var result = result
+        result.queueNanoseconds = job.queueNanoseconds
+        log.jobFinished(key.number, label: job.label, result, peer: job.peer)
+        finishedCount += 1
+        guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: key) }
+        jobs[key]?.heldResult = result
+    }
+
+    private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of key: JobKey) {
+        guard let job = jobs[key] else { return }
+        for (channel, bytes) in ready { job.connection?.output(job.number, channel, bytes, key: key) }
+        if let result = job.heldResult, !job.gate.isHolding { deliver(result, of: key) }
+    }
+
+    private func deliver(_ result: JobResult, of key: JobKey) {
+        guard let job = jobs.removeValue(forKey: key) else { return }
+        job.connection?.finished(job.number, result)
+        noteProgress()
+    }
+
+    // MARK: Drain
+
+    /// No new jobs from here on; fulfils the promise when the last accepted job has its result and every client is gone.
+    func drain(_ done: EventLoopPromise<Void>) {
+        whenDrained.append(done)
+        if !isDraining {
+            isDraining = true
+            log.draining(jobs: jobs.count)
+            scheduler.drain()
+            for connection in connections.values { connection.goAway(.drain) }
+        }
+        noteProgress()
+    }
+
+    /// The grace time is over: stops every job, and sends results without the output that waits for credit.
+    private func stopJobs() {
+        perform(scheduler.cancelAll(by: .drain))
+        for (key, job) in jobs where job.gate.isHolding {
+            jobs[key]?.gate.drop()
+            if let result = job.heldResult { deliver(result, of: key) }
+        }
+    }
+
+    /// When the grace time is over, stops what is left; a farewell later, cuts off clients that do not read.
+    func endDrain(after grace: TimeAmount, farewell: TimeAmount) {
+        let loop = eventLoop.assumeIsolated()
+        loop.scheduleTask(in: grace) { [weak self] in self?.stopJobs() }
+        loop.scheduleTask(in: grace + farewell) { [weak self] in self?.abortConnections() }
+    }
+
+    private func abortConnections() { connections.values.forEach { $0.abort() } }
+
+    private func noteProgress() {
+        let isIdle = connections.isEmpty && scheduler.isIdle
+        if isIdle, idleSince == nil { idleSince = .now }
+        guard isDraining, isIdle else { return }
+        whenDrained.forEach { $0.succeed() }
+        whenDrained = []
+    }
+
+    var status: WorkerStatus {
+        WorkerStatus(
+            slots: slots.count, running: scheduler.runningCount, queued: scheduler.queuedCount,
+            connections: connections.count, finished: finishedCount, idleSince: idleSince, isDraining: isDraining)
+    }
+}
+
+extension BackendProfile {
+    /// The modes as HELLO tells them.
+    var offers: [(GuestMode, ModeMeter)] {
+        GuestMode.allCases.compactMap { mode in
+            modes[mode].map { (mode, $0 == .unavailable ? .none : isExact(mode) ? .exact : .bounded) }
+        }
+    }
+
+    private func isExact(_ mode: GuestMode) -> Bool { mode == .user64 || stepsHandlers }
+}

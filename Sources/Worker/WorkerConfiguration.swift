@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+public import JobProtocol
+public import JobScheduling
+public import KVM
+internal import VMRuntime
+
+/// What a worker is told when it starts.
+public struct WorkerConfiguration: Sendable {
+    /// Jobs that run at once, each in its own virtual machine on its own thread.
+    public var slots: Int
+    /// Which jobs get a log record of their own at their end.
+    public var jobLogging: JobLogging
+    /// Bounds on what clients can make the worker hold.
+    public var limits: WorkerLimits
+    /// Name and version, told to clients.
+    public var software: String
+
+    /// A configuration.
+    public init(
+        slots: Int, jobLogging: JobLogging = .all, limits: WorkerLimits = WorkerLimits(), software: String = "kvmjob"
+    ) {
+        self.slots = slots
+        self.jobLogging = jobLogging
+        self.limits = limits
+        self.software = software
+    }
+}
+
+/// Which jobs get a log record at their end. A record costs tens of microseconds of the log's own thread.
+public enum JobLogging: String, Sendable, Hashable, CaseIterable {
+    /// None.
+    case none
+    /// Those that did not end as `halted` or `exited` with code 0.
+    case failures
+    /// All.
+    case all
+}
+
+/// Bounds on what clients can make the worker hold.
+public struct WorkerLimits: Sendable, Hashable {
+    /// The most slots of one worker: each takes a thread.
+    public static let maximumSlots = 128
+
+    /// Connections at once; the next one is told so and closed.
+    public var connections: Int
+    /// Jobs in flight on one connection.
+    public var jobsPerConnection: UInt32
+    /// Jobs that wait for a slot.
+    public var queuedJobs: Int
+    /// Bytes of images that wait for a slot.
+    public var queuedImageBytes: Int
+    /// Bytes of one image.
+    public var imageBytes: UInt64
+    /// Bytes of one guest's memory.
+    public var memoryBytes: UInt64
+    /// Wall-time budget of one job.
+    public var wallTime: Duration
+
+    /// The usual bounds.
+    public init(
+        connections: Int = 4096, jobsPerConnection: UInt32 = WorkerTerms.defaultJobLimit,
+        queuedJobs: Int = Scheduler.defaultQueueLimit, queuedImageBytes: Int = Scheduler.defaultWaitingBytesLimit,
+        imageBytes: UInt64 = WorkerTerms.defaultImageLimit, memoryBytes: UInt64 = WorkerTerms.defaultMemoryMaximum,
+        wallTime: Duration = WorkerTerms.defaultWallMaximum
+    ) {
+        self.connections = connections
+        self.jobsPerConnection = jobsPerConnection
+        self.queuedJobs = queuedJobs
+        self.queuedImageBytes = queuedImageBytes
+        self.imageBytes = imageBytes
+        self.memoryBytes = memoryBytes
+        self.wallTime = wallTime
+    }
+}
+
+/// Why a worker cannot start.
+public enum WorkerStartError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// KVM is not usable here.
+    case kvm(KVMError)
+    /// A number of slots outside 1 to ``WorkerLimits/maximumSlots``.
+    case slots(Int)
+
+    /// What is wrong and what to do about it.
+    public var description: String {
+        switch self {
+        case .kvm(let error): error.description
+        case .slots(let count): "\(count) slots: a worker has 1 to \(WorkerLimits.maximumSlots)"
+        }
+    }
+}
+
+/// What a worker is doing.
+public struct WorkerStatus: Sendable, Hashable {
+    /// Jobs that can run at once.
+    public var slots: Int
+    /// Jobs that run.
+    public var running: Int
+    /// Jobs that wait.
+    public var queued: Int
+    /// Open connections.
+    public var connections: Int
+    /// Jobs that have ended since the start.
+    public var finished: UInt64
+    /// When the last connection and the last job went, as an instant of the monotonic clock; nil while there is one.
+    public var idleSince: ContinuousClock.Instant?
+    /// Whether it takes no more jobs.
+    public var isDraining: Bool
+}

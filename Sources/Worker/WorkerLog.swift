@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import Logging
+
+/// What the worker writes to the log. Every record has an `event`, by which the journal's `MESSAGE_ID` is chosen.
+struct WorkerLog {
+    let logger: Logger
+    let jobs: JobLogging
+
+    func jobFinished(_ key: UInt64, label: String, _ result: JobResult, peer: Peer) {
+        guard jobs == .all || (jobs == .failures && !result.outcome.isSuccess) else { return }
+        var metadata = peer.metadata
+        metadata["event"] = "job-finished"
+        metadata["kvmjob_id"] = "\(key)"
+        metadata["kvmjob_label"] = "\(label)"
+        metadata["kvmjob_outcome"] = "\(result.outcome.name)"
+        metadata["kvmjob_steps"] = result.steps.map { "\($0)" }
+        metadata["kvmjob_exits"] = "\(result.exits.total)"
+        metadata["kvmjob_wall_usec"] = "\(result.wallNanoseconds / 1000)"
+        metadata["kvmjob_queue_usec"] = "\(result.queueNanoseconds / 1000)"
+        metadata["kvmjob_output_bytes"] = "\(result.outputBytes)"
+        logger.log(level: result.outcome.logLevel, "job \(key) ended: \(result.outcome.name)", metadata: metadata)
+    }
+
+    func jobRefused(_ refusal: Refusal, label: String, peer: Peer) {
+        guard jobs != .none else { return }
+        var metadata = peer.metadata
+        metadata["event"] = "job-refused"
+        metadata["kvmjob_label"] = "\(label)"
+        metadata["kvmjob_rule"] = "\(refusal.rule)"
+        logger.warning("job refused: \(refusal.message)", metadata: metadata)
+    }
+
+    func connectionFailed(_ what: String, peer: Peer) {
+        var metadata = peer.metadata
+        metadata["event"] = "connection-error"
+        logger.notice("connection ended: \(what)", metadata: metadata)
+    }
+
+    func draining(jobs: Int) {
+        logger.notice("draining: \(jobs) jobs to finish", metadata: ["event": "worker-draining"])
+    }
+}
+
+/// Who is at the other end of a connection, as the kernel tells it (SO_PEERCRED).
+struct Peer: Sendable, Hashable {
+    var process: Int32?
+    var user: UInt32?
+
+    var metadata: Logger.Metadata {
+        var metadata: Logger.Metadata = [:]
+        metadata["kvmjob_uid"] = user.map { "\($0)" }
+        metadata["object_pid"] = process.map { "\($0)" }
+        return metadata
+    }
+}
+
+extension Outcome {
+    /// Ended as a guest ends that did its work.
+    var isSuccess: Bool {
+        switch self {
+        case .halted, .exited(code: 0): true
+        case .exited, .faulted, .tripleFault, .unemulatable, .exhausted, .cancelled, .waitExpired, .hostError: false
+        }
+    }
+
+    /// Our own faults are errors, a guest's are warnings.
+    var logLevel: Logger.Level {
+        if case .hostError = self { return .error }
+        return isSuccess ? .info : .warning
+    }
+}
