@@ -186,6 +186,16 @@ internal import Glibc
     ///
     /// `KVM_GET_VCPU_EVENTS`, or the run area where the kernel keeps it there.
     public borrowing func hasPendingDebugException() throws(KVMError) -> Bool {
+        let exception = try events().exception
+        return (exception.injected != 0 || exception.pending != 0) && exception.nr == 1
+    }
+
+    /// The vector of the last exception that KVM itself raised in the guest; 0 before the first.
+    ///
+    /// `KVM_GET_VCPU_EVENTS`, or the run area where the kernel keeps it there.
+    public borrowing func lastException() throws(KVMError) -> UInt8 { try events().exception.nr }
+
+    private borrowing func events() throws(KVMError) -> kvm_vcpu_events {
         var events = kvm_vcpu_events()
         if synchronised != 0 {
             events = unsafe runData.pointee.s.regs.events
@@ -194,7 +204,7 @@ internal import Glibc
             _ = try KVMError.check(
                 unsafe ckvm_ioctl(descriptor.number, CKVM_GET_VCPU_EVENTS, &events), .getVCPUEvents)
         }
-        return (events.exception.injected != 0 || events.exception.pending != 0) && events.exception.nr == 1
+        return events
     }
 
     /// The guest physical address behind a linear one by the vCPU's own page tables, or nil if none is there.

@@ -13,7 +13,7 @@ internal import KVM
 /// - HLT is recognised before it runs, since a software backend hides it behind a debug exit.
 /// - A repeated string instruction stops many times; it counts when RIP moves on.
 /// - A software backend runs some instructions together: a fault with its handler's first instruction, IRETQ with its target.
-///   The number of instructions that it emulated in the run tells.
+///   The number of instructions that it emulated in the run tells; ``MergedRun`` finds out which they were.
 /// - Hardware runs MOV SS and POP SS together with the next instruction; the profile tells.
 struct DebugExitMeter {
     let machine: Machine
@@ -49,15 +49,16 @@ struct DebugExitMeter {
     private mutating func step(
         _ instruction: Instruction, at point: ExecutionPoint, remaining: UInt64
     ) throws(KVMError) -> Execution.Verdict {
+        let frame = try returnFrame(instruction, at: point)
         let exit = try execution.enter()
         if case .interrupted = exit {
-            emulated = machine.vcpu.emulatedInstructions() ?? 0
+            resumeCount(instruction)
             return try execution.serve(exit)
         }
         let verdict = try complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
         let after = try machine.vcpu.executionPoint()
-        let ranHalt = try add(instruction, from: point, to: after, remaining: remaining)
+        let ranHalt = try add(instruction, frame, from: point, to: after, remaining: remaining)
         if case .end = verdict { return verdict }
         return ranHalt ? .end(.halted, retired: true) : .goOn
     }
@@ -77,7 +78,8 @@ struct DebugExitMeter {
 
     /// Adds what the run retired. Returns whether a HLT was among it.
     private mutating func add(
-        _ instruction: Instruction, from before: ExecutionPoint, to after: ExecutionPoint, remaining: UInt64
+        _ instruction: Instruction, _ frame: UInt64?, from before: ExecutionPoint, to after: ExecutionPoint,
+        remaining: UInt64
     ) throws(KVMError) -> Bool {
         let count = machine.vcpu.emulatedInstructions() ?? emulated
         let emulatedNow = backend.countsEmulation ? max(1, count &- emulated) : 1
@@ -85,20 +87,28 @@ struct DebugExitMeter {
         let unmoved = before.linearAddress == after.linearAddress
         if instruction.isRepeatedString, unmoved { return false }
         let merged = backend.mergesStackSegmentLoads && instruction.loadsStackSegment
-        // IRETQ and its target both retire; a fault does not, its handler's first instruction does.
-        let retired =
-            merged ? max(emulatedNow, 2) : instruction.isInterruptReturn ? emulatedNow : max(1, emulatedNow - 1)
-        if retired > remaining {
+        var run = MergedRun(retired: merged ? 2 : 1)
+        if emulatedNow > 1 { run = try MergedRun(of: emulatedNow, frame: frame, endingAt: after, in: machine) }
+        if run.retired > remaining {
             inexact = "the last instruction retired together with the one behind it"
         }
-        steps += retired
-        return emulatedNow > 1 ? try ranHalt(endingAt: after) : false
+        steps += run.retired
+        return run.endsInHalt
     }
 
-    /// Whether the byte before the next instruction is a HLT, which then ran unseen as the second of two.
-    private func ranHalt(endingAt point: ExecutionPoint) throws(KVMError) -> Bool {
-        guard let physical = try machine.physicalAddress(of: point.linearAddress &- 1, at: point) else { return false }
-        return machine.machine.memory.byte(at: physical) == 0xF4
+    /// Where IRETQ will pop its frame from, which is gone afterwards.
+    private func returnFrame(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> UInt64? {
+        guard backend.countsEmulation, instruction.isInterruptReturn, point.is64Bit else { return nil }
+        return try machine.vcpu.registers().rsp
+    }
+
+    /// An interrupted run retires nothing, unless the guest faults for ever and its handler does nothing but return.
+    private mutating func resumeCount(_ instruction: Instruction) {
+        let count = machine.vcpu.emulatedInstructions() ?? emulated
+        if backend.countsEmulation, count &- emulated > 1, !instruction.isRepeatedString {
+            inexact = "the guest returned from exceptions again and again within one run"
+        }
+        emulated = count
     }
 
     /// HLT is not entered: it is the last step, and RIP goes behind it as after the exit that it would have been.

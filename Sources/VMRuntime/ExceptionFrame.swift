@@ -18,6 +18,8 @@ struct ExceptionFrame {
     private static let pageFault: UInt8 = 14
     /// RFLAGS.TF.
     static let trapFlag: UInt64 = 1 << 8
+    /// RFLAGS.RF, which the processor sets in the frame of a fault; the program had it clear.
+    private static let resumeFlag: UInt64 = 1 << 16
 
     init(registers: Registers, system: SystemRegisters) { (self.registers, self.system) = (registers, system) }
 
@@ -34,7 +36,7 @@ struct ExceptionFrame {
     func decode(from memory: borrowing GuestMemory) -> (fault: Fault, registers: Registers) {
         var program = registers
         program.rip = memory.word(at: top) ?? 0
-        program.rflags = memory.word(at: flagsAddress) ?? 0
+        program.rflags = (memory.word(at: flagsAddress) ?? 0) & ~Self.resumeFlag
         program.rsp = memory.word(at: top &+ 24) ?? 0
         let fault = Fault(
             vector: vector,

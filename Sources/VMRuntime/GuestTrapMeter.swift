@@ -59,9 +59,8 @@ struct GuestTrapMeter {
         // KVM emulated the instruction: after an IN the trap is still to come, after an OUT it has been swallowed.
         awaitsTrap = try machine.vcpu.hasPendingDebugException()
         if !awaitsTrap {
-            var registers = try machine.vcpu.registers()
-            registers.rflags = registers.rflags & ~ExceptionFrame.trapFlag | program.rflags & ExceptionFrame.trapFlag
-            retire(instruction, registers, remaining: remaining)
+            let registers = restoringOwnTrapFlag(try machine.vcpu.registers())
+            try retire(instruction, registers, remaining: remaining)
         }
         return verdict
     }
@@ -77,15 +76,18 @@ struct GuestTrapMeter {
         let frame = ExceptionFrame(registers: try machine.vcpu.registers(), system: try machine.vcpu.systemRegisters())
         var (fault, registers) = frame.decode(from: machine.machine.memory)
         guard fault.vector == Self.debugException else {
-            if Self.retiringTraps.contains(fault.vector) { steps += 1 }
+            if Self.retiringTraps.contains(fault.vector) {
+                steps += 1
+                program = restoringOwnTrapFlag(registers)
+            }
             return .end(.faulted(fault), retired: false)
         }
         let ownTrap = program.rflags & ExceptionFrame.trapFlag != 0
         if !instruction.popsFlags {
-            registers.rflags = registers.rflags & ~ExceptionFrame.trapFlag | program.rflags & ExceptionFrame.trapFlag
+            registers = restoringOwnTrapFlag(registers)
         }
         if instruction.pushesFlags, !ownTrap { try hideTrapFlag(at: registers.rsp) }
-        retire(instruction, registers, remaining: remaining)
+        try retire(instruction, registers, remaining: remaining)
         if ownTrap { return .end(.faulted(fault), retired: true) }
         let flags = registers.rflags | ExceptionFrame.trapFlag
         guard machine.machine.memory.setWord(flags, at: frame.flagsAddress) else {
@@ -94,14 +96,36 @@ struct GuestTrapMeter {
         return .goOn
     }
 
-    private mutating func retire(_ instruction: Instruction, _ registers: Registers, remaining: UInt64) {
-        let unmoved = registers.rip == program.rip
+    /// The registers with the program's own trap flag in place of the meter's.
+    private func restoringOwnTrapFlag(_ registers: Registers) -> Registers {
+        var registers = registers
+        registers.rflags = registers.rflags & ~ExceptionFrame.trapFlag | program.rflags & ExceptionFrame.trapFlag
+        return registers
+    }
+
+    private mutating func retire(
+        _ instruction: Instruction, _ registers: Registers, remaining: UInt64
+    ) throws(KVMError) {
+        let before = program.rip
         program = registers
-        if instruction.isRepeatedString, unmoved { return }
-        // MOV SS holds the trap back until the next instruction has retired too.
-        let retired: UInt64 = instruction.loadsStackSegment ? 2 : 1
+        if instruction.isRepeatedString, registers.rip == before { return }
+        let retired = try instruction.loadsStackSegment ? retiredBehindStackSegmentLoad(from: before) : 1
         if retired > remaining { inexact = "MOV SS retired together with the instruction behind it" }
         steps += retired
+    }
+
+    /// MOV SS holds the trap back until the next instruction has retired too, which may be another MOV SS.
+    private func retiredBehindStackSegmentLoad(from start: UInt64) throws(KVMError) -> UInt64 {
+        var point = try machine.vcpu.executionPoint()
+        var retired: UInt64 = 0
+        point.rip = start
+        repeat {
+            let instruction = Instruction(try machine.instruction(at: point), is64Bit: true)
+            retired += 1
+            guard instruction.loadsStackSegment else { break }
+            point.rip &+= instruction.stackSegmentLoadBytes
+        } while point.rip != program.rip
+        return retired
     }
 
     /// Clears the meter's trap flag in what PUSHF just pushed: bit 0 of the second byte.

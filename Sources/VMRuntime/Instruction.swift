@@ -32,6 +32,7 @@ struct Instruction: Equatable {
     private(set) var opcode: UInt8 = 0
     private(set) var modRM: UInt8 = 0
     private var hasRepeat = false
+    private var sib: UInt8 = 0
 
     init(_ bytes: InstructionBytes, is64Bit: Bool) {
         while prefixBytes < InstructionBytes.count - 2 {
@@ -43,6 +44,7 @@ struct Instruction: Equatable {
             default:
                 opcode = byte
                 modRM = bytes[prefixBytes + 1]
+                sib = prefixBytes + 2 < InstructionBytes.count ? bytes[prefixBytes + 2] : 0
                 return
             }
             prefixBytes += 1
@@ -66,6 +68,19 @@ struct Instruction: Equatable {
     var isInterruptReturn: Bool { opcode == 0xCF }
     /// MOV SS or POP SS, which hold back the step trap until the next instruction where hardware steps.
     var loadsStackSegment: Bool { opcode == 0x17 || (opcode == 0x8E && modRM >> 3 & 7 == 2) }
+    /// The length of a MOV SS in 64-bit code: prefixes, opcode, ModR/M, and what this asks for.
+    var stackSegmentLoadBytes: UInt64 {
+        let (mode, base) = (modRM >> 6, modRM & 7)
+        let hasSIB = mode != 3 && base == 4
+        let displacement: UInt64 =
+            switch mode {
+            case 0: base == 5 || (hasSIB && sib & 7 == 5) ? 4 : 0
+            case 1: 1
+            case 2: 4
+            default: 0
+            }
+        return UInt64(prefixBytes) + 2 + (hasSIB ? 1 : 0) + displacement
+    }
     /// PUSHF in any width.
     var pushesFlags: Bool { opcode == 0x9C }
     /// POPF or IRET: the guest sets its own trap flag.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import KVM
+
+/// What a stepped run retired when a software backend emulated more than one instruction in it.
+///
+/// It does so in two cases: an instruction faults, which retires nothing, and the handler's first instruction follows; IRETQ
+/// retires and its target follows. Where the last of them began tells whether it was a HLT: the byte before the next
+/// instruction alone does not, since that may belong to an operand or to no instruction at all.
+struct MergedRun {
+    private(set) var retired: UInt64
+    private(set) var endsInHalt = false
+
+    init(retired: UInt64) { self.retired = retired }
+
+    /// - Parameter frame: where the first instruction, an IRETQ, popped its frame from; nil for any other.
+    init(
+        of emulated: UInt64, frame: UInt64?, endingAt after: ExecutionPoint, in machine: Machine
+    ) throws(KVMError) {
+        retired = 1
+        guard var frame else {
+            try noteHalt(at: Self.handler(at: after, in: machine), endingAt: after, in: machine)
+            return
+        }
+        for left in stride(from: emulated - 1, to: 0, by: -1) {
+            let target = try Self.word(at: frame, after, in: machine)
+            let instruction = Instruction(try Self.bytes(at: target, after, in: machine), is64Bit: after.is64Bit)
+            if instruction.isInterruptReturn {
+                frame = try Self.word(at: frame &+ 24, after, in: machine)
+                retired += 1
+            } else if left == 1 {
+                let isUnfinished = instruction.isRepeatedString && target == after.linearAddress
+                retired += isUnfinished ? 0 : 1
+                try noteHalt(at: target, endingAt: after, in: machine)
+            } else {
+                // The target faulted.
+                retired += 1
+                try noteHalt(at: Self.handler(at: after, in: machine), endingAt: after, in: machine)
+                return
+            }
+        }
+    }
+
+    private mutating func noteHalt(
+        at address: UInt64, endingAt after: ExecutionPoint, in machine: Machine
+    ) throws(KVMError) {
+        let instruction = Instruction(try Self.bytes(at: address, after, in: machine), is64Bit: after.is64Bit)
+        endsInHalt = instruction.isHalt && address &+ instruction.haltBytes == after.linearAddress
+    }
+
+    /// The linear address of the handler of the last exception.
+    private static func handler(at point: ExecutionPoint, in machine: Machine) throws(KVMError) -> UInt64 {
+        let table = try machine.vcpu.systemRegisters().idt.base
+        let vector = UInt64(try machine.vcpu.lastException())
+        if point.cr0 & 1 == 0 {
+            let entry = try word(at: table &+ vector * 4, point, in: machine)
+            return ((entry >> 16 & 0xFFFF) << 4) + (entry & 0xFFFF)
+        }
+        let isLong = point.efer & PageTables.longModeActive != 0
+        let gate = table &+ vector * (isLong ? 16 : 8)
+        let low = try word(at: gate, point, in: machine)
+        let offset = low & 0xFFFF | (low >> 48) << 16
+        guard isLong else { return point.codeBase &+ offset }
+        return offset | (try word(at: gate &+ 8, point, in: machine)) << 32
+    }
+
+    private static func bytes(
+        at address: UInt64, _ point: ExecutionPoint, in machine: Machine
+    ) throws(KVMError) -> InstructionBytes {
+        var there = point
+        there.rip = point.is64Bit ? address : address &- point.codeBase
+        return try machine.instruction(at: there)
+    }
+
+    /// Eight bytes of guest memory, zero where there is none.
+    private static func word(
+        at address: UInt64, _ point: ExecutionPoint, in machine: Machine
+    ) throws(KVMError) -> UInt64 {
+        guard let physical = try machine.physicalAddress(of: address, at: point) else { return 0 }
+        return machine.machine.memory.word(at: physical) ?? 0
+    }
+}
