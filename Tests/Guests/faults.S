@@ -35,13 +35,6 @@ END
     GUEST name=user64-\name, mode=USER64, end=FAULTED, code=\vector, steps=\steps
 .endm
 
-// A store through a null pointer: the first page has no mapping.
-FAULT null-store, vector=PAGE_FAULT, steps=1
-    xor %ebx, %ebx
-    movb $1, 0x18(%rbx)
-    EXIT 1
-END
-
 // A store above the mapped 4 GiB.
 FAULT unmapped-store, vector=PAGE_FAULT, steps=1
     movabs $UNMAPPED, %rbx

@@ -184,7 +184,7 @@ GUEST name=long64-scribble, mode=LONG64, end=OPEN
 END
 
 // Leaves a secret in all 16 vector registers and the x87 stack.
-GUEST name=fill-vectors, mode=USER64, end=EXITED, code=0, steps=2+16+1+2
+GUEST name=fill-vectors, mode=USER64, end=EXITED, code=0, steps=2+15+1+2
     movabs $0x5EC2E75EC2E7, %rax
     movq %rax, %xmm0
     .irp register, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15

@@ -8,8 +8,8 @@
 //   SOURCE, TARGET       two areas of 16 KiB of zeros
 
 // Nothing but arithmetic and jumps.
-STEPS loop, steps=1+(2*10000)+STOP_STEPS
-    mov $10000, CX
+STEPS loop, steps=1+(2*2000)+STOP_STEPS
+    mov $2000, CX
 1:  dec CX
     jnz 1b
     STOP

@@ -52,6 +52,15 @@ STEPS shadow-out, steps=5+2
     EXIT 0
 END
 
+// MOV SS and a jump back to it, so that RIP is where it was when the trap comes.
+STEPS shadow-jump, steps=2+(2*100)+2
+    mov %ss, %eax
+    mov $100, %ecx
+1:  mov %eax, %ss
+    loop 1b
+    EXIT 0
+END
+
 // Vector registers of 128 bits.
 STEPS sse, steps=3+(4*100)+2
     mov $100, %ecx
