@@ -6,13 +6,19 @@ public import NIOCore
 
 /// Turns a socket's bytes into frames, on both sides of a connection.
 ///
-/// A framing error goes down the pipeline as the ``WireError`` that it is, once; after it no more bytes are looked at. What is
+/// A framing error goes up the pipeline as the ``WireError`` that it is, once; after it no more bytes are looked at. What is
 /// written goes out as it comes: sessions encode their own frames.
 public final class FrameHandler: ChannelInboundHandler, RemovableChannelHandler {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public typealias InboundIn = ByteBuffer
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public typealias InboundOut = Frame
+
+    /// The most bytes of payload that are taken from here on. Set it on the event loop, between two frames.
+    public var frameLimit: UInt32 {
+        get { reader.frameLimit }
+        set { reader.frameLimit = newValue }
+    }
 
     private var reader: FrameReader
     private var hasFailed = false

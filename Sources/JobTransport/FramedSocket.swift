@@ -6,9 +6,18 @@ internal import Glibc
 public import NIOCore
 internal import NIOPosix
 
-/// Opens channels on Unix sockets. Every channel gets ``FrameHandler`` and back-pressure: while the peer does not read what it
-/// was sent, nothing more is read from it.
+/// Opens channels on Unix sockets, each with a ``FrameHandler``.
+///
+/// A worker's channel has back-pressure: while the client does not read what it was sent, nothing more is read from it. A client's
+/// has none, since two ends that both wait for the other to read would wait forever; what comes to a client is bounded by the
+/// credit that it gives.
 public enum FramedSocket {
+    /// Which end of the conversation a channel is.
+    public enum Side: Sendable {
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case worker, client
+    }
+
     /// Adds the caller's handlers behind the ``FrameHandler``; called on the channel's event loop. A handler that throws closes the
     /// channel.
     public typealias Initializer = @Sendable (any Channel, PeerCredentials?) throws -> Void
@@ -45,7 +54,7 @@ public enum FramedSocket {
         try await bootstrap(frameLimit, group, initializer).withBoundSocket(descriptor).get()
     }
 
-    /// Connects to a path.
+    /// Connects to a path, as a client.
     ///
     /// - Throws: ``SocketError``.
     public static func connect(
@@ -53,7 +62,7 @@ public enum FramedSocket {
     ) async throws -> any Channel {
         try UnixSocket.check(path: path)
         do {
-            return try await client(frameLimit, group, initializer).connect(unixDomainSocketPath: path).get()
+            return try await client(.client, frameLimit, group, initializer).connect(unixDomainSocketPath: path).get()
         } catch let error as IOError {
             throw SocketError(error, path: path, call: "connect")
         } catch let error as NIOConnectionError {
@@ -64,9 +73,10 @@ public enum FramedSocket {
 
     /// Takes over a socket that is connected already.
     public static func adopt(
-        descriptor: CInt, frameLimit: UInt32, on group: any EventLoopGroup, initializer: @escaping Initializer
+        descriptor: CInt, as side: Side = .worker, frameLimit: UInt32, on group: any EventLoopGroup,
+        initializer: @escaping Initializer
     ) async throws -> any Channel {
-        try await client(frameLimit, group, initializer).withConnectedSocket(descriptor).get()
+        try await client(side, frameLimit, group, initializer).withConnectedSocket(descriptor).get()
     }
 
     // MARK: Pipelines
@@ -77,24 +87,23 @@ public enum FramedSocket {
         ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: backlog)
             .childChannelOption(.writeBufferWaterMark, value: writeWatermarks)
-            .childChannelInitializer { prepare($0, frameLimit, initializer) }
+            .childChannelInitializer { prepare($0, .worker, frameLimit, initializer) }
     }
 
     private static func client(
-        _ frameLimit: UInt32, _ group: any EventLoopGroup, _ initializer: @escaping Initializer
+        _ side: Side, _ frameLimit: UInt32, _ group: any EventLoopGroup, _ initializer: @escaping Initializer
     ) -> ClientBootstrap {
         ClientBootstrap(group: group)
             .channelOption(.writeBufferWaterMark, value: writeWatermarks)
-            .channelInitializer { prepare($0, frameLimit, initializer) }
+            .channelInitializer { prepare($0, side, frameLimit, initializer) }
     }
 
     private static func prepare(
-        _ channel: any Channel, _ frameLimit: UInt32, _ initializer: Initializer
+        _ channel: any Channel, _ side: Side, _ frameLimit: UInt32, _ initializer: Initializer
     ) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
-            try channel.pipeline.syncOperations.addHandlers([
-                BackPressureHandler(), FrameHandler(frameLimit: frameLimit),
-            ])
+            if side == .worker { try channel.pipeline.syncOperations.addHandler(BackPressureHandler()) }
+            try channel.pipeline.syncOperations.addHandler(FrameHandler(frameLimit: frameLimit))
             try initializer(channel, credentials(of: channel))
         }
     }

@@ -338,14 +338,3 @@ final class Execution {
 
     private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
 }
-
-extension Duration {
-    /// This duration in nanoseconds, from zero to the most that 63 bits hold.
-    public var wholeNanoseconds: UInt64 {
-        let (seconds, attoseconds) = components
-        let product = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        let sum = product.partialValue.addingReportingOverflow(attoseconds / 1_000_000_000)
-        guard !product.overflow, !sum.overflow else { return seconds < 0 ? 0 : UInt64(Int64.max) }
-        return UInt64(max(sum.partialValue, 0))
-    }
-}

@@ -91,8 +91,11 @@ import Testing
             Issue.record("no output")
             return
         }
-        #expect(session.outputConsumed(1, 3).isEmpty)
-        #expect(try sent(session.outputConsumed(1, 2)) == [.window(job: 1, Window(credit: 5))])
+        #expect(session.grantOutput(1, 0).isEmpty)
+        #expect(try sent(session.grantOutput(1, 5)) == [.window(job: 1, Window(credit: 5))])
+        #expect(
+            try sent(session.grantOutput(1, .max)) == [.window(job: 1, Window(credit: Hello.largestWindow - 8))],
+            "never above what a window can be")
     }
 
     struct Wrong: Sendable, CustomTestStringConvertible {
@@ -197,7 +200,7 @@ import Testing
                 if frame.header.job != 0 { frame.header.job = 1 }
                 guard FrameType(rawValue: frame.header.type)?.isSentByWorker == true else { continue }
                 _ = session.receive(frame)
-                _ = session.outputConsumed(1, Int(random.next() % 10))
+                _ = session.grantOutput(1, Int(random.next() % 10))
                 _ = session.sendInput(1, [1, 2, 3], end: false)
             }
             #expect(session.jobsInFlight <= 1)
@@ -229,7 +232,7 @@ import Testing
             orders == [.submit(job: 1, spec: JobSpec(label: "both"), image: [1, 2, 3]), .credit(job: 1, bytes: 4)])
         _ = try receive(server.accepted(1, queuePosition: 0) + server.started(1, queueNanoseconds: 1))
         _ = try receive(server.output(1, .console, [1, 2, 3, 4]))
-        #expect(try deliver(client.outputConsumed(1, 4)) == [.credit(job: 1, bytes: 4)])
+        #expect(try deliver(client.grantOutput(1, 4)) == [.credit(job: 1, bytes: 4)])
         var end = JobResult(outcome: .exited(code: 3))
         end.registers = Registers()
         guard case .finished(job: 1, let result)? = try receive(server.finished(1, end)).first else {

@@ -142,19 +142,3 @@ public struct Submit: Sendable, Hashable {
         return bytes
     }
 }
-
-extension Duration {
-    /// Nanoseconds, rounded down, as far as 64 bits go; 0 when negative.
-    var wholeNanoseconds: UInt64 {
-        guard self > .zero else { return 0 }
-        let (seconds, attoseconds) = components
-        let (scaled, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, carry) = scaled.addingReportingOverflow(UInt64(attoseconds / 1_000_000_000))
-        return overflow || carry ? .max : sum
-    }
-
-    /// This many nanoseconds: any count fits.
-    init(wholeNanoseconds count: UInt64) {
-        self = .seconds(Int64(count / 1_000_000_000)) + .nanoseconds(Int64(count % 1_000_000_000))
-    }
-}

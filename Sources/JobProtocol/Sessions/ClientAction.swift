@@ -15,7 +15,7 @@ public enum ClientAction: Sendable {
     case refused(job: UInt32, ErrorReport)
     /// The guest is about to run.
     case started(job: UInt32, Started)
-    /// Bytes from the guest. Call ``ClientSession/outputConsumed(_:_:)`` when they are used.
+    /// Bytes from the guest. Call ``ClientSession/grantOutput(_:_:)`` when they are used.
     case output(job: UInt32, OutputChannel, [UInt8])
     /// The end of the job; nothing more follows for it.
     case finished(job: UInt32, JobResult)

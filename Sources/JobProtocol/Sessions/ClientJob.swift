@@ -24,7 +24,7 @@ struct ClientJob {
 
     init(image: [UInt8], hasInput: Bool, outputWindow: UInt32, inputCredit: UInt32) {
         self.image = image
-        self.outputWindow = ReceiveWindow(size: outputWindow)
+        self.outputWindow = ReceiveWindow(credit: outputWindow)
         inputWindow = SendWindow(credit: inputCredit)
         inputEnd = hasInput ? .open : .sent
     }
@@ -75,5 +75,5 @@ struct ClientJob {
         outputOffsets[channel] = expected + UInt64(chunk.bytes.count)
     }
 
-    mutating func consumeOutput(_ count: Int) -> UInt32? { outputWindow.consume(count) }
+    mutating func grantOutput(_ count: Int) -> Window? { outputWindow.grant(count) }
 }

@@ -31,14 +31,14 @@ public struct ClientSession: Sendable {
     /// What the worker said in its HELLO.
     public private(set) var terms: WorkerTerms?
 
-    /// A session before its first frame. `frameLimit` is 4096 to 1,048,576; `outputWindow` is at most 2^31-1 and at least
-    /// 1, or a job's output could never begin.
+    /// A session before its first frame. `frameLimit` is 4096 to 1,048,576; `outputWindow` is at most 2^31-1; with
+    /// 0 a job's output begins with ``grantOutput(_:_:)``.
     public init(
         software: String, frameLimit: UInt32 = ClientSession.defaultFrameLimit,
         outputWindow: UInt32 = ClientSession.defaultOutputWindow
     ) {
         precondition((FrameHeader.smallestFrameLimit...FrameHeader.largestFrameLimit).contains(frameLimit))
-        precondition((1...Hello.largestWindow).contains(outputWindow))
+        precondition(outputWindow <= Hello.largestWindow)
         hello = Hello(frameLimit: frameLimit, window: outputWindow, software: software)
     }
 
@@ -105,10 +105,11 @@ extension ClientSession {
         return flushInput(job)
     }
 
-    /// The caller has used this many bytes of the job's output: the worker may send more.
-    public mutating func outputConsumed(_ job: UInt32, _ count: Int) -> [ClientAction] {
-        guard phase == .open, let credit = jobs[job]?.consumeOutput(count) else { return [] }
-        return [.send(Message.window(job: job, Window(credit: credit)).encode())]
+    /// The worker may send this many bytes of the job's output more, usually since as many were used. Each call is a frame,
+    /// so give many bytes at a time.
+    public mutating func grantOutput(_ job: UInt32, _ count: Int) -> [ClientAction] {
+        guard phase == .open, let window = jobs[job]?.grantOutput(count) else { return [] }
+        return [.send(Message.window(job: job, window).encode())]
     }
 
     /// Asks the worker to stop the job. Its end still follows.
@@ -117,9 +118,10 @@ extension ClientSession {
         return [.send(Message.cancel(job: job).encode())]
     }
 
-    /// Asks the worker for a PONG, which does not come back as an action.
-    public mutating func ping() -> [ClientAction] {
-        phase == .open ? [.send(Message.ping([UInt8](repeating: 0, count: Message.pingSize)).encode())] : []
+    /// Asks the worker for a PONG of these ``Message/pingSize`` bytes, which does not come back as an action.
+    public mutating func ping(_ bytes: [UInt8]) -> [ClientAction] {
+        precondition(bytes.count == Message.pingSize)
+        return phase == .open ? [.send(Message.ping(bytes).encode())] : []
     }
 
     private mutating func flushInput(_ job: UInt32) -> [ClientAction] {

@@ -29,7 +29,7 @@ struct ServerJob {
         self.spec = spec
         self.imageBytes = imageBytes
         output = SendWindow(credit: outputCredit)
-        self.inputWindow = ReceiveWindow(size: inputWindow)
+        self.inputWindow = ReceiveWindow(credit: inputWindow)
     }
 
     /// Takes a piece of the image and returns whether it was the last.
@@ -98,11 +98,8 @@ struct ServerJob {
         return heldInput.isEmpty && !inputHasEnded ? nil : (heldInput, inputHasEnded)
     }
 
-    /// The credit to give back for input that the guest consumed. None is of use after the end.
-    mutating func consumeInput(_ count: Int) -> UInt32? {
-        guard let credit = inputWindow.consume(count), !inputHasEnded else { return nil }
-        return credit
-    }
+    /// Credit for input that the guest consumed. None is of use after the end.
+    mutating func grantInput(_ count: Int) -> Window? { inputHasEnded ? nil : inputWindow.grant(count) }
 
     /// As many of these output bytes as there is credit for, at their place in their stream.
     mutating func takeOutput(_ channel: OutputChannel, _ bytes: [UInt8]) -> StreamChunk {

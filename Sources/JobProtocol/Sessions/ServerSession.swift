@@ -110,9 +110,9 @@ extension ServerSession {
         return [.send(Message.accepted(job: job, Accepted(queuePosition: queuePosition)).encode())]
     }
 
-    /// The worker will not run the job.
+    /// The worker will not run the job. Does nothing once it was accepted.
     public mutating func refused(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
-        guard jobs[job]?.stage == .submitted else { return [] }
+        guard let stage = jobs[job]?.stage, stage != .accepted else { return [] }
         return end(job, refusal) + closeIfDone()
     }
 
@@ -140,10 +140,11 @@ extension ServerSession {
         return actions + fail(WireError(.internal, "the worker had more output of job \(job) than credit"))
     }
 
-    /// The guest consumed bytes of its input: the client may send more.
+    /// The guest consumed bytes of its input: the client may send as many more. Each call is a frame, so tell of many bytes
+    /// at a time.
     public mutating func inputConsumed(_ job: UInt32, _ count: Int) -> [ServerAction] {
-        guard phase == .open, let credit = jobs[job]?.consumeInput(count) else { return [] }
-        return [.send(Message.window(job: job, Window(credit: credit)).encode())]
+        guard phase == .open, let window = jobs[job]?.grantInput(count) else { return [] }
+        return [.send(Message.window(job: job, window).encode())]
     }
 
     /// The job has ended.

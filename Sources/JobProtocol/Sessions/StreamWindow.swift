@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-/// The receiver's side of a stream's credit: what the peer may still send, and what it is owed.
+/// The receiver's side of a stream's credit: what the peer may still send.
 struct ReceiveWindow {
-    /// The credit that the peer may have at most.
-    let size: UInt32
     /// Bytes that the peer may still send.
     private(set) var credit: UInt32
-    /// Bytes that were consumed and not given back yet.
-    private var owed: UInt32 = 0
 
-    init(size: UInt32) { (self.size, credit) = (size, size) }
+    init(credit: UInt32) { self.credit = credit }
 
     /// Takes bytes that came, or returns false when they are more than the credit.
     mutating func take(_ count: Int) -> Bool {
@@ -19,17 +15,12 @@ struct ReceiveWindow {
         return true
     }
 
-    /// Notes that bytes were consumed, and returns the credit to give back now, if any.
-    ///
-    /// Credit goes back in halves of the window: a reader of single bytes would else cost a frame for each. A peer is
-    /// never left at zero by this, since less than half is owed at any time.
-    mutating func consume(_ count: Int) -> UInt32? {
-        let outstanding = size - credit - owed
-        owed += UInt32(clamping: min(max(count, 0), Int(outstanding)))
-        guard owed > 0, owed >= max(1, size / 2) else { return nil }
-        defer { owed = 0 }
-        credit += owed
-        return owed
+    /// Gives the peer up to `count` bytes more, and returns what a WINDOW frame has to say, if anything.
+    mutating func grant(_ count: Int) -> Window? {
+        let more = min(UInt32(clamping: count), Hello.largestWindow - credit)
+        guard more > 0 else { return nil }
+        credit += more
+        return Window(credit: more)
     }
 }
 

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import JobProtocol
+internal import JobTransport
+internal import NIOCore
+
+/// A client's end of the connection: the protocol's state, the jobs it belongs to, and those that wait for room. Confined to the
+/// event loop.
+final class ClientHandler: ChannelInboundHandler {
+    typealias InboundIn = Frame
+
+    /// Kept when the worker's HELLO has come and was answered.
+    let ready: EventLoopPromise<WorkerTerms>
+
+    private var session: ClientSession
+    private var context: ChannelHandlerContext?
+    private var jobs: [UInt32: Job] = [:]
+    private var numbers: [ObjectIdentifier: UInt32] = [:]
+    private var waiting: [(handle: JobHandle, image: [UInt8])] = []
+    /// Jobs whose image is not sent, first the one that is being sent.
+    private var uploads: [UInt32] = []
+    private var handshake: Scheduled<Void>?
+    private var isClosed = false
+    private var isGoingAway = false
+    /// Why the connection ended or will: what jobs that are lost are told.
+    private var failure: JobClientError?
+
+    private struct Job {
+        let handle: JobHandle
+        var isCancelled = false
+        var input: [EventLoopPromise<Void>] = []
+        var inputHasEnded: Bool
+    }
+
+    init(software: String, outputWindow: UInt32, eventLoop: any EventLoop) {
+        session = ClientSession(software: software, outputWindow: outputWindow)
+        ready = eventLoop.makePromise()
+    }
+
+    // MARK: From the channel
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { perform(session.receive(unwrapInboundIn(data))) }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) { pumpUploads() }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let error = error as? WireError {
+            perform(session.framingFailed(error))
+        } else {
+            close(JobClientError(.connectionLost, "the connection to the worker failed: \(error)", isRetryable: true))
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        isClosed = true
+        perform(session.connectionClosed())
+        failWaiting()
+    }
+
+    /// Gives the worker this long to say HELLO.
+    func awaitHello(_ patience: Duration) {
+        guard let eventLoop = context?.eventLoop, session.terms == nil, !isClosed else { return }
+        handshake = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(patience)) { [weak self] in
+            self?.close(
+                JobClientError(
+                    .silentWorker, "the connection was made, and the worker said nothing for \(patience): see its log",
+                    isRetryable: true))
+        }
+    }
+
+    /// Ends the connection; every job that is not finished fails with this error, if it is the first.
+    func close(_ error: JobClientError) {
+        failure = failure ?? error
+        guard let context else { return failWaiting() }
+        context.close(promise: nil)
+    }
+
+    // MARK: From the caller
+
+    func enqueue(_ handle: JobHandle, image: [UInt8]) {
+        waiting.append((handle, image))
+        startWaiting()
+    }
+
+    func cancel(_ handle: JobHandle) {
+        if let index = waiting.firstIndex(where: { $0.handle === handle }) {
+            waiting.remove(at: index).handle.finish(.failure(CancellationError()))
+        } else if let number = numbers[handle.key], jobs[number]?.isCancelled == false {
+            jobs[number]?.isCancelled = true
+            uploads.removeAll { $0 == number }
+            perform(session.cancel(number))
+        }
+    }
+
+    func grantOutput(_ count: Int, to identity: JobHandle.Identity) {
+        guard let number = numbers[ObjectIdentifier(identity)] else { return }
+        perform(session.grantOutput(number, count))
+    }
+
+    func sendInput(_ bytes: [UInt8], end: Bool, to handle: JobHandle, sent: EventLoopPromise<Void>) {
+        guard let number = numbers[handle.key], jobs[number]?.inputHasEnded == false else {
+            return sent.fail(
+                JobClientError(.inputNotTaken, "the job has ended, has no input, or its input has been finished"))
+        }
+        jobs[number]?.input.append(sent)
+        jobs[number]?.inputHasEnded = end
+        perform(session.sendInput(number, bytes, end: end))
+    }
+
+    // MARK: Jobs
+
+    /// Submits what waits, as long as the worker's job limit has room.
+    private func startWaiting() {
+        guard !isClosed, session.isTakingJobs else { return failWaiting() }
+        while let (handle, image) = waiting.first, let (number, actions) = session.submit(handle.spec, image: image) {
+            waiting.removeFirst()
+            jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput)
+            numbers[handle.key] = number
+            uploads.append(number)
+            perform(actions)
+        }
+        pumpUploads()
+    }
+
+    private func failWaiting() {
+        let error = failure ?? (isGoingAway ? Self.goingAway : .connectionClosed)
+        let lost = waiting
+        waiting = []
+        for (handle, _) in lost { handle.finish(.failure(error)) }
+    }
+
+    private static var goingAway: JobClientError {
+        JobClientError(.goingAway, "the worker is shutting down and takes no new jobs", isRetryable: true)
+    }
+
+    /// Sends images as fast as the socket takes them, one after the other.
+    private func pumpUploads() {
+        guard let context else { return }
+        while let number = uploads.first, context.channel.isWritable {
+            if let frame = session.nextImageFrame(number) {
+                write(frame, context)
+            } else {
+                uploads.removeFirst()
+            }
+        }
+    }
+
+    private func finish(_ number: UInt32, _ result: Result<JobResult, any Error>) {
+        guard let job = jobs.removeValue(forKey: number) else { return }
+        numbers[job.handle.key] = nil
+        uploads.removeAll { $0 == number }
+        let unsent = JobClientError(.inputNotTaken, "the job ended before it took this input")
+        for promise in job.input { promise.fail(unsent) }
+        job.handle.finish(result)
+        startWaiting()
+    }
+
+    // MARK: Actions
+
+    private func perform(_ actions: [ClientAction]) {
+        for action in actions {
+            switch action {
+            case .send(let bytes): context.map { write(bytes, $0) }
+            case .ready(let terms): becomeReady(terms)
+            case .accepted(let job, let accepted):
+                jobs[job]?.handle.acceptance.succeed(Int(accepted.queuePosition ?? 0))
+            case .refused(let job, let report): refuse(job, report)
+            case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
+            case .output(let job, let channel, let bytes):
+                jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
+            case .finished(let job, let result): finish(job, .success(result))
+            case .inputDrained(let job): inputSent(job)
+            case .goAway:
+                isGoingAway = true
+                failWaiting()
+            case .workerFailed(let report): workerFailed(JobClientError(fatal: report))
+            case .protocolFailed(let error): protocolFailed(JobClientError(error))
+            case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
+            }
+        }
+        if isClosed { ready.fail(failure ?? .connectionClosed) }
+    }
+
+    private func becomeReady(_ terms: WorkerTerms) {
+        handshake?.cancel()
+        let frames = try? context?.pipeline.syncOperations.handler(type: FrameHandler.self)
+        frames?.frameLimit = session.frameLimit
+        ready.succeed(terms)
+    }
+
+    private func refuse(_ number: UInt32, _ report: ErrorReport) {
+        let isOurs = jobs[number]?.isCancelled == true && report.knownCode == .cancelledUpload
+        finish(number, .failure(isOurs ? CancellationError() : JobClientError(refusal: report)))
+    }
+
+    private func inputSent(_ number: UInt32) {
+        let sent = jobs[number]?.input ?? []
+        jobs[number]?.input = []
+        for promise in sent { promise.succeed() }
+    }
+
+    /// The worker reads nothing more, but tells the results of the jobs that it accepted and closes.
+    private func workerFailed(_ error: JobClientError) {
+        failure = failure ?? error
+        handshake?.cancel()
+        ready.fail(error)
+        failWaiting()
+    }
+
+    private func protocolFailed(_ error: JobClientError) {
+        failure = failure ?? error
+        handshake?.cancel()
+        ready.fail(error)
+        // Behind the ERROR that the session has sent just before.
+        guard let context else { return }
+        let channel = context.channel
+        context.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
+    }
+
+    private func write(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+        context.writeAndFlush(NIOAny(context.channel.allocator.buffer(bytes: bytes)), promise: nil)
+    }
+}
+
+extension JobStart {
+    init(_ started: Started) {
+        self.init(
+            queueNanoseconds: started.queueNanoseconds, stepBudget: started.stepBudget,
+            wallBudgetNanoseconds: started.wallBudget, memoryBytes: started.memoryBytes)
+    }
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+public import JobProtocol
+internal import JobTransport
+public import NIOCore
+public import NIOPosix
+
+/// A connection to a kvmjob worker.
+///
+/// ```swift
+/// let client = try await JobClient.connect(path: "/run/kvmjob/worker.sock")
+/// let job = try await client.submit(JobSpec(mode: .real16), image: [0xB0, 0x21, 0xE6, 0xE9, 0xF4])
+/// for try await chunk in job.output { print(chunk.bytes) }
+/// print(try await job.result().outcome)
+/// ```
+///
+/// Any number of tasks may use one client at the same time. The connection is closed by ``shutdown()``, or when neither the client
+/// nor any of its jobs is held any more; the worker cancels the jobs of a connection that ends.
+public final class JobClient: Sendable {
+    /// The most output of one job in bytes that waits to be read: 256 KiB.
+    public static let defaultOutputWindow: UInt32 = ClientSession.defaultOutputWindow
+
+    /// What the worker offers: its limits, slots and modes.
+    public let terms: WorkerTerms
+    private let channel: any Channel
+    private let handler: NIOLoopBound<ClientHandler>
+    private let outputWindow: UInt32
+
+    private init(
+        terms: WorkerTerms, channel: any Channel, handler: NIOLoopBound<ClientHandler>, outputWindow: UInt32
+    ) {
+        (self.terms, self.channel, self.handler, self.outputWindow) = (terms, channel, handler, outputWindow)
+    }
+
+    deinit { channel.close(promise: nil) }
+
+    /// Connects to the worker that listens on this Unix socket.
+    ///
+    /// - Parameters:
+    ///   - handshakeTimeout: how long the worker may take to say HELLO; a socket-activated one is started meanwhile.
+    ///   - outputWindow: the most output of one job that waits to be read, 1 to 2^31-1 bytes.
+    ///   - software: this program's name and version, for the worker's log.
+    ///   - group: the event loops that serve the socket; the process's own by default.
+    /// - Throws: ``JobClientError``, or `CancellationError` when the task was cancelled.
+    public static func connect(
+        path: String, handshakeTimeout: Duration = ClientSession.handshakeTimeout,
+        outputWindow: UInt32 = JobClient.defaultOutputWindow, software: String = "KVMJobClient",
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) async throws -> JobClient {
+        try await connect(handshakeTimeout, outputWindow, software, group) { loop, initializer in
+            do {
+                return try await FramedSocket.connect(
+                    path: path, frameLimit: FrameHeader.smallestFrameLimit, on: loop, initializer: initializer)
+            } catch let error as SocketError {
+                throw JobClientError(error)
+            }
+        }
+    }
+
+    /// Talks to a worker over a stream socket that is connected already, such as one of a pair. Takes the descriptor over.
+    ///
+    /// - Throws: ``JobClientError``, or `CancellationError` when the task was cancelled.
+    public static func connect(
+        descriptor: CInt, handshakeTimeout: Duration = ClientSession.handshakeTimeout,
+        outputWindow: UInt32 = JobClient.defaultOutputWindow, software: String = "KVMJobClient",
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) async throws -> JobClient {
+        try await connect(handshakeTimeout, outputWindow, software, group) { loop, initializer in
+            try await FramedSocket.adopt(
+                descriptor: descriptor, as: .client, frameLimit: FrameHeader.smallestFrameLimit, on: loop,
+                initializer: initializer)
+        }
+    }
+
+    private static func connect(
+        _ patience: Duration, _ outputWindow: UInt32, _ software: String, _ group: any EventLoopGroup,
+        open: (any EventLoop, @escaping FramedSocket.Initializer) async throws -> any Channel
+    ) async throws -> JobClient {
+        precondition((1...Hello.largestWindow).contains(outputWindow), "an output window is 1 to 2^31-1 bytes")
+        UnixSocket.ignoreBrokenPipes()
+        let loop = group.next()
+        let handler = try await loop.submit {
+            NIOLoopBound(
+                ClientHandler(software: software, outputWindow: outputWindow, eventLoop: loop), eventLoop: loop)
+        }.get()
+        let channel: any Channel
+        do {
+            channel = try await open(loop) { channel, _ in
+                try channel.pipeline.syncOperations.addHandler(handler.value)
+            }
+        } catch {
+            loop.execute { handler.value.ready.fail(error) }
+            throw error
+        }
+        let ready = try await loop.submit {
+            handler.value.awaitHello(patience)
+            return handler.value.ready.futureResult
+        }.get()
+        do {
+            let terms = try await withTaskCancellationHandler {
+                try await ready.get()
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+            return JobClient(terms: terms, channel: channel, handler: handler, outputWindow: outputWindow)
+        } catch {
+            channel.close(promise: nil)
+            throw Task.isCancelled ? CancellationError() : error
+        }
+    }
+
+    /// Submits a job and returns when the worker has accepted it.
+    ///
+    /// While as many jobs of this connection are in flight as the worker allows, the job waits here. `spec.hasInput` says whether
+    /// ``RunningJob/send(_:)`` will be used.
+    ///
+    /// - Throws: ``JobClientError``: with ``JobClientError/Code-swift.struct/refused`` when the worker will not run the job.
+    ///   `CancellationError` when the task was cancelled before the worker had accepted it; the job does not run then.
+    public func submit(_ spec: JobSpec, image: [UInt8]) async throws -> RunningJob {
+        let handle = JobHandle(spec, window: outputWindow, handler: handler, eventLoop: channel.eventLoop)
+        // Before the handler is there, so that a cancellation comes behind the submission.
+        handle.submit(image: image)
+        return try await withTaskCancellationHandler {
+            let position = try await handle.acceptance.futureResult.get()
+            return RunningJob(handle, queuePosition: position, client: self)
+        } onCancel: {
+            handle.cancel()
+        }
+    }
+
+    /// Submits a job whose input is these bytes, and returns when the worker has accepted it. The bytes are sent as the guest reads
+    /// them.
+    ///
+    /// - Throws: as ``submit(_:image:)``.
+    public func submit(_ spec: JobSpec, image: [UInt8], input: [UInt8]) async throws -> RunningJob {
+        var spec = spec
+        spec.hasInput = true
+        let job = try await submit(spec, image: image)
+        job.queueInput(input)
+        return job
+    }
+
+    /// Closes the connection and returns when it is closed. Jobs that are not finished fail here with
+    /// ``JobClientError/Code-swift.struct/shutDown``; the worker cancels them.
+    public func shutdown() async {
+        let handler = handler
+        channel.eventLoop.execute {
+            handler.value.close(JobClientError(.shutDown, "the client was shut down before the job ended"))
+        }
+        // A channel's close future does not fail.
+        try? await channel.closeFuture.get()
+    }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+internal import NIOConcurrencyHelpers
+
+/// Some bytes of a guest's output.
+public struct OutputChunk: Sendable, Hashable {
+    /// Where the guest wrote them.
+    public var channel: OutputChannel
+    /// The bytes. On ``OutputChannel/portWrites`` a record of `PortWrite` can continue in the next chunk.
+    public var bytes: [UInt8]
+}
+
+/// A job's output in the order in which the guest wrote it. It ends with the job.
+///
+/// Reading is what lets the guest write on: no more than the client's output window waits here, and a guest whose window is full
+/// stands still while its wall-time budget runs. Several readers share the chunks between them.
+///
+/// A reader whose task is cancelled cancels the job; the sequence then ends when the worker has stopped it.
+public struct JobOutput: AsyncSequence, Sendable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public typealias Element = OutputChunk
+
+    /// Reads a job's output.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let job: RunningJob
+
+        /// The next bytes, or nil when the job has ended and everything was read.
+        ///
+        /// - Throws: ``JobClientError`` when the connection ended before the job did.
+        public mutating func next() async throws -> OutputChunk? {
+            let job = job
+            return try await withTaskCancellationHandler {
+                try await job.handle.buffer.next()
+            } onCancel: {
+                job.cancel()
+            }
+        }
+    }
+
+    let job: RunningJob
+
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(job: job) }
+}
+
+/// The output that has come and was not read. Bounded by the window, since what is not read gives no credit back.
+final class OutputBuffer: Sendable {
+    private typealias Waiter = CheckedContinuation<OutputChunk?, any Error>
+
+    private struct State {
+        var chunks: [OutputChunk] = []
+        var waiters: [Waiter] = []
+        var end: Result<OutputChunk?, any Error>?
+        var isDiscarding = false
+        /// Bytes that were read and whose credit was not given back.
+        var owed = 0
+    }
+
+    private let state = NIOLockedValueBox(State())
+    /// Credit goes back in pieces of this many bytes: a frame for each chunk would be a frame for each byte of a slow guest.
+    private let creditStep: Int
+    private let giveCredit: @Sendable (Int) -> Void
+
+    /// - Parameter giveCredit: called with no lock held, on the reader's thread or the event loop.
+    init(window: UInt32, giveCredit: @escaping @Sendable (Int) -> Void) {
+        creditStep = max(1, Int(window) / 2)
+        self.giveCredit = giveCredit
+    }
+
+    /// Bytes came.
+    func append(_ chunk: OutputChunk) {
+        let (waiter, credit) = state.withLockedValue { state -> (Waiter?, Int) in
+            guard !state.isDiscarding else { return (nil, consume(chunk, &state)) }
+            guard !state.waiters.isEmpty else {
+                state.chunks.append(chunk)
+                return (nil, 0)
+            }
+            return (state.waiters.removeFirst(), consume(chunk, &state))
+        }
+        if credit > 0 { giveCredit(credit) }
+        waiter?.resume(returning: chunk)
+    }
+
+    /// Nothing more comes.
+    func finish(_ end: Result<OutputChunk?, any Error>) {
+        let waiters = state.withLockedValue { state -> [Waiter] in
+            guard state.end == nil else { return [] }
+            state.end = end
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume(with: end) }
+    }
+
+    /// From here on output is dropped as it comes.
+    func discard() {
+        let credit = state.withLockedValue { state -> Int in
+            let chunks = state.chunks
+            (state.chunks, state.isDiscarding) = ([], true)
+            return chunks.reduce(0) { $0 + consume($1, &state) }
+        }
+        if credit > 0 { giveCredit(credit) }
+    }
+
+    func next() async throws -> OutputChunk? {
+        try await withCheckedThrowingContinuation { (waiter: Waiter) in
+            let (ready, credit) = state.withLockedValue { state -> (Result<OutputChunk?, any Error>?, Int) in
+                guard !state.chunks.isEmpty else {
+                    if state.end == nil { state.waiters.append(waiter) }
+                    return (state.end, 0)
+                }
+                let chunk = state.chunks.removeFirst()
+                return (.success(chunk), consume(chunk, &state))
+            }
+            if credit > 0 { giveCredit(credit) }
+            if let ready { waiter.resume(with: ready) }
+        }
+    }
+
+    /// Counts a chunk as read, and returns the credit to give back now.
+    private func consume(_ chunk: OutputChunk, _ state: inout State) -> Int {
+        state.owed += chunk.bytes.count
+        guard state.owed >= creditStep else { return 0 }
+        defer { state.owed = 0 }
+        return state.owed
+    }
+}

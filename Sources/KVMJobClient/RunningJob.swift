@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+internal import NIOCore
+
+/// The limits under which a guest started.
+public struct JobStart: Sendable, Hashable {
+    /// Nanoseconds between acceptance and start, if the worker said so.
+    public var queueNanoseconds: UInt64?
+    /// The most steps that the guest may take, or nil if it runs unmetered.
+    public var stepBudget: UInt64?
+    /// The most wall time in nanoseconds, if the worker said so.
+    public var wallBudgetNanoseconds: UInt64?
+    /// Bytes of guest memory, if the worker said so.
+    public var memoryBytes: UInt64?
+}
+
+/// A job that a worker has accepted: it ends with exactly one result.
+///
+/// The job belongs to the connection, not to this value: a job that nobody holds runs on, and its output is dropped. It is
+/// cancelled by ``cancel()``, by the cancellation of a task that waits for it, and by the end of the connection.
+public final class RunningJob: Sendable {
+    /// Jobs that were waiting before this one when it was accepted; 0 means that it was next.
+    public let queuePosition: Int
+    let handle: JobHandle
+    /// Keeps the connection open.
+    private let client: JobClient
+
+    init(_ handle: JobHandle, queuePosition: Int, client: JobClient) {
+        (self.handle, self.queuePosition, self.client) = (handle, queuePosition, client)
+    }
+
+    deinit { handle.buffer.discard() }
+
+    /// What the guest writes, as it writes it. Reading is what lets the guest write on.
+    public var output: JobOutput { JobOutput(job: self) }
+
+    /// Drops the output that has come and all that will: for a caller who wants the result only.
+    public func discardOutput() { handle.buffer.discard() }
+
+    /// Waits until the guest starts. Nil if the job ended before, for example cancelled in the queue.
+    ///
+    /// - Throws: ``JobClientError`` when the connection ends before.
+    public func started() async throws -> JobStart? { try await waiting { try await $0.start.futureResult.get() } }
+
+    /// Waits for the end of the job.
+    ///
+    /// Read ``output`` too, before or in another task, or call ``discardOutput()``: a guest that writes more than the output
+    /// window stands still until somebody reads. If the waiting task is cancelled, so is the job, and the result still comes.
+    ///
+    /// - Throws: ``JobClientError`` when the connection ends before the job does.
+    public func result() async throws -> JobResult { try await waiting { try await $0.end.futureResult.get() } }
+
+    /// Asks the worker to stop the job. The result follows as always: it says `cancelled`, or how the job ended if that came
+    /// first.
+    public func cancel() { handle.cancel() }
+
+    /// Gives the guest bytes to read, and returns when all are on their way: the worker takes only so many ahead of the guest.
+    ///
+    /// - Throws: ``JobClientError`` with ``JobClientError/Code-swift.struct/inputNotTaken`` when the job has ended, when its spec
+    ///   says that it has no input, or after ``finishInput()``.
+    public func send(_ input: [UInt8]) async throws {
+        guard !input.isEmpty else { return }
+        try await waiting { try await $0.sendInput(input, end: false).get() }
+    }
+
+    /// Ends the guest's input: behind the bytes that were sent it finds the end.
+    public func finishInput() async throws {
+        try await waiting { try await $0.sendInput([], end: true).get() }
+    }
+
+    /// Sends all of a job's input without waiting for the guest to take it. If the job ends before, so does its input.
+    func queueInput(_ input: [UInt8]) { _ = handle.sendInput(input, end: true) }
+
+    /// Waits for something of the job; the job is cancelled with the waiting task.
+    private func waiting<T: Sendable>(_ body: @Sendable (JobHandle) async throws -> T) async throws -> T {
+        let handle = handle
+        return try await withTaskCancellationHandler {
+            try await body(handle)
+        } onCancel: {
+            handle.cancel()
+        }
+    }
+}

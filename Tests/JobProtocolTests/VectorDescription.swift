@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import JobModel
+
+@testable import JobProtocol
+
+/// The fields of a message as the vectors show them, by the specification's names.
+struct VectorFields {
+    private(set) var json: [String: JSON] = [:]
+
+    mutating func small(_ name: String, _ value: (some FixedWidthInteger & UnsignedInteger)?) {
+        if let value { json[name] = .number(UInt64(value)) }
+    }
+
+    mutating func big(_ name: String, _ value: UInt64?) {
+        if let value { json[name] = .string(String(value)) }
+    }
+
+    mutating func text(_ name: String, _ value: String?) {
+        if let value { json[name] = .string(value) }
+    }
+
+    mutating func flag(_ name: String, _ value: Bool?) {
+        if let value { json[name] = .bool(value) }
+    }
+
+    mutating func bytes(_ name: String, _ value: [UInt8]?) {
+        if let value { json[name] = .string(value.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()) }
+    }
+
+    mutating func put(_ name: String, _ value: JSON?) {
+        if let value { json[name] = value }
+    }
+}
+
+extension Message {
+    /// `decoded` of the vectors; null for a frame that is skipped.
+    var vectorJSON: JSON {
+        if case .skipped = self { return .null }
+        let header = frame.header
+        return .object([
+            "type": .string(vectorName), "job": .number(UInt64(header.job)), "flags": .number(UInt64(header.flags)),
+            "fields": .object(vectorFields.json),
+        ])
+    }
+
+    private var vectorName: String {
+        switch self {
+        case .hello: "HELLO"
+        case .ping: "PING"
+        case .pong: "PONG"
+        case .goAway: "GOAWAY"
+        case .error: "ERROR"
+        case .window: "WINDOW"
+        case .submit: "SUBMIT"
+        case .image: "IMAGE"
+        case .input: "INPUT"
+        case .cancel: "CANCEL"
+        case .accepted: "ACCEPTED"
+        case .started: "STARTED"
+        case .output: "OUTPUT"
+        case .result: "RESULT"
+        case .skipped: ""
+        }
+    }
+
+    private var vectorFields: VectorFields {
+        var fields = VectorFields()
+        switch self {
+        case .hello(let hello): hello.describe(in: &fields)
+        case .ping(let bytes), .pong(let bytes): fields.bytes("bytes", bytes)
+        case .goAway(let goAway):
+            fields.small("reason", goAway.reason.rawValue)
+            fields.small("last_job", goAway.lastJob)
+        case .error(_, let report): report.describe(in: &fields)
+        case .window(_, let window): fields.small("credit", window.credit)
+        case .submit(_, let submit): submit.describe(in: &fields)
+        case .image(_, let chunk), .input(_, let chunk): chunk.describe(channel: 0, in: &fields)
+        case .output(_, let channel, let chunk): chunk.describe(channel: channel.rawValue, in: &fields)
+        case .accepted(_, let accepted): fields.small("queue_position", accepted.queuePosition)
+        case .started(_, let started):
+            fields.big("queue_ns", started.queueNanoseconds)
+            fields.big("step_budget", started.stepBudget)
+            fields.big("wall_budget", started.wallBudget)
+            fields.big("memory_bytes", started.memoryBytes)
+        case .result(_, let report): report.describe(in: &fields)
+        case .cancel, .skipped: break
+        }
+        return fields
+    }
+}
+
+extension StreamChunk {
+    fileprivate func describe(channel: UInt8, in fields: inout VectorFields) {
+        fields.small("channel", channel)
+        fields.big("offset", offset)
+        fields.bytes("bytes", bytes)
+    }
+}
+
+extension Hello {
+    fileprivate func describe(in fields: inout VectorFields) {
+        fields.put("version", .object(["major": .number(UInt64(major)), "minor": .number(UInt64(minor))]))
+        fields.small("frame_limit", frameLimit)
+        fields.text("software", software)
+        fields.small("window", window)
+        fields.small("job_limit", jobLimit)
+        fields.big("image_limit", imageLimit)
+        fields.big("memory_minimum", memoryMinimum)
+        fields.big("memory_maximum", memoryMaximum)
+        fields.big("wall_maximum", wallMaximum)
+        fields.small("slots", slots)
+        fields.put(
+            "modes",
+            modes.map { offers in
+                .array(
+                    offers.map {
+                        .object(["mode": .number(UInt64($0.mode)), "meter": .number(UInt64($0.meter.rawValue))])
+                    })
+            })
+    }
+}
+
+extension ErrorReport {
+    fileprivate func describe(in fields: inout VectorFields) {
+        fields.small("code", code)
+        fields.small("frame_type", frameType)
+        fields.small("field_tag", fieldTag)
+        fields.big("limit", limit)
+        fields.big("value", value)
+        fields.flag("retryable", isRetryable)
+        fields.text("text", text)
+    }
+}
+
+extension Submit {
+    fileprivate func describe(in fields: inout VectorFields) {
+        fields.text("label", label)
+        fields.small("mode", mode)
+        fields.big("image_bytes", imageBytes)
+        fields.big("load_address", loadAddress)
+        fields.big("entry_point", entryPoint)
+        let sorted = registers?.sorted { $0.key.rawValue < $1.key.rawValue }
+        fields.put(
+            "registers",
+            sorted.map { pairs in
+                .array(
+                    pairs.map {
+                        .object(["register": .number(UInt64($0.key.rawValue)), "value": .string(String($0.value))])
+                    })
+            })
+        fields.big("memory_bytes", memoryBytes)
+        fields.big("step_budget", stepBudget)
+        fields.big("wall_budget", wallBudget)
+        fields.flag("port_writes", portWrites)
+        fields.flag("input", input)
+    }
+}
+
+extension ResultReport {
+    fileprivate func describe(in fields: inout VectorFields) {
+        fields.small("outcome", outcome.rawValue)
+        fields.small("code", details.code)
+        fields.small("vector", details.vector)
+        fields.small("error_code", details.errorCode)
+        fields.big("address", details.address)
+        fields.big("rip", details.rip)
+        fields.bytes("instruction", details.instruction)
+        fields.big("limit", details.limit)
+        fields.big("used", details.used)
+        fields.small("canceller", details.canceller?.rawValue)
+        fields.text("text", details.text)
+        fields.small("meter", meter?.rawValue)
+        fields.text("meter_reason", meterReason)
+        fields.big("steps", steps)
+        fields.big("queue_ns", queueNanoseconds)
+        fields.big("wall_ns", wallNanoseconds)
+        fields.put("exits", exits?.vectorJSON)
+        fields.big("output_bytes", outputBytes)
+        fields.big("unclaimed_port_writes", unclaimedPortWrites)
+        fields.big("dropped_memory_writes", droppedMemoryWrites)
+        fields.put(
+            "registers",
+            registers.map { all in .array(RegisterName.allCases.map { .string(String(all[$0])) }) })
+        fields.put("system", system?.vectorJSON)
+    }
+}
+
+extension ExitCounts {
+    fileprivate var vectorJSON: JSON {
+        var fields = VectorFields()
+        fields.big("port_io", io)
+        fields.big("mmio", mmio)
+        fields.big("debug", debug)
+        fields.big("interrupted", interrupted)
+        fields.big("other", other)
+        return .object(fields.json)
+    }
+}
+
+extension SystemRegisters {
+    fileprivate var vectorJSON: JSON {
+        var fields = VectorFields()
+        for (name, segment) in [
+            ("cs", cs), ("ds", ds), ("es", es), ("fs", fs), ("gs", gs), ("ss", ss), ("tr", tr), ("ldt", ldt),
+        ] {
+            var parts = VectorFields()
+            parts.big("base", segment.base)
+            parts.small("limit", segment.limit)
+            parts.small("selector", segment.selector)
+            parts.small("attributes", segment.attributes.rawValue)
+            fields.put(name, .object(parts.json))
+        }
+        for (name, table) in [("gdt", gdt), ("idt", idt)] {
+            var parts = VectorFields()
+            parts.big("base", table.base)
+            parts.small("limit", table.limit)
+            fields.put(name, .object(parts.json))
+        }
+        for (name, value) in [
+            ("cr0", cr0), ("cr2", cr2), ("cr3", cr3), ("cr4", cr4), ("cr8", cr8), ("efer", efer),
+            ("apic_base", apicBase),
+        ] { fields.big(name, value) }
+        return .object(fields.json)
+    }
+}
