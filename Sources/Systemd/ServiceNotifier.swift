@@ -35,7 +35,7 @@ public struct ServiceNotifier: Sendable {
     /// Sends all lines in one datagram, so that systemd never sees one without the others. Returns false if there is
     /// no service manager (`NOTIFY_SOCKET` unset). Blocks only while systemd's receive buffer is full. `sd_notify`
     @discardableResult
-    public func send(_ lines: Line...) throws(SystemCallError) -> Bool {
+    public func send(_ lines: [Line]) throws(SystemCallError) -> Bool {
         let text = lines.map(\.text).joined(separator: "\n")
         // SAFETY: Swift passes a zero-terminated copy of the string, valid during the call.
         return try unsafe SystemCallError.check(sd_notify(0, text), "sd_notify") > 0

@@ -12,7 +12,7 @@ struct ServiceNotifierTests {
         await #expect(processExitsWith: .success) {
             let (socket, address) = try UnixSocket.datagram()
             setenv("NOTIFY_SOCKET", address, 1)
-            let sent = try ServiceNotifier().send(.ready, .status("2 slots"), .watchdog)
+            let sent = try ServiceNotifier().send([.ready, .status("2 slots"), .watchdog])
             let received = UnixSocket.receive(socket)
             #expect(sent)
             #expect(received == "READY=1\nSTATUS=2 slots\nWATCHDOG=1")
@@ -24,7 +24,7 @@ struct ServiceNotifierTests {
         await #expect(processExitsWith: .success) {
             let (socket, address) = try UnixSocket.datagram()
             setenv("NOTIFY_SOCKET", address, 1)
-            try ServiceNotifier().send(.status("one\nSTOPPING=1"))
+            try ServiceNotifier().send([.status("one\nSTOPPING=1")])
             #expect(UnixSocket.receive(socket) == "STATUS=one STOPPING=1")
         }
     }
@@ -33,7 +33,7 @@ struct ServiceNotifierTests {
         await #expect(processExitsWith: .success) {
             unsetenv("NOTIFY_SOCKET")
             unsetenv("WATCHDOG_USEC")
-            let sent = try ServiceNotifier().send(.ready)
+            let sent = try ServiceNotifier().send([.ready])
             let interval = try ServiceNotifier.watchdogInterval()
             #expect(!sent)
             #expect(interval == nil)
@@ -43,7 +43,7 @@ struct ServiceNotifierTests {
     @Test func `a service manager that is gone is an error that names the call`() async {
         await #expect(processExitsWith: .success) {
             setenv("NOTIFY_SOCKET", "/nonexistent/notify", 1)
-            #expect(throws: SystemCallError(call: "sd_notify", code: ENOENT)) { try ServiceNotifier().send(.ready) }
+            #expect(throws: SystemCallError(call: "sd_notify", code: ENOENT)) { try ServiceNotifier().send([.ready]) }
         }
     }
 

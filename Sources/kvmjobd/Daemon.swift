@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Glibc
+internal import Logging
+internal import NIOCore
+internal import Systemd
+internal import Worker
+
+/// A worker as a service: serves its socket, tells systemd how it is doing, and drains when it is time to leave.
+struct Daemon: Sendable {
+    /// How often the status is looked at: the text for `systemctl status` changes at most that often, and idleness is
+    /// noticed that late.
+    static let statusInterval = Duration.seconds(1)
+
+    /// What makes it stop, and the stop itself.
+    enum Event: Sendable {
+        case signal(CInt)
+        case idle
+        case connectionOver(Failure?)
+        case drained
+    }
+
+    let options: Options
+    let worker: Worker
+    let notifier = ServiceNotifier()
+    let logger: Logger
+
+    /// Serves until there is a reason to leave and every accepted job has its result.
+    func run(serving socket: ServedSocket) async throws(Failure) -> ExitStatus {
+        let (events, post) = AsyncStream.makeStream(of: Event.self)
+        let signals = await ShutdownSignals.takeOver { post.yield(.signal($0)) }
+        defer { signals.cancel() }
+        try await open(socket, post)
+        notify(.ready)
+        let watchdog = try startWatchdog()
+        defer { watchdog?.cancel() }
+        let slots = await worker.status.slots
+        logger.info("ready", metadata: ["event": .event(.workerReady), "slots": "\(slots)"])
+        return try await handle(events, post)
+    }
+
+    private func open(_ socket: ServedSocket, _ post: AsyncStream<Event>.Continuation) async throws(Failure) {
+        do {
+            switch socket {
+            case .path(let path): try await worker.listen(path: path)
+            case .listening(let descriptor): try await worker.listen(descriptor: descriptor)
+            case .connected(let descriptor): Task { post.yield(.connectionOver(await serve(descriptor))) }
+            }
+        } catch {
+            throw Failure(status: .systemError, message: "cannot listen: \(error)")
+        }
+    }
+
+    private func serve(_ descriptor: CInt) async -> Failure? {
+        do {
+            try await worker.serve(descriptor: descriptor)
+            return nil
+        } catch {
+            return Failure(status: .systemError, message: "cannot serve the connection: \(error)")
+        }
+    }
+
+    private func handle(
+        _ events: AsyncStream<Event>, _ post: AsyncStream<Event>.Continuation
+    ) async throws(Failure) -> ExitStatus {
+        var isDraining = false
+        var observer = Task { await observe("", post) }
+        defer { observer.cancel() }
+        for await event in events {
+            switch event {
+            case .drained: return .finished
+            case .connectionOver(let failure?): throw failure
+            case .signal where isDraining:
+                logger.warning("a second signal: leaving without the results of accepted jobs")
+                return .interrupted
+            case _ where isDraining: break
+            case .signal, .idle, .connectionOver(nil):
+                isDraining = true
+                logger.info("leaving: \(event.reason)")
+                notify(.stopping)
+                observer.cancel()
+                observer = Task { await observe("draining: ", post) }
+                Task {
+                    await worker.drain(grace: options.drainTimeout)
+                    post.yield(.drained)
+                }
+            }
+        }
+        return .finished
+    }
+
+    /// Keeps the status text current and watches for idleness, until it is cancelled.
+    private func observe(_ prefix: String, _ post: AsyncStream<Event>.Continuation) async {
+        var last = ""
+        repeat {
+            let status = await worker.status
+            let text = prefix + status.text
+            if text != last, !Task.isCancelled { notify(.status(text)) }
+            last = text
+            if let limit = options.idleExit, let since = status.idleSince, since.duration(to: .now) >= limit {
+                post.yield(.idle)
+            }
+        } while (try? await Task.sleep(for: Self.statusInterval)) != nil
+    }
+
+    /// Pings from the event loop, so that a loop that hangs is noticed, at half of the time that systemd allows.
+    private func startWatchdog() throws(Failure) -> RepeatedTask? {
+        do throws(SystemCallError) {
+            guard let interval = try ServiceNotifier.watchdogInterval() else { return nil }
+            let half = TimeAmount(interval / 2)
+            return worker.eventLoop.scheduleRepeatedTask(initialDelay: .zero, delay: half) { _ in notify(.watchdog) }
+        } catch {
+            throw Failure(status: .systemError, message: error.description)
+        }
+    }
+
+    /// A service manager that does not listen is no reason to stop serving clients.
+    private func notify(_ lines: ServiceNotifier.Line...) {
+        do throws(SystemCallError) {
+            try notifier.send(lines)
+        } catch {
+            logger.warning("systemd was not told: \(error)")
+        }
+    }
+}
+
+extension Daemon.Event {
+    /// For the log.
+    fileprivate var reason: String {
+        switch self {
+        case .signal(SIGTERM): "SIGTERM"
+        case .signal(SIGINT): "SIGINT"
+        case .signal(let number): "signal \(number)"
+        case .idle: "idle"
+        case .connectionOver: "connection over"
+        case .drained: "drained"
+        }
+    }
+}
+
+extension WorkerStatus {
+    /// One line for `systemctl status`.
+    fileprivate var text: String {
+        "\(slots) slots, \(running) running, \(queued) queued, \(connections) connections, \(finished) finished"
+    }
+}
+
+extension Logger.MetadataValue {
+    /// The kind of event, for ``WorkerLogHandler``.
+    fileprivate static func event(_ id: EventID) -> Self { .string(id.rawValue) }
+}

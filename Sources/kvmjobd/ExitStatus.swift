@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// What the process tells its parent. The numbers are those of `sysexits.h`, and stable.
+enum ExitStatus: CInt {
+    /// It drained, was idle for long enough, or served its one connection.
+    case finished = 0
+    /// A wrong option.
+    case usage = 64
+    /// KVM is missing, not permitted, or cannot do what a worker needs.
+    case unavailable = 69
+    /// The system refused something that should work.
+    case systemError = 71
+    /// There is no socket to serve, or it does not fit.
+    case configuration = 78
+    /// A second signal came while it drained.
+    case interrupted = 130
+}
+
+/// A reason to give up before or after start-up: what to say, and how to leave.
+struct Failure: Error {
+    var status: ExitStatus
+    var message: String
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Glibc
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Systemd
+internal import Worker
+
+/// kvmjobd: the worker as a systemd service.
+@main
+enum Main {
+    /// How long the last log records may take to be written.
+    static let flushTimeout = Duration.seconds(2)
+
+    static func main() async {
+        exit(await leave().rawValue)
+    }
+
+    private static func leave() async -> ExitStatus {
+        // A client or a log reader that went away is an error of write(2), never the end of the daemon.
+        signal(SIGPIPE, SIG_IGN)
+        var target = LogTarget.auto
+        do throws(Failure) {
+            // First of all, as it changes the environment and there are no threads yet.
+            let sockets = try adoptSockets()
+            switch try CommandLineParser.parse(Array(CommandLine.arguments.dropFirst())) {
+            case .print(let text):
+                print(text)
+                return .finished
+            case .run(let options):
+                target = options.logTarget
+                let socket = try ServedSocket.choose(path: options.socketPath, from: sockets)
+                return try await run(options, socket)
+            }
+        } catch {
+            return report(error, to: target)
+        }
+    }
+
+    private static func adoptSockets() throws(Failure) -> ActivatedSockets {
+        do throws(SystemCallError) {
+            return try ActivatedSockets.adopt()
+        } catch {
+            throw Failure(status: .systemError, message: error.description)
+        }
+    }
+
+    private static func run(_ options: Options, _ socket: ServedSocket) async throws(Failure) -> ExitStatus {
+        let sink = LogSink(identifier: Software.name, destination: options.logTarget.destination())
+        defer { _ = sink.flush(within: flushTimeout) }
+        let logger = Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }
+        let worker = try startWorker(options, logger)
+        let status = try await Daemon(options: options, worker: worker, logger: logger).run(serving: socket)
+        logger.info("stopped", metadata: ["event": "\(EventID.workerStopped.rawValue)"])
+        return status
+    }
+
+    private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
+        let configuration = WorkerConfiguration(
+            slots: options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots), jobLogging: options.jobLogging,
+            limits: WorkerLimits(connections: options.connections), software: Software.nameAndVersion)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        do throws(WorkerStartError) {
+            return try Worker(configuration: configuration, group: group, logger: logger)
+        } catch {
+            throw Failure(status: .unavailable, message: "\(error)")
+        }
+    }
+
+    /// Says why it leaves where the log goes; everything logged before has been flushed.
+    private static func report(_ failure: Failure, to target: LogTarget) -> ExitStatus {
+        let sink = LogSink(identifier: Software.name, destination: target.destination())
+        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error("\(failure.message)")
+        _ = sink.flush(within: flushTimeout)
+        return failure.status
+    }
+}

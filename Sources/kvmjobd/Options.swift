@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Systemd
+internal import Worker
+
+/// What a start of kvmjobd is asked to be.
+struct Options {
+    /// The most connections that `--max-connections` takes, within the unit's `LimitNOFILE=`.
+    static let maximumConnections = 16384
+
+    /// The path to listen at; nil means the service manager's socket.
+    var socketPath: String?
+    /// Jobs that run at once; nil means as many as there are cores for this process.
+    var slots: Int?
+    /// How long without jobs and connections until it leaves; nil means never.
+    var idleExit: Duration?
+    /// Which jobs get a record in the log.
+    var jobLogging = JobLogging.failures
+    /// Where the log goes.
+    var logTarget = LogTarget.auto
+    /// How long running jobs may go on after SIGTERM. Below the unit's `TimeoutStopSec=`, so that systemd never kills.
+    var drainTimeout = Duration.seconds(45)
+    /// Connections at once.
+    var connections = WorkerLimits().connections
+}
+
+/// What the command line says.
+enum Command {
+    /// Be a daemon.
+    case run(Options)
+    /// Print this text and leave.
+    case print(String)
+}
+
+/// One option that takes a value.
+struct OptionRule {
+    /// With its dashes.
+    var name: String
+    /// What stands for the value in the help text.
+    var value: String
+    /// What it does, for the help text; one or more lines.
+    var help: [String]
+    /// Stores the value. Returns false if it is not one; `wanted` then says what would be.
+    var store: @Sendable (String, inout Options) -> Bool
+    /// What a right value looks like, to end a sentence with.
+    var wanted: String
+}
+
+extension OptionRule {
+    static let all: [OptionRule] = [
+        OptionRule(
+            name: "--socket", value: "PATH",
+            help: ["listen at PATH; without it, kvmjobd serves the socket that systemd passes"],
+            store: { text, options in
+                options.socketPath = text
+                return !text.isEmpty
+            }, wanted: "a path"),
+        OptionRule(
+            name: "--slots", value: "N", help: ["jobs that run at once (default: one per core)"],
+            store: { text, options in
+                options.slots = number(text, upTo: WorkerLimits.maximumSlots)
+                return options.slots != nil
+            }, wanted: "a number from 1 to \(WorkerLimits.maximumSlots)"),
+        OptionRule(
+            name: "--idle-exit", value: "TIME", help: ["leave after TIME without jobs and connections (default: stay)"],
+            store: { text, options in
+                options.idleExit = DurationText.parse(text)
+                return options.idleExit != nil
+            }, wanted: aTime),
+        OptionRule(
+            name: "--log-jobs", value: "none|failures|all",
+            help: ["which jobs get a record in the log (default: failures; a record costs", "more than a small job)"],
+            store: { text, options in store(JobLogging(rawValue: text), &options.jobLogging) },
+            wanted: "none, failures or all"),
+        OptionRule(
+            name: "--log-target", value: "auto|journal|stderr",
+            help: ["where the log goes (default: auto, the journal if systemd connected it)"],
+            store: { text, options in store(LogTarget(rawValue: text), &options.logTarget) },
+            wanted: "auto, journal or stderr"),
+        OptionRule(
+            name: "--drain-timeout", value: "TIME",
+            help: ["after SIGTERM, let running jobs go on for TIME, then cancel them", "(default: 45s)"],
+            store: { text, options in store(DurationText.parse(text), &options.drainTimeout) }, wanted: aTime),
+        OptionRule(
+            name: "--max-connections", value: "N", help: ["connections at once (default: \(Options().connections))"],
+            store: { text, options in store(number(text, upTo: Options.maximumConnections), &options.connections) },
+            wanted: "a number from 1 to \(Options.maximumConnections)"),
+    ]
+
+    private static let aTime = "a time such as 500ms, 45s, 10min or 2h, at most a year"
+
+    private static func store<Value>(_ value: Value?, _ place: inout Value) -> Bool {
+        guard let value else { return false }
+        place = value
+        return true
+    }
+
+    private static func number(_ text: String, upTo maximum: Int) -> Int? {
+        guard let number = Int(text), (1...maximum).contains(number) else { return nil }
+        return number
+    }
+}

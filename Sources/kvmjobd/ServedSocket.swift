@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Systemd
+
+/// Where the clients come from.
+enum ServedSocket: Sendable {
+    /// A path to listen at.
+    case path(String)
+    /// A listening descriptor of the service manager's, now owned by whoever holds this value.
+    case listening(CInt)
+    /// One client's connection (`Accept=yes`), likewise owned.
+    case connected(CInt)
+
+    /// The `FileDescriptorName=` of kvmjobd.socket.
+    static let name = "api"
+
+    /// Picks the socket to serve. `--socket` wins over what the service manager passed, which is then closed.
+    static func choose(
+        path: String?, from sockets: consuming ActivatedSockets
+    ) throws(Failure) -> ServedSocket {
+        if let path { return .path(path) }
+        let passed = sockets.names
+        do throws(SocketActivationError) {
+            for name in [Self.name, ActivatedSockets.connectionName] {
+                guard let socket = try sockets.take(named: name) else { continue }
+                switch socket.role {
+                case .listening: return .listening(socket.release())
+                case .connected: return .connected(socket.release())
+                }
+            }
+        } catch {
+            throw Failure(status: .configuration, message: error.description)
+        }
+        throw Failure(status: .configuration, message: missing(passed))
+    }
+
+    private static func missing(_ passed: [String]) -> String {
+        guard !passed.isEmpty else {
+            return "there is no socket to serve: start kvmjobd.socket with systemctl, or pass --socket PATH"
+        }
+        let names = passed.map { "\"\($0)\"" }.joined(separator: ", ")
+        return "systemd passed \(names), but no socket named \"\(name)\": set FileDescriptorName=\(name)"
+    }
+}
