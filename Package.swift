@@ -82,8 +82,11 @@ let package = Package(
             name: "kvmjobd", dependencies: ["Worker", "Systemd", "JobTransport", logging, nioCore, nioPosix],
             swiftSettings: strict),
         .executableTarget(
-            name: "kvmjob", dependencies: ["KVMJobClient", "Worker", "JobModel", "JobTransport", argumentParser, logging],
-            swiftSettings: strict),
+            name: "kvmjob",
+            dependencies: [
+                "KVMJobClient", "Worker", "VMRuntime", "KVM", "JobModel", "JobProtocol", "JobTransport", argumentParser,
+                logging, nioCore, nioPosix, nioLocks,
+            ], swiftSettings: strict),
 
         // Guest programs, assembled from source by the toolchain, and a tool that writes them out as image files.
         .target(name: "Guests", path: "Tests/Guests"),

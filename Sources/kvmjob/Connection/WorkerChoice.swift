@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// Which worker the jobs go to.
+enum WorkerChoice: Hashable, Sendable {
+    /// One that listens at this path.
+    case socket(path: String)
+    /// One inside this process.
+    case embedded
+
+    /// Where the service's socket is.
+    static let defaultPath = "/run/kvmjob/kvmjobd.sock"
+    /// The environment variable that names another one.
+    static let environmentName = "KVMJOB_SOCKET"
+
+    /// The worker that the user asked for, or else the service, or else, where there is no service, one of our own.
+    ///
+    /// A socket that is there is never passed over: what goes wrong with it is an error.
+    ///
+    /// - Parameter exists: whether there is anything at a path; a path that may not be looked at counts as there.
+    init(
+        option: String?, embedded: Bool, environment: [String: String], exists: (String) -> Bool
+    ) {
+        let variable = environment[Self.environmentName].flatMap { $0.isEmpty ? nil : $0 }
+        if embedded {
+            self = .embedded
+        } else if let path = option ?? variable {
+            self = .socket(path: path)
+        } else {
+            self = exists(Self.defaultPath) ? .socket(path: Self.defaultPath) : .embedded
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Dispatch
+internal import JobTransport
+internal import KVMJobClient
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Worker
+
+/// An open connection to a worker, and the worker too where it lives in this process.
+struct WorkerConnection {
+    let client: JobClient
+    private let embedded: Worker?
+
+    private static let software = "kvmjob \(KVMJobCommand.version)"
+
+    /// Connects to the worker of this choice.
+    ///
+    /// - Throws: ``CommandFailure``, or `CancellationError`.
+    static func open(_ choice: WorkerChoice) async throws -> WorkerConnection {
+        do {
+            return switch choice {
+            case .socket(let path):
+                WorkerConnection(client: try await .connect(path: path, software: software), embedded: nil)
+            case .embedded: try await startEmbedded()
+            }
+        } catch let error as JobClientError {
+            throw CommandFailure(message: error.message, status: ExitStatus.broken)
+        } catch let error as WorkerStartError {
+            throw CommandFailure(message: error.description, status: ExitStatus.broken)
+        } catch let error as SocketError {
+            throw CommandFailure(message: error.description, status: ExitStatus.broken)
+        }
+    }
+
+    /// Starts a worker on one end of a pair of sockets and talks to it over the other, as to any worker.
+    private static func startEmbedded() async throws -> WorkerConnection {
+        let configuration = WorkerConfiguration(
+            slots: min(System.coreCount, WorkerLimits.maximumSlots), jobLogging: .none,
+            software: "\(software), embedded")
+        // What it would log, its results and errors tell.
+        let logger = Logger(label: "kvmjob") { _ in SwiftLogNoOpLogHandler() }
+        let worker = try await DispatchQueue(label: "kvmjob.start").perform {
+            try Worker(configuration: configuration, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
+        }
+        let (near, far) = try UnixSocket.connectedPair()
+        Task { try await worker.serve(descriptor: far) }
+        return WorkerConnection(client: try await .connect(descriptor: near, software: software), embedded: worker)
+    }
+
+    /// Ends the connection; jobs that have not ended are stopped.
+    func close() async {
+        await client.shutdown()
+        await embedded?.drain(grace: .zero)
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import ArgumentParser
+internal import JobTransport
+
+/// `kvmjob`: the command line.
+@main
+struct KVMJobCommand: AsyncParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "kvmjob",
+        abstract: "Run guest images, each in a virtual machine of its own, within budgets.",
+        version: "kvmjob \(version)",
+        subcommands: [SubmitCommand.self, DoctorCommand.self])
+
+    static func main() async {
+        UnixSocket.ignoreBrokenPipes()
+        await main(nil)
+    }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import Foundation
+internal import JobModel
+
+/// A job's report as JSON: one object on one line.
+///
+/// Every key is always there; what does not apply or is not known is null. Addresses, registers and attributes are strings
+/// in hexadecimal (`"0x1f"`), counts and times are numbers. Keys may be added in later versions, never renamed.
+///
+/// | key | value |
+/// |---|---|
+/// | `image` | the image as it was named: a path, `-`, or the text behind `--hex` |
+/// | `name` | the job's name, such as `boot.bin#3` |
+/// | `outcome` | an outcome's name, `refused`, or `lost` when the connection broke before the result |
+/// | `error` | of `refused` and `lost`: `code`, `message`, `limit`, `value`, `retryable` |
+/// | `code` | of `exited` |
+/// | `fault` | of `faulted`: `vector`, `name`, `error_code`, `address`, `rip` |
+/// | `unemulatable` | of `unemulatable`: `rip`, `bytes` (in hexadecimal, with spaces) |
+/// | `exhausted` | of a budget outcome: `budget`, `limit`, `used`; of `wait-expired`: budget `wait`, `limit`, null |
+/// | `cancelled` | of `cancelled`: `by`, which is `client`, `disconnect` or `drain` |
+/// | `host_error` | of `host-error`: what happened; running the job again is safe |
+/// | `steps` | `used` (null when not counted), `budget`, `meter` (`none`, `exact`, `bounded`), `reason` of `bounded` |
+/// | `wall_ns`, `queue_ns` | nanoseconds that the guest ran, and that the job waited before |
+/// | `exits` | returns from KVM_RUN: `total`, `io`, `mmio`, `debug`, `interrupted`, `other` |
+/// | `output_bytes` | bytes of console output |
+/// | `output_base64` | the output, at most ``JobReport/outputLimit`` bytes of it |
+/// | `output_truncated` | whether there was more |
+/// | `unclaimed_port_writes` | writes to ports that no device claims |
+/// | `port_writes` | with `--port-writes`: `port`, `size`, `value` of each, at most ``JobReport/portWriteLimit`` |
+/// | `port_writes_truncated` | whether there were more |
+/// | `dropped_memory_writes` | writes to physical addresses outside guest memory |
+/// | `registers` | `rax` to `r15`, `rip`, `rflags` |
+/// | `segments` | `cs` to `ldt`: `base`, `limit`, `selector`, `attributes` (bits as in the protocol's section 4) |
+/// | `tables` | `gdt` and `idt`: `base`, `limit` |
+/// | `control` | `cr0`, `cr2`, `cr3`, `cr4`, `cr8`, `efer`, `apic_base` |
+struct JSONReport {
+    let report: JobReport
+    /// The job's step budget, nil where it ran unmetered.
+    let stepBudget: UInt64?
+    /// Whether port writes were asked for.
+    let listsPortWrites: Bool
+
+    var value: JSONValue {
+        .object(
+            [("image", .string(report.image)), ("name", .string(report.name)), ("outcome", .string(report.end.name))]
+                + ending + measures + output + state)
+    }
+
+    private var result: JobResult? {
+        guard case .ended(let result) = report.end else { return nil }
+        return result
+    }
+
+    private typealias Members = [(key: String, value: JSONValue)]
+
+    private var ending: Members {
+        var (code, fault, unemulatable) = (JSONValue.null, JSONValue.null, JSONValue.null)
+        var (exhausted, cancelled, hostError) = (JSONValue.null, JSONValue.null, JSONValue.null)
+        switch result?.outcome {
+        case .exited(let number): code = .count(number)
+        case .faulted(let details): fault = Self.fault(details)
+        case .unemulatable(let details):
+            unemulatable = .object([
+                ("rip", .hex(details.rip)), ("bytes", .string(HexText.describe(bytes: details.bytes))),
+            ])
+        case .exhausted(let kind, let limit, let used): exhausted = Self.exhausted(kind.name, limit, used)
+        case .waitExpired(let limit): exhausted = Self.exhausted("wait", limit, nil)
+        case .cancelled(let canceller): cancelled = .object([("by", .string(canceller.name))])
+        case .hostError(let text): hostError = .string(text)
+        case .halted, .tripleFault, nil: break
+        }
+        return [
+            ("error", error), ("code", code), ("fault", fault), ("unemulatable", unemulatable),
+            ("exhausted", exhausted), ("cancelled", cancelled), ("host_error", hostError),
+        ]
+    }
+
+    private var error: JSONValue {
+        let rejection: Rejection
+        switch report.end {
+        case .ended: return .null
+        case .refused(let reason): rejection = reason
+        case .lost(let message): rejection = Rejection(code: "connection-lost", message: message, isRetryable: true)
+        }
+        return .object([
+            ("code", .string(rejection.code)), ("message", .string(rejection.message)),
+            ("limit", .count(rejection.limit)), ("value", .count(rejection.value)),
+            ("retryable", .bool(rejection.isRetryable)),
+        ])
+    }
+
+    private static func fault(_ fault: Fault) -> JSONValue {
+        .object([
+            ("vector", .count(fault.vector)), ("name", .string(fault.title)), ("error_code", .hex(fault.errorCode)),
+            ("address", .hex(fault.address)), ("rip", .hex(fault.rip)),
+        ])
+    }
+
+    private static func exhausted(_ budget: String, _ limit: UInt64, _ used: UInt64?) -> JSONValue {
+        .object([("budget", .string(budget)), ("limit", .count(limit)), ("used", .count(used))])
+    }
+
+    private var measures: Members {
+        var reason: String?
+        if case .bounded(let why) = result?.meter { reason = why }
+        let steps: JSONValue = .object([
+            ("used", .count(result?.steps)), ("budget", .count(stepBudget)), ("meter", .text(result?.meter.name)),
+            ("reason", .text(reason)),
+        ])
+        return [
+            ("steps", steps), ("wall_ns", .count(result?.wallNanoseconds)),
+            ("queue_ns", .count(result?.queueNanoseconds)), ("exits", result.map { Self.exits($0.exits) } ?? .null),
+        ]
+    }
+
+    private static func exits(_ exits: ExitCounts) -> JSONValue {
+        .object([
+            ("total", .count(exits.total)), ("io", .count(exits.io)), ("mmio", .count(exits.mmio)),
+            ("debug", .count(exits.debug)), ("interrupted", .count(exits.interrupted)), ("other", .count(exits.other)),
+        ])
+    }
+
+    private var output: Members {
+        let writes: JSONValue = .array(
+            report.portWrites.elements.map { write in
+                .object([("port", .hex(write.port)), ("size", .count(write.size)), ("value", .hex(write.value))])
+            })
+        return [
+            ("output_bytes", .count(result?.outputBytes)),
+            ("output_base64", .string(Data(report.output.elements).base64EncodedString())),
+            ("output_truncated", .bool(report.output.isTruncated)),
+            ("unclaimed_port_writes", .count(result?.unclaimedPortWrites)),
+            ("port_writes", listsPortWrites ? writes : .null),
+            ("port_writes_truncated", .bool(report.portWrites.isTruncated)),
+            ("dropped_memory_writes", .count(result?.droppedMemoryWrites)),
+        ]
+    }
+
+    private var state: Members {
+        let registers = result?.registers.map { registers in
+            JSONValue.object(RegisterName.allCases.map { ($0.name, .hex(registers[$0])) })
+        }
+        let system = result?.system
+        return [
+            ("registers", registers ?? .null), ("segments", system.map(Self.segments) ?? .null),
+            ("tables", system.map(Self.tables) ?? .null), ("control", system.map(Self.control) ?? .null),
+        ]
+    }
+
+    private static func segments(_ system: SystemRegisters) -> JSONValue {
+        .object(
+            system.namedSegments.map { name, segment in
+                let parts: Members = [
+                    ("base", .hex(segment.base)), ("limit", .hex(segment.limit)), ("selector", .hex(segment.selector)),
+                    ("attributes", .hex(segment.attributes.rawValue)),
+                ]
+                return (name, .object(parts))
+            })
+    }
+
+    private static func tables(_ system: SystemRegisters) -> JSONValue {
+        let table = { (table: DescriptorTable) -> JSONValue in
+            .object([("base", .hex(table.base)), ("limit", .hex(table.limit))])
+        }
+        return .object([("gdt", table(system.gdt)), ("idt", table(system.idt))])
+    }
+
+    private static func control(_ system: SystemRegisters) -> JSONValue {
+        .object(system.namedControlRegisters.map { ($0.name, .hex($0.value)) })
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import ArgumentParser
+internal import JobModel
+
+/// The options that say how a guest starts and what it may use.
+struct GuestOptions: ParsableArguments {
+    @Option(help: "The processor mode that the guest starts in.")
+    var mode = GuestMode.real16
+
+    @Option(
+        help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
+        transform: WholeNumber.parse)
+    var load: UInt64?
+
+    @Option(
+        help: ArgumentHelp("The first instruction's address; by default the load address.", valueName: "address"),
+        transform: WholeNumber.parse)
+    var entry: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "A register's first value, as in ax=2 (repeatable): rax to r15, narrower names, rflags.",
+            valueName: "reg=value"),
+        transform: RegisterAssignment.init(argument:))
+    var set: [RegisterAssignment] = []
+
+    @Option(
+        help: ArgumentHelp("Guest memory: 64KiB, 16MiB, 1GiB or bytes. (default: 16MiB)", valueName: "size"),
+        transform: SizeText.parse)
+    var memory: UInt64 = JobSpec.defaultMemoryBytes
+
+    @Option(
+        help: ArgumentHelp(
+            "The most guest instructions; without it they are not counted and run at full speed.", valueName: "count"),
+        transform: WholeNumber.parse)
+    var steps: UInt64?
+
+    @Option(
+        help: ArgumentHelp("The longest run: 300ms, 10s, 2m. (default: 10s)", valueName: "duration"),
+        transform: DurationText.parse)
+    var wallTime: Duration = Budget.defaultWallTime
+
+    func validate() throws {
+        do {
+            _ = try RegisterAssignment.merged(set)
+        } catch {
+            throw ValidationError("--set: \(error.description)")
+        }
+    }
+
+    /// The job that these options describe, without a label.
+    func spec(reportsPortWrites: Bool, hasInput: Bool) throws(ValueError) -> JobSpec {
+        JobSpec(
+            mode: mode, loadAddress: load, entryPoint: entry, registers: try RegisterAssignment.merged(set),
+            memoryBytes: memory, budget: Budget(steps: steps, wallTime: wallTime),
+            reportsPortWrites: reportsPortWrites, hasInput: hasInput)
+    }
+}
+
+extension GuestMode: ExpressibleByArgument {
+    /// The mode with this name.
+    public init?(argument: String) { self.init(name: argument) }
+
+    /// The name in help and errors.
+    public var defaultValueDescription: String { name }
+
+    /// All names, for help, errors and completion.
+    public static var allValueStrings: [String] { allCases.map(\.name) }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// Where an image comes from.
+enum ImageSource: Hashable, Sendable {
+    case file(String)
+    case standardInput
+    /// Machine code written on the command line.
+    case hex(String)
+
+    /// The most bytes of an image that are read, whatever the worker's limit: 1 GiB.
+    static let byteLimit: UInt64 = 1 << 30
+
+    /// A positional argument: a path, or "-".
+    init(argument: String) { self = argument == "-" ? .standardInput : .file(argument) }
+
+    /// As the user wrote it.
+    var text: String {
+        switch self {
+        case .file(let path): path
+        case .standardInput: "-"
+        case .hex(let digits): digits
+        }
+    }
+
+    /// The image's bytes.
+    ///
+    /// Reads no more than a byte above the limit, so that an endless file is told apart early.
+    ///
+    /// - Throws: ``Rejection``.
+    func load(limit: UInt64) async throws -> [UInt8] {
+        switch self {
+        case .file(let path): try await Self.read(path, name: path, limit: limit)
+        case .standardInput: try await Self.read("-", name: "standard input", limit: limit)
+        case .hex(let digits):
+            do { return try HexText.parse(digits) } catch { throw Rejection.unreadable(error.description) }
+        }
+    }
+
+    private static func read(_ path: String, name: String, limit: UInt64) async throws -> [UInt8] {
+        let limit = min(limit, byteLimit)
+        do {
+            let image = try await ByteSource(path: path).readAll(limit: Int(limit) + 1)
+            guard image.count <= limit else {
+                throw Rejection(
+                    code: "image-too-large", message: "\(name) is larger than \(SizeText.describe(limit))", limit: limit)
+            }
+            return image
+        } catch let reason as SystemReason {
+            throw Rejection.unreadable("cannot read \(name): \(reason.text)")
+        }
+    }
+}

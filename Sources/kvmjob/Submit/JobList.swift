@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// The jobs of one command: every image as often as asked for, in the order of the command line.
+struct JobList: Sendable {
+    /// The most repetitions of an image: one million.
+    static let repeatLimit = 1_000_000
+    /// The most bytes of a job's label on the wire: 128.
+    static let labelLimit = 128
+
+    /// The images, each with the stem of its jobs' names.
+    let images: [(source: ImageSource, stem: String)]
+    let repeats: Int
+
+    init(files: [String], snippets: [String], repeats: Int) {
+        let files = files.map(ImageSource.init(argument:)).map { ($0, $0 == .standardInput ? "stdin" : $0.text) }
+        let snippets = snippets.enumerated().map { index, digits in
+            (ImageSource.hex(digits), snippets.count == 1 ? "hex" : "hex-\(index + 1)")
+        }
+        images = files + snippets
+        self.repeats = repeats
+    }
+
+    var isSingle: Bool { images.count == 1 && repeats == 1 }
+
+    /// The name of one of an image's jobs, the first one being 1: `boot.bin`, or `boot.bin#3` where there are several.
+    static func name(stem: String, repetition: Int, of repeats: Int) -> String {
+        repeats == 1 ? stem : "\(stem)#\(repetition)"
+    }
+
+    /// As much of a name as fits in a label, its end kept: there the number is, and the file's own name.
+    static func label(_ name: String) -> String {
+        var label = name[...]
+        while label.utf8.count > labelLimit { label = label.dropFirst() }
+        return String(label)
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+
+/// What `kvmjob submit` has to tell about one job when nothing more will come from it.
+struct JobReport: Sendable, Hashable {
+    /// The image as the user named it: a path, `-`, or the text behind `--hex`.
+    var image: String
+    /// The job's name in output and verdict, such as `boot.bin#3`.
+    var name: String
+    var end: JobEnd
+    /// The console output, empty where it was streamed instead.
+    var output = BoundedList<UInt8>(limit: JobReport.outputLimit)
+    var portWrites = BoundedList<PortWrite>(limit: JobReport.portWriteLimit)
+
+    /// The most bytes of a job's output that a report holds: 64 MiB.
+    static let outputLimit = 64 << 20
+    /// The most port writes that a report holds: 65,536.
+    static let portWriteLimit = 65_536
+}
+
+/// How a job ended, as seen from here.
+enum JobEnd: Sendable, Hashable {
+    /// The worker ran it, or at least took it.
+    case ended(JobResult)
+    /// It never was a job.
+    case refused(Rejection)
+    /// Nobody knows: the connection broke before its result.
+    case lost(String)
+
+    /// The stable name in JSON: an outcome's, or `refused`, or `lost`.
+    var name: String {
+        switch self {
+        case .ended(let result): result.outcome.name
+        case .refused: "refused"
+        case .lost: "lost"
+        }
+    }
+}
+
+/// Why an image did not become a job.
+struct Rejection: Error, Sendable, Hashable {
+    /// The wire's name of the rule that was broken, or `image-unreadable` where the image never left this machine.
+    var code: String
+    /// What was wrong and what would be right.
+    var message: String
+    var limit: UInt64?
+    var value: UInt64?
+    /// Whether the same submission can succeed later.
+    var isRetryable = false
+
+    /// An image that could not be read here.
+    static func unreadable(_ message: String) -> Rejection { Rejection(code: "image-unreadable", message: message) }
+}
+
+/// The first elements of a stream, up to a limit.
+struct BoundedList<Element: Sendable & Hashable>: Sendable, Hashable {
+    let limit: Int
+    private(set) var elements: [Element] = []
+    /// Whether anything was dropped.
+    private(set) var isTruncated = false
+
+    init(limit: Int) { self.limit = limit }
+
+    mutating func append(_ more: some Collection<Element>) {
+        let kept = more.prefix(limit - elements.count)
+        elements += kept
+        isTruncated = isTruncated || kept.count < more.count
+    }
+}

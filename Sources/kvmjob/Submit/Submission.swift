@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import JobProtocol
+internal import KVMJobClient
+
+/// Runs the jobs of one command and shows them.
+struct Submission: Sendable {
+    let jobs: JobList
+    /// What the jobs have in common: everything but the label.
+    let spec: JobSpec
+    /// The file that each guest reads, "-" for standard input, or nil.
+    let input: String?
+    let presentation: Presentation
+    let console: Console
+
+    /// Runs all jobs and returns the process's exit status. Ctrl-C stops them; what they are worth then is still shown.
+    ///
+    /// - Throws: ``CommandFailure`` when there is no worker, ``OutputError`` when standard output takes nothing more; jobs that
+    ///   still run then are stopped.
+    func run(on choice: WorkerChoice) async throws -> Int32 {
+        let work = Task {
+            let connection = try await WorkerConnection.open(choice)
+            let status = await Result.catching { try await runJobs(connection.client) }
+            await connection.close()
+            return try status.get()
+        }
+        let interrupts = Interrupts(first: work.cancel)
+        defer { withExtendedLifetime(interrupts) {} }
+        do {
+            return try await work.value
+        } catch is CancellationError {
+            return ExitStatus.failed
+        }
+    }
+
+    /// As many jobs are in flight as the worker takes from one client. Each is a child task, and cancelling it cancels the job.
+    private func runJobs(_ client: JobClient) async throws -> Int32 {
+        try await withThrowingTaskGroup(of: JobEnd.self) { group in
+            var status = ExitStatus(isOnlyJob: jobs.isSingle)
+            var room = max(1, client.terms.jobLimit)
+            for (source, stem) in jobs.images {
+                let image = await load(source, limit: client.terms.imageLimit)
+                for repetition in 1...jobs.repeats where !Task.isCancelled {
+                    if room > 0 {
+                        room -= 1
+                    } else if let end = try await group.next() {
+                        status.add(end)
+                    }
+                    let name = JobList.name(stem: stem, repetition: repetition, of: jobs.repeats)
+                    group.addTask { try await run(image, from: source, name: name, client) }
+                }
+            }
+            for try await end in group { status.add(end) }
+            return status.code
+        }
+    }
+
+    private func load(_ source: ImageSource, limit: UInt64) async -> Result<[UInt8], any Error> {
+        await .catching { try await source.load(limit: limit) }
+    }
+
+    /// - Throws: ``OutputError``.
+    private func run(
+        _ image: Result<[UInt8], any Error>, from source: ImageSource, name: String, _ client: JobClient
+    ) async throws -> JobEnd {
+        var display = JobDisplay(image: source.text, name: name, presentation: presentation, console: console)
+        let end: JobEnd
+        do {
+            end = .ended(try await follow(image.get(), name: name, client, &display))
+        } catch let error as OutputError {
+            throw error
+        } catch {
+            end = JobEnd(error)
+        }
+        try await display.finish(end)
+        return end
+    }
+
+    private func follow(
+        _ image: [UInt8], name: String, _ client: JobClient, _ display: inout JobDisplay
+    ) async throws -> JobResult {
+        let source = try input.map(open)
+        var spec = spec
+        spec.label = JobList.label(name)
+        let job = try await client.submit(spec, image: image)
+        if let source { feed(job, from: source) }
+        for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
+        return try await job.result()
+    }
+
+    // MARK: Input
+
+    private func open(_ path: String) throws(Rejection) -> ByteSource {
+        do {
+            return try ByteSource(path: path)
+        } catch {
+            throw .unreadable("cannot read \(path): \(SystemReason(error).text)")
+        }
+    }
+
+    /// Nobody waits for this task: a job can end while its input still waits for somebody to type.
+    private func feed(_ job: RunningJob, from source: ByteSource) {
+        Task {
+            do {
+                while let piece = try await source.next() { try await job.send(piece) }
+                try await job.finishInput()
+            } catch let reason as SystemReason {
+                await console.say("kvmjob: stopping the job, its input cannot be read: \(reason.text)")
+                job.cancel()
+            }
+            // What else can be thrown is that the job has ended, of which its result tells.
+        }
+    }
+}
+
+extension JobEnd {
+    /// The end of a job that has no result, by what was thrown instead.
+    init(_ error: any Error) {
+        switch error {
+        case let rejection as Rejection: self = .refused(rejection)
+        case let error as JobClientError: self.init(error)
+        // Cancelled before the worker had accepted it: it never ran.
+        case is CancellationError: self = .ended(JobResult(outcome: .cancelled(by: .client)))
+        default: self = .lost(String(describing: error))
+        }
+    }
+
+    private init(_ error: JobClientError) {
+        switch (error.code, error.refusal) {
+        case (.refused, let refusal?):
+            self = .refused(
+                Rejection(
+                    code: refusal.name, message: error.message, limit: refusal.limit, value: refusal.value,
+                    isRetryable: error.isRetryable))
+        case (.goingAway, _):
+            self = .refused(Rejection(code: "draining", message: error.message, isRetryable: true))
+        default: self = .lost(error.message)
+        }
+    }
+}
+
+extension Result where Failure == any Error {
+    /// `Result(catching:)` for what has to wait.
+    fileprivate static func catching(_ body: () async throws -> Success) async -> Result {
+        do { return .success(try await body()) } catch { return .failure(error) }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import ArgumentParser
+internal import JobModel
+
+/// `kvmjob submit`: runs images and waits for them.
+struct SubmitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "submit",
+        abstract: "Run images and wait for their end.",
+        discussion: """
+            What a guest writes to COM1 (port 0x3f8) or to port 0xe9 comes out of standard output, unchanged; with several \
+            jobs line by line behind the job's name. How each job ended is told on standard error. Ctrl-C stops the jobs.
+
+            Exit status: of one job that exited, the low 8 bits of its code; 0 if every job halted or exited with 0; \
+            124 if a budget ended one; 126 if an image could not be read or was refused; 125 for a fault of kvmjob or \
+            the host; else 1. Of several jobs the worst: 125, 126, 124, 1, 0.
+
+            Example: kvmjob submit --hex "00 d8 04 30 ba f8 03 ee b0 0a ee f4" --set ax=2 --set bx=2
+            """)
+
+    @Argument(help: ArgumentHelp("Image files; - is standard input.", valueName: "image"), completion: .file())
+    var images: [String] = []
+
+    @Option(help: ArgumentHelp("An image written as hexadecimal bytes (repeatable).", valueName: "bytes"))
+    var hex: [String] = []
+
+    @OptionGroup(title: "Guest") var guest: GuestOptions
+    @OptionGroup(title: "Worker") var worker: WorkerOptions
+
+    @Option(
+        help: ArgumentHelp("What the guest reads from COM1; - is standard input.", valueName: "file"),
+        completion: .file())
+    var stdin: String?
+
+    @Option(name: .customLong("repeat"), help: ArgumentHelp("Run each image this often.", valueName: "count"))
+    var repeats = 1
+
+    @Flag(help: "One JSON object per job on standard output, instead of the guest's output.")
+    var json = false
+
+    @Flag(help: "Show the registers at the end.")
+    var registers = false
+
+    @Flag(help: "Show the guest's writes to ports that no device claims.")
+    var portWrites = false
+
+    func validate() throws {
+        guard !images.isEmpty || !hex.isEmpty else {
+            throw ValidationError("Name an image file, or write machine code with --hex.")
+        }
+        guard (1...JobList.repeatLimit).contains(repeats) else {
+            throw ValidationError("--repeat takes 1 to \(JobList.repeatLimit).")
+        }
+        let readers = images.filter { $0 == "-" }.count + (stdin == "-" ? 1 : 0)
+        guard readers <= 1 else {
+            throw ValidationError("Standard input can be read once: as one image, or with --stdin.")
+        }
+        guard stdin != "-" || jobs.isSingle else {
+            throw ValidationError("Standard input can feed one job only; give several jobs a file.")
+        }
+    }
+
+    var jobs: JobList { JobList(files: images, snippets: hex, repeats: repeats) }
+
+    var presentation: Presentation {
+        Presentation(
+            style: json ? .collected : jobs.isSingle ? .raw : .prefixed, showsRegisters: registers,
+            listsPortWrites: portWrites, stepBudget: guest.steps)
+    }
+
+    func run() async throws {
+        let console = Console.standard
+        let submission = Submission(
+            jobs: jobs, spec: try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil), input: stdin,
+            presentation: presentation, console: console)
+        do {
+            throw ExitCode(try await submission.run(on: worker.choice))
+        } catch let failure as CommandFailure {
+            await console.say("kvmjob: \(failure.message)")
+            throw ExitCode(failure.status)
+        } catch OutputError.closed {
+            // As quietly as the reader went away.
+            throw ExitCode(ExitStatus.failed)
+        } catch OutputError.failed(let reason) {
+            await console.say("kvmjob: cannot write standard output: \(reason)")
+            throw ExitCode(ExitStatus.broken)
+        }
+    }
+}
