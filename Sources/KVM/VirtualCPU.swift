@@ -40,12 +40,17 @@ internal import Glibc
         var system = kvm_sregs()
         // SAFETY: the kernel writes one kvm_sregs.
         _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_SREGS, &system), .getSregs)
+        var general = kvm_regs()
+        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_REGS, &general), .getRegs)
         let counter = countsEmulation ? StatisticsCounter(named: "insn_emulation", of: descriptor.number) : nil
 
         let run = unsafe address.assumingMemoryBound(to: kvm_run.self)
         let wanted = UInt64(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
         synchronised = UInt64(UInt32(bitPattern: synchronises)) & wanted == wanted ? wanted : 0
         unsafe run.pointee.kvm_valid_regs = synchronised
+        // The kernel fills these in at the end of a run; before the first one they would read as zeros.
+        unsafe run.pointee.s.regs.regs = general
+        unsafe run.pointee.s.regs.sregs = system
         // SAFETY: freed in deinit, after the kicker has let go of it.
         unsafe kick = UnsafeMutablePointer<ckvm_kick>.allocate(capacity: 1)
         unsafe kick.initialize(to: ckvm_kick(run: run, pending: 0))
