@@ -38,12 +38,12 @@ import Testing
             "unemulatable: KVM could not run the instruction at rip 0x7c00, which begins 0f 0b"
         ),
         (.unemulatable(Unemulatable(rip: nil, bytes: [])), "unemulatable: KVM could not run the instruction"),
-        (.exhausted(.steps, limit: 5, used: 5), "steps-exhausted: used 5 steps of 5 steps"),
+        (.exhausted(.steps, limit: 5, used: 5), "steps-exhausted: the budget was 5 steps"),
         (
             .exhausted(.wallTime, limit: 1_000_000_000, used: 1_100_000_000),
-            "wall-time-exhausted: used 1.1 s of 1 s"
+            "wall-time-exhausted: the budget was 1 s, used 1.1 s"
         ),
-        (.exhausted(.output, limit: 4096, used: 4097), "output-exhausted: used 4097 bytes of 4 KiB"),
+        (.exhausted(.output, limit: 4096, used: 4097), "output-exhausted: the budget was 4 KiB, used 4097 bytes"),
         (.cancelled(by: .drain), "cancelled by the worker's shutdown"),
         (.waitExpired(limit: 1000), "wait-expired: no slot was free within 1 us"),
         (.hostError("no memory"), "host-error: no memory; running it again is safe"),

@@ -30,8 +30,8 @@ enum ImageSource: Hashable, Sendable {
     /// - Throws: ``Rejection``.
     func load(limit: UInt64) async throws -> [UInt8] {
         switch self {
-        case .file(let path): try await Self.read(path, name: path, limit: limit)
-        case .standardInput: try await Self.read("-", name: "standard input", limit: limit)
+        case .file(let path): return try await Self.read(path, name: path, limit: limit)
+        case .standardInput: return try await Self.read("-", name: "standard input", limit: limit)
         case .hex(let digits):
             do { return try HexText.parse(digits) } catch { throw Rejection.unreadable(error.description) }
         }
