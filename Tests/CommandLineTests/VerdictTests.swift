@@ -16,7 +16,8 @@ import Testing
 
     @Test func `a verdict tells the end, the steps and the time`() {
         #expect(line(.halted) == "a: halted; 1.2 ms")
-        #expect(line(.exited(code: 3)) { ($0.steps, $0.meter) = (12, .exact) } == "a: exited with code 3; 12 steps, 1.2 ms")
+        #expect(
+            line(.exited(code: 3)) { ($0.steps, $0.meter) = (12, .exact) } == "a: exited with code 3; 12 steps, 1.2 ms")
         #expect(line(.halted) { ($0.steps, $0.meter) = (1, .exact) } == "a: halted; 1 step, 1.2 ms")
         let bounded = line(.tripleFault) { ($0.steps, $0.meter) = (12, .bounded(reason: "it is off")) }
         #expect(bounded.hasSuffix("; about 12 steps (it is off), 1.2 ms"))
@@ -85,7 +86,8 @@ import Testing
         var system = SystemRegisters()
         system.cs = Segment(
             base: 0, limit: 0xFFFF_FFFF, selector: 8, attributes: SegmentAttributes(type: 11, s: true, dpl: 3, l: true))
-        system.ds = Segment(base: 16, limit: 0xFFFF, selector: 16, attributes: SegmentAttributes(type: 3, s: true, db: true))
+        system.ds = Segment(
+            base: 16, limit: 0xFFFF, selector: 16, attributes: SegmentAttributes(type: 3, s: true, db: true))
         system.tr = Segment(base: 0, limit: 103, selector: 24, attributes: SegmentAttributes(type: 11, s: false))
         system.gdt = DescriptorTable(base: 0x1000, limit: 0x27)
         (system.cr0, system.cr4, system.efer) = (0x8000_0011, 0x20, 0x500)

@@ -25,7 +25,8 @@ struct Verdict {
         case .tripleFault: "triple-fault: an exception that the guest could not handle, twice over"
         case .unemulatable(let instruction): "unemulatable: \(describe(instruction))"
         case .exhausted(let kind, let limit, let used):
-            "\(outcome.name): the budget was \(describe(limit, kind))" + overrun(describe(used, kind), describe(limit, kind))
+            "\(outcome.name): the budget was \(describe(limit, kind))"
+                + overrun(describe(used, kind), describe(limit, kind))
         case .cancelled(let canceller): "cancelled by \(describe(canceller))"
         case .waitExpired(let limit):
             "wait-expired: no slot was free within \(DurationText.describe(nanoseconds: limit))"

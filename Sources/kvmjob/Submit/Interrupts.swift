@@ -17,7 +17,11 @@ final class Interrupts {
         let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: DispatchQueue(label: "kvmjob.interrupts"))
         let isFirst = NIOLockedValueBox(true)
         source.setEventHandler { @Sendable in
-            guard isFirst.withLockedValue({ first in defer { first = false }; return first }) else { exit(Self.status) }
+            guard
+                isFirst.withLockedValue({ first in
+                    defer { first = false }; return first
+                })
+            else { exit(Self.status) }
             first()
         }
         source.activate()
