@@ -112,6 +112,7 @@ let package = Package(
                 "Worker", "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "Guests", logging, nioCore,
                 nioPosix,
             ], swiftSettings: strictTests),
-        .testTarget(name: "CommandLineTests", dependencies: ["kvmjob", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "CommandLineTests", dependencies: ["kvmjob", "JobModel", "JobProtocol"], swiftSettings: strictTests),
     ]
 )

@@ -43,7 +43,8 @@ import Testing
         JobEnd.ended(JobResult(outcome: .halted)), .refused(.unreadable("no such file")), .lost("gone"),
     ])
     func `every key is there, always in the same order`(end: JobEnd) throws {
-        let json = JSONReport(report: JobReport(image: "a", name: "a", end: end), stepBudget: nil, listsPortWrites: true)
+        let json = JSONReport(
+            report: JobReport(image: "a", name: "a", end: end), stepBudget: nil, listsPortWrites: true)
         guard case .object(let members) = json.value else {
             Issue.record("not an object")
             return
@@ -96,7 +97,8 @@ import Testing
         let spent = try parse(.exhausted(.cpuTime, limit: 5, used: 6))
         #expect(spent["outcome"] as? String == "cpu-time-exhausted")
         let budget = spent["exhausted"] as? [String: Any]
-        #expect(budget?["budget"] as? String == "cpu-time" && budget?["limit"] as? Int == 5 && budget?["used"] as? Int == 6)
+        #expect(
+            budget?["budget"] as? String == "cpu-time" && budget?["limit"] as? Int == 5 && budget?["used"] as? Int == 6)
         let waited = try parse(.waitExpired(limit: 9))["exhausted"] as? [String: Any]
         #expect(waited?["budget"] as? String == "wait" && waited?["limit"] as? Int == 9 && waited?["used"] is NSNull)
 
@@ -123,7 +125,8 @@ import Testing
         var registers = Registers()
         registers.rax = .max
         var system = SystemRegisters()
-        system.cs = Segment(base: 0xFFFF_0000, limit: 0xFFFF, selector: 0xF000, attributes: SegmentAttributes(rawValue: 0x9B))
+        system.cs = Segment(
+            base: 0xFFFF_0000, limit: 0xFFFF, selector: 0xF000, attributes: SegmentAttributes(rawValue: 0x9B))
         (system.idt, system.cr0) = (DescriptorTable(base: 0, limit: 0x3FF), 0x10)
         (result.registers, result.system) = (registers, system)
         let json = try parse(JobReport(image: "a", name: "a", end: .ended(result)))
@@ -136,6 +139,7 @@ import Testing
             segments["cs"] == ["base": "0xffff0000", "limit": "0xffff", "selector": "0xf000", "attributes": "0x9b"])
         #expect((json["tables"] as? [String: [String: String]])?["idt"] == ["base": "0x0", "limit": "0x3ff"])
         let control = try #require(json["control"] as? [String: String])
-        #expect(Set(control.keys) == ["cr0", "cr2", "cr3", "cr4", "cr8", "efer", "apic_base"] && control["cr0"] == "0x10")
+        #expect(
+            Set(control.keys) == ["cr0", "cr2", "cr3", "cr4", "cr8", "efer", "apic_base"] && control["cr0"] == "0x10")
     }
 }

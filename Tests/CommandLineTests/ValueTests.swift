@@ -12,7 +12,9 @@ import Testing
         #expect(try WholeNumber.parse(text) == number)
     }
 
-    @Test(arguments: ["", "0x", "-1", "+1", "1_000", " 1", "ff", "1.5", "18446744073709551616", "0x10000000000000000", "١"])
+    @Test(arguments: [
+        "", "0x", "-1", "+1", "1_000", " 1", "ff", "1.5", "18446744073709551616", "0x10000000000000000", "١",
+    ])
     func `what is not a number of 64 bits is refused`(text: String) {
         #expect(throws: ValueError.self) { try WholeNumber.parse(text) }
     }
@@ -66,7 +68,8 @@ import Testing
     @Test(arguments: [
         ("rax=0xffffffffffffffff", RegisterName.rax, UInt64.max), ("EAX=1", .rax, 1), ("ax=0xffff", .rax, 0xFFFF),
         ("al=255", .rax, 255), ("sil=1", .rsi, 1), ("sp=0x7c00", .rsp, 0x7C00), ("spl=2", .rsp, 2), ("r8=1", .r8, 1),
-        ("r8d=0xffffffff", .r8, 0xFFFF_FFFF), ("r15w=3", .r15, 3), ("r15b=4", .r15, 4), ("rflags=0x202", .rflags, 0x202),
+        ("r8d=0xffffffff", .r8, 0xFFFF_FFFF), ("r15w=3", .r15, 3), ("r15b=4", .r15, 4),
+        ("rflags=0x202", .rflags, 0x202),
         ("flags=2", .rflags, 2),
     ])
     func `a register is set by any of its names`(text: String, register: RegisterName, value: UInt64) throws {

@@ -16,7 +16,8 @@ import Testing
 
     @Test func `a verdict tells the end, the steps and the time`() {
         #expect(line(.halted) == "a: halted; 1.2 ms")
-        #expect(line(.exited(code: 3)) { ($0.steps, $0.meter) = (12, .exact) } == "a: exited with code 3; 12 steps, 1.2 ms")
+        #expect(
+            line(.exited(code: 3)) { ($0.steps, $0.meter) = (12, .exact) } == "a: exited with code 3; 12 steps, 1.2 ms")
         #expect(line(.halted) { ($0.steps, $0.meter) = (1, .exact) } == "a: halted; 1 step, 1.2 ms")
         let bounded = line(.tripleFault) { ($0.steps, $0.meter) = (12, .bounded(reason: "it is off")) }
         #expect(bounded.hasSuffix("; about 12 steps (it is off), 1.2 ms"))
@@ -38,12 +39,12 @@ import Testing
             "unemulatable: KVM could not run the instruction at rip 0x7c00, which begins 0f 0b"
         ),
         (.unemulatable(Unemulatable(rip: nil, bytes: [])), "unemulatable: KVM could not run the instruction"),
-        (.exhausted(.steps, limit: 5, used: 5), "steps-exhausted: used 5 steps of 5 steps"),
+        (.exhausted(.steps, limit: 5, used: 5), "steps-exhausted: the budget was 5 steps"),
         (
             .exhausted(.wallTime, limit: 1_000_000_000, used: 1_100_000_000),
-            "wall-time-exhausted: used 1.1 s of 1 s"
+            "wall-time-exhausted: the budget was 1 s, used 1.1 s"
         ),
-        (.exhausted(.output, limit: 4096, used: 4097), "output-exhausted: used 4097 bytes of 4 KiB"),
+        (.exhausted(.output, limit: 4096, used: 4097), "output-exhausted: the budget was 4 KiB, used 4097 bytes"),
         (.cancelled(by: .drain), "cancelled by the worker's shutdown"),
         (.waitExpired(limit: 1000), "wait-expired: no slot was free within 1 us"),
         (.hostError("no memory"), "host-error: no memory; running it again is safe"),
@@ -85,7 +86,8 @@ import Testing
         var system = SystemRegisters()
         system.cs = Segment(
             base: 0, limit: 0xFFFF_FFFF, selector: 8, attributes: SegmentAttributes(type: 11, s: true, dpl: 3, l: true))
-        system.ds = Segment(base: 16, limit: 0xFFFF, selector: 16, attributes: SegmentAttributes(type: 3, s: true, db: true))
+        system.ds = Segment(
+            base: 16, limit: 0xFFFF, selector: 16, attributes: SegmentAttributes(type: 3, s: true, db: true))
         system.tr = Segment(base: 0, limit: 103, selector: 24, attributes: SegmentAttributes(type: 11, s: false))
         system.gdt = DescriptorTable(base: 0x1000, limit: 0x27)
         (system.cr0, system.cr4, system.efer) = (0x8000_0011, 0x20, 0x500)

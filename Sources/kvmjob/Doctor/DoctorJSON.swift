@@ -21,7 +21,8 @@ struct DoctorJSON {
     var value: JSONValue {
         let findings = findings
         return .object([
-            ("can_run_jobs", .bool(report.canRunJobs)), ("kvm", kvm), ("modes", .array((findings?.modes ?? []).map(mode))),
+            ("can_run_jobs", .bool(report.canRunJobs)), ("kvm", kvm),
+            ("modes", .array((findings?.modes ?? []).map(mode))),
             ("capabilities", .array((findings?.capabilities ?? []).map(capability))), ("worker", worker),
         ])
     }

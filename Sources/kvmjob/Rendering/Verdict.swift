@@ -25,7 +25,8 @@ struct Verdict {
         case .tripleFault: "triple-fault: an exception that the guest could not handle, twice over"
         case .unemulatable(let instruction): "unemulatable: \(describe(instruction))"
         case .exhausted(let kind, let limit, let used):
-            "\(outcome.name): used \(describe(used, kind)) of \(describe(limit, kind))"
+            "\(outcome.name): the budget was \(describe(limit, kind))"
+                + overrun(describe(used, kind), describe(limit, kind))
         case .cancelled(let canceller): "cancelled by \(describe(canceller))"
         case .waitExpired(let limit):
             "wait-expired: no slot was free within \(DurationText.describe(nanoseconds: limit))"
@@ -53,6 +54,8 @@ struct Verdict {
         }
     }
 
+    private static func overrun(_ used: String, _ limit: String) -> String { used == limit ? "" : ", used \(used)" }
+
     private static func describe(_ amount: UInt64, _ kind: BudgetKind) -> String {
         switch kind {
         case .steps: "\(amount) steps"
@@ -64,7 +67,8 @@ struct Verdict {
 
     private static func measures(of result: JobResult) -> [String] {
         [
-            describe(result.meter, result.steps), DurationText.describe(nanoseconds: result.wallNanoseconds),
+            describe(result.meter, result.steps),
+            result.wallNanoseconds == 0 ? "never started" : DurationText.describe(nanoseconds: result.wallNanoseconds),
             note(result.unclaimedPortWrites, "to unclaimed ports"),
             note(result.droppedMemoryWrites, "outside memory dropped"),
         ].compactMap(\.self)

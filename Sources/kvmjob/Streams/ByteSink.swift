@@ -3,11 +3,13 @@
 
 internal import Dispatch
 internal import Foundation
+internal import NIOConcurrencyHelpers
 
 /// One of the process's output streams: whole writes, in order, never on a thread that others wait for.
 final class ByteSink: Sendable {
     private let handle: FileHandle
     private let queue: DispatchQueue
+    private let failure = NIOLockedValueBox<OutputError?>(nil)
 
     init(_ handle: FileHandle, name: String) {
         self.handle = handle
@@ -16,14 +18,17 @@ final class ByteSink: Sendable {
 
     /// Returns when the bytes are written. A slow reader makes it wait, and so, in the end, the guest.
     ///
-    /// - Throws: ``OutputError``.
+    /// - Throws: ``OutputError``; once it has failed, always, even for no bytes.
     func write(_ bytes: [UInt8]) async throws {
+        if let failure = failure.withLockedValue(\.self) { throw failure }
         guard !bytes.isEmpty else { return }
         let handle = handle
         do {
             try await queue.perform { try handle.write(contentsOf: Data(bytes)) }
         } catch {
-            throw OutputError(SystemReason(error))
+            let error = OutputError(SystemReason(error))
+            failure.withLockedValue { $0 = error }
+            throw error
         }
     }
 }

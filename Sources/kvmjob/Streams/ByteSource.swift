@@ -15,9 +15,7 @@ final class ByteSource: Sendable {
     private let isSeekable: Bool
 
     /// Opens a file; "-" is standard input.
-    ///
-    /// - Throws: ``SystemReason``.
-    init(path: String) throws {
+    init(path: String) throws(SystemReason) {
         do {
             handle = path == "-" ? .standardInput : try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
         } catch {
@@ -52,7 +50,7 @@ final class ByteSource: Sendable {
     private func readableBytes() async -> Int {
         await withCheckedContinuation { continuation in
             let source = DispatchSource.makeReadSource(fileDescriptor: handle.fileDescriptor, queue: queue)
-            source.setEventHandler { @Sendable in
+            source.setEventHandler {
                 let count = Int(source.data)
                 source.cancel()
                 continuation.resume(returning: count)

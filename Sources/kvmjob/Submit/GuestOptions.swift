@@ -6,8 +6,11 @@ internal import JobModel
 
 /// The options that say how a guest starts and what it may use.
 struct GuestOptions: ParsableArguments {
-    @Option(help: "The processor mode that the guest starts in.")
-    var mode = GuestMode.real16
+    @Option(
+        help: ArgumentHelp(
+            "The processor mode that the guest starts in: real16, protected32, long64 or user64. (default: real16)"),
+        completion: .list(GuestMode.names), transform: GuestMode.init(argument:))
+    var mode: GuestMode = .real16
 
     @Option(
         help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
@@ -59,13 +62,14 @@ struct GuestOptions: ParsableArguments {
     }
 }
 
-extension GuestMode: ExpressibleByArgument {
-    /// The mode with this name.
-    public init?(argument: String) { self.init(name: argument) }
+extension GuestMode {
+    fileprivate static var names: [String] { allCases.map(\.name) }
 
-    /// The name in help and errors.
-    public var defaultValueDescription: String { name }
-
-    /// All names, for help, errors and completion.
-    public static var allValueStrings: [String] { allCases.map(\.name) }
+    /// The mode that an argument names.
+    fileprivate init(argument: String) throws(ValueError) {
+        guard let mode = GuestMode(name: argument) else {
+            throw ValueError("\"\(argument)\" is no mode: write \(Self.names.joined(separator: ", "))")
+        }
+        self = mode
+    }
 }

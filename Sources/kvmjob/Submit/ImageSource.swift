@@ -30,8 +30,8 @@ enum ImageSource: Hashable, Sendable {
     /// - Throws: ``Rejection``.
     func load(limit: UInt64) async throws -> [UInt8] {
         switch self {
-        case .file(let path): try await Self.read(path, name: path, limit: limit)
-        case .standardInput: try await Self.read("-", name: "standard input", limit: limit)
+        case .file(let path): return try await Self.read(path, name: path, limit: limit)
+        case .standardInput: return try await Self.read("-", name: "standard input", limit: limit)
         case .hex(let digits):
             do { return try HexText.parse(digits) } catch { throw Rejection.unreadable(error.description) }
         }
@@ -43,7 +43,8 @@ enum ImageSource: Hashable, Sendable {
             let image = try await ByteSource(path: path).readAll(limit: Int(limit) + 1)
             guard image.count <= limit else {
                 throw Rejection(
-                    code: "image-too-large", message: "\(name) is larger than \(SizeText.describe(limit))", limit: limit)
+                    code: "image-too-large", message: "\(name) is larger than \(SizeText.describe(limit))", limit: limit
+                )
             }
             return image
         } catch let reason as SystemReason {

@@ -96,7 +96,7 @@ struct Submission: Sendable {
         do {
             return try ByteSource(path: path)
         } catch {
-            throw .unreadable("cannot read \(path): \(SystemReason(error).text)")
+            throw .unreadable("cannot read \(path): \(error.text)")
         }
     }
 

@@ -70,13 +70,16 @@ struct SubmitCommand: AsyncParsableCommand {
             listsPortWrites: portWrites, stepBudget: guest.steps)
     }
 
-    func run() async throws {
-        let console = Console.standard
-        let submission = Submission(
+    func submission(console: Console) throws(ValueError) -> Submission {
+        Submission(
             jobs: jobs, spec: try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil), input: stdin,
             presentation: presentation, console: console)
+    }
+
+    func run() async throws {
+        let console = Console.standard
         do {
-            throw ExitCode(try await submission.run(on: worker.choice))
+            throw ExitCode(try await submission(console: console).run(on: worker.choice))
         } catch let failure as CommandFailure {
             await console.say("kvmjob: \(failure.message)")
             throw ExitCode(failure.status)

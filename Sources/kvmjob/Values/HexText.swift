@@ -12,7 +12,8 @@ enum HexText {
         for group in text.split(whereSeparator: { $0.isWhitespace || $0 == "," }) {
             let digits = group.hasPrefix("0x") || group.hasPrefix("0X") ? group.dropFirst(2) : group
             guard !digits.isEmpty, digits.count.isMultiple(of: 2) else {
-                throw ValueError("\"\(group)\" behind byte \(bytes.count) is not whole bytes: write two digits for each")
+                throw ValueError(
+                    "\"\(group)\" behind byte \(bytes.count) is not whole bytes: write two digits for each")
             }
             var values: [UInt8] = []
             for digit in digits {

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import ArgumentParser
+import JobModel
+import Testing
+
+@testable import kvmjob
+
+@Suite struct SubmitCommandTests {
+    private func parse(_ arguments: String...) throws -> SubmitCommand {
+        try SubmitCommand.parse(arguments)
+    }
+
+    @Test func `without options a job has the model's defaults`() throws {
+        let command = try parse("boot.bin")
+        #expect(try command.guest.spec(reportsPortWrites: false, hasInput: false) == JobSpec())
+        #expect(command.presentation.style == .raw && command.jobs.isSingle)
+    }
+
+    @Test func `every option reaches the job`() throws {
+        let command = try parse(
+            "boot.bin", "--mode", "user64", "--load", "0x10000", "--entry", "65552", "--set", "al=1", "--set", "r9=0x2",
+            "--memory", "2MiB", "--steps", "1000", "--wall-time", "300ms")
+        let expected = JobSpec(
+            mode: .user64, loadAddress: 0x10000, entryPoint: 65552, registers: [.rax: 1, .r9: 2], memoryBytes: 2 << 20,
+            budget: Budget(steps: 1000, wallTime: .milliseconds(300)), reportsPortWrites: true, hasInput: true)
+        #expect(try command.guest.spec(reportsPortWrites: true, hasInput: true) == expected)
+    }
+
+    @Test func `the style follows from the number of jobs and --json`() throws {
+        #expect(try parse("a", "--hex", "f4").presentation.style == .prefixed)
+        #expect(try parse("a", "--repeat", "2").presentation.style == .prefixed)
+        #expect(try parse("a", "--json").presentation.style == .collected)
+        let presentation = try parse("a", "--registers", "--port-writes", "--steps", "5").presentation
+        #expect(presentation.showsRegisters && presentation.listsPortWrites && presentation.stepBudget == 5)
+    }
+
+    @Test(arguments: [
+        ([String](), "Name an image"), (["a", "--repeat", "0"], "1 to 1000000"),
+        (["a", "--repeat", "1000001"], "1 to 1000000"),
+        (["-", "-"], "read once"), (["-", "--stdin", "-"], "read once"), (["a", "b", "--stdin", "-"], "one job only"),
+        (["a", "--repeat", "2", "--stdin", "-"], "one job only"),
+        (["a", "--socket", "s", "--embedded"], "exclude each other"),
+        (["a", "--set", "ax=1", "--set", "al=2"], "set twice"), (["a", "--set", "rip=1"], "--entry"),
+        (["a", "--mode", "real"], "real16, protected32, long64, user64"), (["a", "--wall-time", "10"], "no unit"),
+        (["a", "--memory", "1MB"], "not a unit"), (["a", "--load", "7c00h"], "not a number"),
+        (["a", "--steps", "-"], "number"),
+    ])
+    func `wrong usage is told, with status 64`(arguments: [String], reason: String) {
+        let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(arguments) }
+        guard let error else { return }
+        #expect(SubmitCommand.fullMessage(for: error).contains(reason))
+        #expect(SubmitCommand.exitCode(for: error) == .validationFailure)
+    }
+}
+
+@Suite struct JobListTests {
+    @Test func `jobs are named after their images`() {
+        let list = JobList(files: ["dir/a.bin", "-"], snippets: ["f4"], repeats: 1)
+        #expect(list.images.map(\.stem) == ["dir/a.bin", "stdin", "hex"] && !list.isSingle)
+        #expect(list.images.map(\.source) == [.file("dir/a.bin"), .standardInput, .hex("f4")])
+        #expect(JobList(files: [], snippets: ["f4", "90"], repeats: 1).images.map(\.stem) == ["hex-1", "hex-2"])
+    }
+
+    @Test func `repetitions are numbered`() {
+        #expect(JobList.name(stem: "a", repetition: 1, of: 1) == "a")
+        #expect(JobList.name(stem: "a", repetition: 3, of: 3) == "a#3")
+        #expect(JobList(files: ["a"], snippets: [], repeats: 1).isSingle)
+        #expect(!JobList(files: ["a"], snippets: [], repeats: 2).isSingle)
+    }
+
+    @Test func `a label keeps the end of a long name, in whole characters`() {
+        #expect(JobList.label("boot.bin") == "boot.bin")
+        let label = JobList.label(String(repeating: "é", count: 70) + "#12")
+        #expect(label.utf8.count == 127 && label.hasSuffix("é#12"))
+    }
+}
+
+@Suite struct WorkerChoiceTests {
+    private func choose(
+        option: String? = nil, embedded: Bool = false, variable: String? = nil, defaultExists: Bool = true
+    ) -> WorkerChoice {
+        let environment = variable.map { [WorkerChoice.environmentName: $0] } ?? [:]
+        return WorkerChoice(option: option, embedded: embedded, environment: environment) {
+            #expect($0 == WorkerChoice.defaultPath)
+            return defaultExists
+        }
+    }
+
+    @Test func `the option goes before the environment, and that before the service's place`() {
+        #expect(choose(option: "/a", variable: "/b") == .socket(path: "/a"))
+        #expect(choose(variable: "/b") == .socket(path: "/b"))
+        #expect(choose(variable: "") == .socket(path: WorkerChoice.defaultPath))
+        #expect(choose() == .socket(path: WorkerChoice.defaultPath))
+    }
+
+    @Test func `the worker is embedded only if asked for, or if no socket was named and there is no service`() {
+        #expect(choose(embedded: true, variable: "/b") == .embedded)
+        #expect(choose(defaultExists: false) == .embedded)
+        #expect(choose(variable: "", defaultExists: false) == .embedded)
+        #expect(choose(option: "/a", defaultExists: false) == .socket(path: "/a"))
+        #expect(choose(variable: "/b", defaultExists: false) == .socket(path: "/b"))
+    }
+}
