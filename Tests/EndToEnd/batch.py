@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""Submits jobs over one connection and checks the worker's side of the conversation with protocol/decoder.py.
+"""Submits jobs over one connection and checks the worker's side of the conversation with protocol/conversation.py.
 
-    batch.py SOCKET [--jobs N] [--image HEX] [--wall-ms N] [--label TEXT] [--when TYPE:K --run COMMAND]
+    batch.py SOCKET [--jobs N] [--image HEX] [--wall-ms N] [--steps N] [--label TEXT] [--when TYPE:K --run COMMAND]
 
 Every job is the same image in mode real16; the default is HLT. When the K-th frame of TYPE came from the worker, the shell
 COMMAND is started beside the conversation. When a GOAWAY comes, one more job is submitted, which the worker must refuse.
@@ -22,7 +22,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "protocol"))
-from decoder import END, FIRST_FRAME_LIMIT, Conversation, Frame, Reader, WireError, encode  # noqa: E402
+from conversation import Conversation  # noqa: E402
+from decoder import END, FIRST_FRAME_LIMIT, Frame, Reader, WireError, encode  # noqa: E402
 
 REAL16 = 1
 OUTCOMES = (
@@ -64,6 +65,8 @@ class Batch:
         fields = {"label": self.options.label, "mode": REAL16, "image_bytes": str(len(image) // 2)}
         fields["wall_budget"] = str(self.options.wall_ms * 1_000_000)
         fields["memory_bytes"] = str(1 << 20)
+        if self.options.steps:
+            fields["step_budget"] = str(self.options.steps)
         self.send(
             Frame("SUBMIT", job, 0, fields),
             Frame("IMAGE", job, END, {"channel": 0, "offset": "0", "bytes": image}),
@@ -123,6 +126,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--image", default="f4", help="hexadecimal; ebfe is an endless loop")
     parser.add_argument("--wall-ms", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, help="step budget; default none")
     parser.add_argument("--label", default="batch.py")
     parser.add_argument("--when", help="such as RESULT:10")
     parser.add_argument("--run")
