@@ -21,7 +21,7 @@ import Testing
 
     private static func ended(_ outcome: Outcome) -> JobEnd { .ended(JobResult(outcome: outcome)) }
 
-    @Test(arguments: [(0, 0), (3, 3), (255, 255), (256, 0), (UInt32.max, 255)])
+    @Test(arguments: [(0, 0), (3, 3), (255, 255), (256, 0), (.max, 255)] as [(UInt32, Int32)])
     func `one job's exit code is the status, as far as a status goes`(code: UInt32, status: Int32) {
         #expect(Self.status([Self.ended(.exited(code: code))]) == status)
     }
