@@ -7,7 +7,9 @@ import Testing
 @testable import kvmjob
 
 @Suite struct ValueTests {
-    @Test(arguments: [("0", UInt64(0)), ("4096", 4096), ("0x10", 16), ("0XfF", 255), ("18446744073709551615", UInt64.max)])
+    @Test(arguments: [
+        ("0", UInt64(0)), ("4096", 4096), ("0x10", 16), ("0XfF", 255), ("18446744073709551615", UInt64.max),
+    ])
     func `a number is decimal, or hexadecimal behind 0x`(text: String, number: UInt64) throws {
         #expect(try WholeNumber.parse(text) == number)
     }
@@ -39,7 +41,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (UInt64(0), "0 ns"), (999, "999 ns"), (1000, "1 us"), (1250, "1.2 us"), (99_999, "99.9 us"), (123_456, "123 us"),
+        (UInt64(0), "0 ns"), (999, "999 ns"), (1000, "1 us"), (1250, "1.2 us"), (99_999, "99.9 us"),
+        (123_456, "123 us"),
         (1_050_000, "1 ms"), (10_000_000_000, "10 s"), (UInt64.max, "18446744073 s"),
     ])
     func `a duration is told with a decimal below 100`(nanoseconds: UInt64, text: String) {
@@ -58,7 +61,9 @@ import Testing
         #expect(throws: ValueError.self) { try SizeText.parse(text) }
     }
 
-    @Test(arguments: [(UInt64(0), "0 bytes"), (1, "1 byte"), (4097, "4097 bytes"), (65_536, "64 KiB"), (16 << 20, "16 MiB")])
+    @Test(arguments: [
+        (UInt64(0), "0 bytes"), (1, "1 byte"), (4097, "4097 bytes"), (65_536, "64 KiB"), (16 << 20, "16 MiB"),
+    ])
     func `a size is told in the unit that leaves no rest`(bytes: UInt64, text: String) {
         #expect(SizeText.describe(bytes) == text)
     }
