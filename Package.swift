@@ -105,6 +105,10 @@ let package = Package(
         .testTarget(
             name: "JobTransportTests", dependencies: ["JobTransport", "JobProtocol", nioCore, nioPosix, nioEmbedded],
             swiftSettings: strictTests),
+        .testTarget(
+            name: "KVMJobClientTests",
+            dependencies: ["KVMJobClient", "JobTransport", "JobProtocol", "JobModel", nioCore, nioPosix],
+            swiftSettings: strictTests),
         .testTarget(name: "SystemdTests", dependencies: ["Systemd", logging], swiftSettings: strictTests),
         .testTarget(
             name: "WorkerTests",
