@@ -47,7 +47,7 @@ final class Connection {
     /// The client is gone: nothing can be told to it any more, and its jobs are stopped.
     func closed() {
         stopWaitingForHandshake()
-        for key in keys.values.sorted() { dispatcher.cancel(key, by: .disconnect) }
+        perform(session.inputClosed())
         keys = [:]
     }
 
@@ -98,11 +98,17 @@ final class Connection {
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
             case .stopReading: channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
-            case .close: channel.eventLoop.assumeIsolated().execute { [channel] in channel.close(promise: nil) }
+            case .close: closeWhenWritten()
             }
         }
         channel.flush()
         lastWritten?.succeed()
+    }
+
+    /// Closing fails what is still to be written, so it waits behind the last byte.
+    private func closeWhenWritten() {
+        let nothing = channel.allocator.buffer(capacity: 0)
+        channel.writeAndFlush(nothing).assumeIsolated().whenComplete { [channel] _ in channel.close(promise: nil) }
     }
 
     private func submit(_ job: UInt32, _ spec: JobSpec, _ image: [UInt8]) {
