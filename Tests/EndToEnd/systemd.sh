@@ -17,12 +17,14 @@ for program in "$kvmjobd" "$kvmjob"; do [ -x "$program" ] || did_not_run "there 
 reason=$(Tests/EndToEnd/systemd-box check 2>&1) || did_not_run "$reason"
 [ -c /dev/kvm ] || did_not_run 'there is no /dev/kvm'
 
-box=kvmjob-$$
+full=kvmjob-$$
 bare=kvmjob-$$-bare
+# The box that the functions below speak to.
+box=$full
 repository=$PWD
 socket=/run/kvmjob/kvmjobd.sock
 units=/etc/systemd/system
-trap 'Tests/EndToEnd/systemd-box stop "$box" "$bare"' EXIT
+trap 'Tests/EndToEnd/systemd-box stop "$full" "$bare"' EXIT
 
 in_box() { Tests/EndToEnd/systemd-box exec "$box" -- "$@"; }
 property() { in_box systemctl show --value --property="$1" kvmjobd.service; }
@@ -64,7 +66,7 @@ options() {
 }
 
 printf -- '--- units\n'
-boot "$box"
+boot "$full"
 expect 'systemd-analyze verify has nothing to say' equals \
     "$(in_box systemd-analyze verify $units/kvmjobd.socket $units/kvmjobd.service 2>&1)" ''
 exposure=$(in_box systemd-analyze security --no-pager kvmjobd.service | sed -n 's/.*exposure level for .*: \([0-9.]*\).*/\1/p')
