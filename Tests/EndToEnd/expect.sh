@@ -43,9 +43,9 @@ eventually() {
     done
 }
 
-# field JSON NAME: one value of a JSON object, as JSON.
+# field JSON NAME: one value of a JSON object, as JSON; null if there is none.
 field() {
-    python3 -c 'import json, sys; print(json.dumps(json.loads(sys.argv[1])[sys.argv[2]], sort_keys=True))' "$1" "$2"
+    python3 -c 'import json, sys; print(json.dumps(json.loads(sys.argv[1]).get(sys.argv[2]), sort_keys=True))' "$1" "$2"
 }
 
 # Says how it went and ends the script.

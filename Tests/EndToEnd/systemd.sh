@@ -17,17 +17,25 @@ for program in "$kvmjobd" "$kvmjob"; do [ -x "$program" ] || did_not_run "there 
 reason=$(Tests/EndToEnd/systemd-box check 2>&1) || did_not_run "$reason"
 [ -c /dev/kvm ] || did_not_run 'there is no /dev/kvm'
 
-box=kvmjob-$$
+full=kvmjob-$$
 bare=kvmjob-$$-bare
+# The box that the functions below speak to.
+box=$full
 repository=$PWD
 socket=/run/kvmjob/kvmjobd.sock
 units=/etc/systemd/system
-trap 'Tests/EndToEnd/systemd-box stop "$box" "$bare"' EXIT
+trap 'Tests/EndToEnd/systemd-box stop "$full" "$bare"' EXIT
 
 in_box() { Tests/EndToEnd/systemd-box exec "$box" -- "$@"; }
 property() { in_box systemctl show --value --property="$1" kvmjobd.service; }
 property_is() { equals "$(property "$1")" "$2"; }
 batch() { in_box "$repository/Tests/EndToEnd/batch.py" "$socket" "$@"; }
+# report_of BATCH_OPTIONS...: runs a batch, whose line of JSON is then in $report.
+report_of() {
+    report=$(batch "$@")
+    local status=$?
+    [ -n "$report" ] || { printf 'batch.py said nothing and ended with status %s\n' $status >&2; report='{}'; }
+}
 # Records of the daemon with these fields, oldest first, as JSON.
 records() { in_box journalctl --sync && in_box journalctl --quiet --no-pager --output=json "$@"; }
 # last FIELD MATCH...: the field of the newest such record.
@@ -64,7 +72,7 @@ options() {
 }
 
 printf -- '--- units\n'
-boot "$box"
+boot "$full"
 expect 'systemd-analyze verify has nothing to say' equals \
     "$(in_box systemd-analyze verify $units/kvmjobd.socket $units/kvmjobd.service 2>&1)" ''
 exposure=$(in_box systemd-analyze security --no-pager kvmjobd.service | sed -n 's/.*exposure level for .*: \([0-9.]*\).*/\1/p')
@@ -108,7 +116,7 @@ printf -- '--- drain\n'
 options '--slots 2'
 terminate='systemctl kill --signal=TERM kvmjobd.service'
 # 50 endless loops of 50 ms each: SIGTERM comes after 10 results, and 40 jobs are then running or queued.
-report=$(batch --jobs 50 --image ebfe --wall-ms 50 --when RESULT:10 --run "$terminate")
+report_of --jobs 50 --image ebfe --wall-ms 50 --when RESULT:10 --run "$terminate"
 expect 'SIGTERM in the middle of a batch: all accepted jobs are answered' equals "$(field "$report" unanswered)" '[]'
 expect 'all 50 ran to their own end' equals "$(field "$report" outcomes)" '{"wall-time-exhausted": 50}'
 expect 'the client was told that the worker drains' equals "$(field "$report" goaway)" 1
@@ -117,7 +125,7 @@ expect 'the service left with success' eventually 10 property_is ActiveState ina
 expect 'and its result is success' property_is Result success
 
 options '--slots 2 --drain-timeout 200ms'
-report=$(batch --jobs 4 --image ebfe --wall-ms 60000 --when STARTED:2 --run "$terminate")
+report_of --jobs 4 --image ebfe --wall-ms 60000 --when STARTED:2 --run "$terminate"
 expect 'a short drain answers all jobs too' equals "$(field "$report" unanswered)" '[]'
 expect 'by cancelling them' equals "$(field "$report" outcomes)" '{"cancelled by drain": 4}'
 
