@@ -89,6 +89,12 @@ public struct GuestLayout: Sendable, Hashable {
                     + "ask for more memory or another load address",
                 limit: spec.memoryBytes, value: load)
         }
+        guard spec.mode != .user64 || load >= pageBytes else {
+            throw Refusal(
+                .imageOverlapsSystemArea,
+                "the image at \(hex(load)) covers page 0, which user64 keeps unmapped: load it elsewhere",
+                limit: pageBytes, value: load)
+        }
         guard spec.mode != .real16, load < SystemArea.end, load + count > SystemArea.start else { return }
         throw Refusal(
             .imageOverlapsSystemArea,

@@ -15,8 +15,8 @@ public import JobModel
 /// | 0x96000 | ring-0 stack, one page | `user64` |
 /// | 0x97000 | page tables: PML4, PDPT, four PDs, one PT | `long64`, `user64` |
 ///
-/// In `user64` these pages are out of the program's reach; the first 4 GiB are mapped at their own addresses otherwise, so
-/// that addresses outside guest memory can be reached too.
+/// In `user64` these pages are out of the program's reach, and so is page 0, to make a null pointer fault. The rest of the first
+/// 4 GiB is mapped at its own addresses, so that addresses outside guest memory can be reached too.
 public enum SystemArea {
     /// The first byte.
     public static let start: UInt64 = 0x9_0000
@@ -142,7 +142,9 @@ public enum SystemArea {
         return pieces
     }
 
+    /// Page 0 is not there, so that a null pointer faults.
     private static func firstPages(_ number: UInt64) -> UInt64 {
+        guard number > 0 else { return 0 }
         let address = number << 12
         let entry = address | Page.present | Page.writable | Page.touched
         return (start..<end).contains(address) ? entry : entry | Page.user

@@ -146,7 +146,7 @@ public enum FramedSocket {
 extension SocketError {
     init(_ error: IOError, path: String, call: String) {
         switch error.errnoCode {
-        case ENOENT, ENOTDIR: self = .missing(path: path)
+        case ENOENT, ENOTDIR: self = call == "bind" ? .folderMissing(path: path) : .missing(path: path)
         case ECONNREFUSED: self = .refused(path: path)
         case EACCES, EPERM: self = .notPermitted(path: path)
         case EADDRINUSE: self = .inUse(path: path)

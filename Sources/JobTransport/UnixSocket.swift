@@ -7,6 +7,8 @@ internal import CLinux
 public enum SocketError: Error, Sendable, Hashable, CustomStringConvertible {
     /// There is nothing at the path.
     case missing(path: String)
+    /// A socket cannot be made here: its folder is missing.
+    case folderMissing(path: String)
     /// There is a socket, and nobody listens on it.
     case refused(path: String)
     /// This user may not use it.
@@ -24,6 +26,7 @@ public enum SocketError: Error, Sendable, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .missing(let path): "there is no socket at \(path): is kvmjobd.socket started?"
+        case .folderMissing(let path): "there is no folder for the socket \(path): make it first"
         case .refused(let path): "nobody listens on \(path): start kvmjobd or its socket unit"
         case .notPermitted(let path): "no permission to use \(path): join the group that owns it (kvmjob)"
         case .inUse(let path): "\(path) is served already: stop the other worker or choose another path"

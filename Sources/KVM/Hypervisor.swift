@@ -24,7 +24,9 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///   this machine cannot run guests; their descriptions tell a person what to do.
     public init() throws(KVMError) {
         let descriptor = OwnedDescriptor(try Self.open())
-        let version = try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_GET_API_VERSION, 0), .getAPIVersion)
+        let answer = ckvm_ioctl_number(descriptor.number, CKVM_GET_API_VERSION, 0)
+        guard answer != -ENOTTY else { throw .notKVM }
+        let version = try KVMError.check(answer, .getAPIVersion)
         guard version == Self.apiVersion else { throw .unsupportedVersion(version) }
         let capabilities = Self.probe(descriptor.number)
         for required in [Capability.userMemory, .immediateExit] where capabilities[required] == nil {

@@ -9,6 +9,8 @@ public enum KVMError: Error, Sendable, Hashable {
     case deviceMissing
     /// `/dev/kvm` is there, and this user may not open it.
     case notPermitted
+    /// `/dev/kvm` is there and is no KVM device.
+    case notKVM
     /// `KVM_GET_API_VERSION` answered something other than ``Hypervisor/apiVersion``.
     case unsupportedVersion(Int32)
     /// The kernel lacks a capability without which no guest can be stopped.
@@ -54,11 +56,14 @@ extension KVMError: CustomStringConvertible {
                 + "the firmware, or, in a virtual machine or container, have the host pass KVM through"
         case .notPermitted:
             "no permission to open /dev/kvm: join the group that owns it (sudo usermod -aG kvm $USER, then log in again)"
+        case .notKVM:
+            "/dev/kvm is not KVM's device: it should be the character device 10, 232, as udev or mknod makes it"
         case .unsupportedVersion(let version):
             "KVM_GET_API_VERSION is \(version), and kvmjob speaks version \(Hypervisor.apiVersion) only"
         case .missingCapability(let capability):
             "this kernel's KVM lacks \(capability.name), without which a guest could not be stopped: use Linux 4.12 or later"
         case .call(let call, let errno):
+            // SAFETY: strerror's string is copied at once; two threads at it can garble each other's words, no more.
             unsafe "\(call.rawValue) failed: \(String(cString: strerror(errno))) (errno \(errno))"
         case .unexpectedReply(let call):
             "\(call.rawValue) gave an answer that makes no sense"

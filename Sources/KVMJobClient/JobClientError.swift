@@ -80,7 +80,7 @@ extension JobClientError {
             case .missing: .noSocket
             case .refused: .connectionRefused
             case .notPermitted: .notPermitted
-            case .notASocket, .inUse, .pathTooLong, .failed: .connectFailed
+            case .folderMissing, .notASocket, .inUse, .pathTooLong, .failed: .connectFailed
             }
         self.init(code, error.description, isRetryable: code == .connectionRefused)
     }

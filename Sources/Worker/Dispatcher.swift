@@ -174,13 +174,13 @@ final class Dispatcher {
     // MARK: Drain
 
     /// No new jobs from here on; fulfils the promise when the last accepted job has its result and every client is gone.
-    func drain(_ done: EventLoopPromise<Void>) {
+    func drain(_ done: EventLoopPromise<Void>, _ reason: GoAwayReason) {
         whenDrained.append(done)
         if !isDraining {
             isDraining = true
             log.draining(jobs: jobs.count)
             scheduler.drain()
-            for connection in connections.values { connection.goAway(.drain) }
+            for connection in connections.values { connection.goAway(reason) }
         }
         noteProgress()
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-internal import JobProtocol
+public import JobProtocol
 internal import JobTransport
 internal import KVM
 public import Logging
@@ -102,14 +102,16 @@ public final class Worker: Sendable {
     ///
     /// Jobs may finish within the grace time; what is left is cancelled. A client that does not read its last results within
     /// ``farewell`` after that is cut off.
-    public func drain(grace: Duration) async {
+    ///
+    /// - Parameter reason: what clients are told.
+    public func drain(grace: Duration, reason: GoAwayReason = .drain) async {
         let dispatcher = dispatcher
         let listeners = listeners
         let done = eventLoop.makePromise(of: Void.self)
         eventLoop.execute {
             listeners.value.forEach { $0.close(promise: nil) }
             listeners.value = []
-            dispatcher.value.drain(done)
+            dispatcher.value.drain(done, reason)
             dispatcher.value.endDrain(after: TimeAmount(grace), farewell: Self.farewell)
         }
         try? await done.futureResult.get()

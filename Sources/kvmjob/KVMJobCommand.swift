@@ -2,12 +2,13 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import ArgumentParser
+internal import JobModel
 internal import JobTransport
 
 /// `kvmjob`: the command line.
 @main
 struct KVMJobCommand: AsyncParsableCommand {
-    static let version = "0.1.0"
+    static let version = Release.version
 
     static let configuration = CommandConfiguration(
         commandName: "kvmjob",

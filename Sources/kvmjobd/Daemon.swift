@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import Glibc
+internal import JobProtocol
 internal import Logging
 internal import NIOCore
 internal import Systemd
@@ -82,7 +83,7 @@ struct Daemon: Sendable {
                 observer.cancel()
                 observer = Task { await observe("draining: ", post) }
                 Task {
-                    await worker.drain(grace: options.drainTimeout)
+                    await worker.drain(grace: options.drainTimeout, reason: event.goAwayReason)
                     post.yield(.drained)
                 }
             }
@@ -126,6 +127,14 @@ struct Daemon: Sendable {
 }
 
 extension Daemon.Event {
+    /// For clients.
+    fileprivate var goAwayReason: GoAwayReason {
+        switch self {
+        case .idle: .idle
+        case .signal, .connectionOver, .drained: .drain
+        }
+    }
+
     /// For the log.
     fileprivate var reason: String {
         switch self {

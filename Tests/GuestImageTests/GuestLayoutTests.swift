@@ -64,6 +64,8 @@ struct GuestLayoutTests {
         #expect(refusal([0xF4], JobSpec(mode: .long64, entryPoint: 16 << 20))?.rule == .entryOutsideMemory)
         #expect(refusal([0xF4], JobSpec(mode: .user64, loadAddress: 0x9_FFFF))?.rule == .imageOverlapsSystemArea)
         #expect(refusal([0xF4, 0xF4], JobSpec(mode: .user64, loadAddress: 0x8_FFFF))?.rule == .imageOverlapsSystemArea)
+        #expect(refusal([0xF4], JobSpec(mode: .user64, loadAddress: 0xFFF))?.rule == .imageOverlapsSystemArea)
+        #expect(refusal([0xF4], JobSpec(mode: .user64, loadAddress: 0x1000)) == nil)
         #expect(refusal([0xF4], JobSpec(mode: .user64, loadAddress: 0xA_0000)) == nil)
         #expect(refusal([0xF4], JobSpec(registers: [.rip: 1]))?.rule == .invalidField)
         #expect(refusal([0xF4], JobSpec(registers: [.rflags: 1 << 17]))?.rule == .invalidField, "RFLAGS.VM")

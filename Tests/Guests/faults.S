@@ -122,6 +122,13 @@ FAULT mov-cr3, vector=GENERAL_PROTECTION, steps=1
     EXIT 1
 END
 
+// A null pointer: page 0 is not there.
+FAULT null-store, vector=PAGE_FAULT, steps=1
+    xor %eax, %eax
+    movb $1, (%rax)
+    EXIT 1
+END
+
 // Its own trap flag, which the exception behind the nop reports. A counter that steps by this flag cannot tell.
 FAULT trap-flag, vector=DEBUG_EXCEPTION
     pushf

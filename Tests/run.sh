@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The kvmjob authors
+#
+# Every check of kvmjob, from a fresh clone: installs what it needs, then lint, fences, build, unit and KVM tests, the
+# wire's vectors in Python, and the end-to-end tests under a real systemd.
+#
+#   Tests/run.sh
+#
+# A part that cannot run here says so and is counted; without /dev/kvm the guests' tests are such a part. With /dev/kvm, a part
+# that should have run guests and did not is a failure. The last line is "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+passed=0
+failed=0
+missing=()
+started=$SECONDS
+
+# part NAME COMMAND...: status 0 passed, 77 did not run, else failed.
+part() {
+    local name=$1 begun=$SECONDS status
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@"
+    status=$?
+    case $status in
+        0) passed=$((passed + 1)); printf '=== %s: passed in %d s\n' "$name" $((SECONDS - begun)) ;;
+        77) missing+=("$name"); printf '=== %s: DID NOT RUN\n' "$name" ;;
+        *) failed=$((failed + 1)); printf '=== %s: FAILED with status %d\n' "$name" "$status" ;;
+    esac
+}
+
+kvm_is_there() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
+
+build() { swift build --build-tests; }
+
+# Swift Testing skips a suite whose part is missing; with /dev/kvm there, these must not be skipped.
+unit() {
+    local log status suite
+    log=$(mktemp)
+    swift test --skip-build --disable-xctest 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    if kvm_is_there; then
+        for suite in 'Exits of KVM_RUN' 'Guests run to their ends' 'Steps are counted exactly' 'Stopped after every instruction'; do
+            grep -q "Suite \"$suite\" passed" "$log" || { printf 'the suite "%s" did not run\n' "$suite"; status=1; }
+        done
+    else
+        printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'
+    fi
+    rm -f -- "$log"
+    return "$status"
+}
+
+deploy/setup.sh python3 systemd util-linux || exit 1
+# Sudo resets the PATH, and systemd's tools live in sbin on some systems.
+PATH=$PATH:/usr/sbin:/sbin
+
+part 'lint' swift format lint --recursive --strict Sources Tests Package.swift
+part 'fences' Tests/check-fences.sh
+part 'build' build
+part 'wire vectors in Python' python3 protocol/test_decoder.py
+part 'unit and KVM tests' unit
+for script in options journal socket-activation programs hostile systemd; do
+    for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
+        [ -x "$file" ] && part "end to end: $script" "$file"
+    done
+done
+
+if [ ${#missing[@]} -gt 0 ]; then printf '\n*** DID NOT RUN HERE: %s ***\n' "$(IFS=,; echo "${missing[*]}")"; fi
+if kvm_is_there && [ ${#missing[@]} -gt 0 ]; then
+    printf '/dev/kvm is there, so a part that did not run counts as failed, but for those that need root or systemd\n'
+    for name in "${missing[@]}"; do
+        case $name in *journal | *systemd | *socket-activation) ;; *) failed=$((failed + 1)) ;; esac
+    done
+fi
+printf '\n%d s in all\n%d passed, %d failed\n' $((SECONDS - started)) "$passed" "$failed"
+[ "$failed" -eq 0 ]
