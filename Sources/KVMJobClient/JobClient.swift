@@ -10,7 +10,7 @@ public import NIOPosix
 /// A connection to a kvmjob worker.
 ///
 /// ```swift
-/// let client = try await JobClient.connect(path: "/run/kvmjob/worker.sock")
+/// let client = try await JobClient.connect(path: "/run/kvmjob/kvmjobd.sock")
 /// let job = try await client.submit(JobSpec(mode: .real16), image: [0xB0, 0x21, 0xE6, 0xE9, 0xF4])
 /// for try await chunk in job.output { print(chunk.bytes) }
 /// print(try await job.result().outcome)
