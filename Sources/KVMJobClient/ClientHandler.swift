@@ -18,7 +18,7 @@ final class ClientHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var jobs: [UInt32: Job] = [:]
     private var numbers: [ObjectIdentifier: UInt32] = [:]
-    private var waiting: [(handle: JobHandle, image: [UInt8])] = []
+    private var waiting: [Submission] = []
     /// Jobs whose image is not sent, first the one that is being sent.
     private var uploads: [UInt32] = []
     private var handshake: Scheduled<Void>?
@@ -32,6 +32,15 @@ final class ClientHandler: ChannelInboundHandler {
         var isCancelled = false
         var input: [EventLoopPromise<Void>] = []
         var inputHasEnded: Bool
+    }
+
+    /// A job that waits for room, and what goes to the worker before its guest starts.
+    struct Submission {
+        let handle: JobHandle
+        let image: [UInt8]
+        /// Sent before the image, so that the guest finds it whenever it looks.
+        let firstInput: [UInt8]
+        let inputEnds: Bool
     }
 
     init(software: String, outputWindow: UInt32, eventLoop: any EventLoop) {
@@ -83,8 +92,8 @@ final class ClientHandler: ChannelInboundHandler {
 
     // MARK: From the caller
 
-    func enqueue(_ handle: JobHandle, image: [UInt8]) {
-        waiting.append((handle, image))
+    func enqueue(_ submission: Submission) {
+        waiting.append(submission)
         startWaiting()
     }
 
@@ -118,12 +127,15 @@ final class ClientHandler: ChannelInboundHandler {
     /// Submits what waits, as long as the worker's job limit has room.
     private func startWaiting() {
         guard !isClosed, session.isTakingJobs else { return failWaiting() }
-        while let (handle, image) = waiting.first, let (number, actions) = session.submit(handle.spec, image: image) {
-            waiting.removeFirst()
-            jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput)
+        while let next = waiting.first, let (number, actions) = session.submit(next.handle.spec, image: next.image) {
+            let handle = waiting.removeFirst().handle
+            jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput || next.inputEnds)
             numbers[handle.key] = number
             uploads.append(number)
             perform(actions)
+            if handle.spec.hasInput, next.inputEnds || !next.firstInput.isEmpty {
+                perform(session.sendInput(number, next.firstInput, end: next.inputEnds))
+            }
         }
         pumpUploads()
     }
@@ -132,7 +144,7 @@ final class ClientHandler: ChannelInboundHandler {
         let error = failure ?? (isGoingAway ? Self.goingAway : .connectionClosed)
         let lost = waiting
         waiting = []
-        for (handle, _) in lost { handle.finish(.failure(error)) }
+        for submission in lost { submission.handle.finish(.failure(error)) }
     }
 
     private static var goingAway: JobClientError {

@@ -119,27 +119,36 @@ public final class JobClient: Sendable {
     /// - Throws: ``JobClientError``: with ``JobClientError/Code-swift.struct/refused`` when the worker will not run the job.
     ///   `CancellationError` when the task was cancelled before the worker had accepted it; the job does not run then.
     public func submit(_ spec: JobSpec, image: [UInt8]) async throws -> RunningJob {
+        try await submit(spec, image: image, firstInput: [], inputEnds: false)
+    }
+
+    /// Submits a job with input, and returns when the worker has accepted it.
+    ///
+    /// As much of the input as the worker's window holds, 64 KiB as a rule, is there before the guest runs its first instruction:
+    /// what the guest finds does not depend on timing. The rest is sent as the guest reads.
+    ///
+    /// - Parameter moreInput: whether more will come by ``RunningJob/send(_:)`` and ``RunningJob/finishInput()``.
+    /// - Throws: as ``submit(_:image:)``.
+    public func submit(
+        _ spec: JobSpec, image: [UInt8], input: [UInt8], moreInput: Bool = false
+    ) async throws -> RunningJob {
+        var spec = spec
+        spec.hasInput = true
+        return try await submit(spec, image: image, firstInput: input, inputEnds: !moreInput)
+    }
+
+    private func submit(
+        _ spec: JobSpec, image: [UInt8], firstInput: [UInt8], inputEnds: Bool
+    ) async throws -> RunningJob {
         let handle = JobHandle(spec, window: outputWindow, handler: handler, eventLoop: channel.eventLoop)
         // Before the handler is there, so that a cancellation comes behind the submission.
-        handle.submit(image: image)
+        handle.submit(image: image, firstInput: firstInput, inputEnds: inputEnds)
         return try await withTaskCancellationHandler {
             let position = try await handle.acceptance.futureResult.get()
             return RunningJob(handle, queuePosition: position, client: self)
         } onCancel: {
             handle.cancel()
         }
-    }
-
-    /// Submits a job whose input is these bytes, and returns when the worker has accepted it. The bytes are sent as the guest reads
-    /// them.
-    ///
-    /// - Throws: as ``submit(_:image:)``.
-    public func submit(_ spec: JobSpec, image: [UInt8], input: [UInt8]) async throws -> RunningJob {
-        var spec = spec
-        spec.hasInput = true
-        let job = try await submit(spec, image: image)
-        job.queueInput(input)
-        return job
     }
 
     /// Closes the connection and returns when it is closed. Jobs that are not finished fail here with

@@ -33,7 +33,12 @@ final class JobHandle: Sendable {
 
     var key: ObjectIdentifier { ObjectIdentifier(identity) }
 
-    func submit(image: [UInt8]) { eventLoop.execute { self.handler.value.enqueue(self, image: image) } }
+    func submit(image: [UInt8], firstInput: [UInt8], inputEnds: Bool) {
+        eventLoop.execute {
+            self.handler.value.enqueue(
+                .init(handle: self, image: image, firstInput: firstInput, inputEnds: inputEnds))
+        }
+    }
 
     func cancel() { eventLoop.execute { self.handler.value.cancel(self) } }
 

@@ -70,9 +70,6 @@ public final class RunningJob: Sendable {
         try await waiting { try await $0.sendInput([], end: true).get() }
     }
 
-    /// Sends all of a job's input without waiting for the guest to take it. If the job ends before, so does its input.
-    func queueInput(_ input: [UInt8]) { _ = handle.sendInput(input, end: true) }
-
     /// Waits for something of the job; the job is cancelled with the waiting task.
     private func waiting<T: Sendable>(_ body: @Sendable (JobHandle) async throws -> T) async throws -> T {
         let handle = handle

@@ -87,13 +87,14 @@ final class Connection {
 
     private func perform(_ actions: [ServerAction], lastWritten: EventLoopPromise<Void>? = nil) {
         var lastWritten = lastWritten
+        var starts: [SchedulerAction] = []
         for (index, action) in actions.enumerated() {
             switch action {
             case .send(let bytes):
                 let isLast = index == actions.count - 1
                 channel.write(channel.allocator.buffer(bytes: bytes), promise: isLast ? lastWritten : nil)
                 if isLast { lastWritten = nil }
-            case .submit(let job, let spec, let image): submit(job, spec, image)
+            case .submit(let job, let spec, let image): starts += submit(job, spec, image)
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
@@ -103,6 +104,8 @@ final class Connection {
         }
         channel.flush()
         lastWritten?.succeed()
+        // Behind credit and input that came with the submission: a guest finds both when it starts.
+        dispatcher.perform(starts)
     }
 
     /// Closing fails what is still to be written, so it waits behind the last byte.
@@ -111,15 +114,17 @@ final class Connection {
         channel.writeAndFlush(nothing).assumeIsolated().whenComplete { [channel] _ in channel.close(promise: nil) }
     }
 
-    private func submit(_ job: UInt32, _ spec: JobSpec, _ image: [UInt8]) {
+    /// Tells the client whether the job is accepted; returns what the scheduler wants done then.
+    private func submit(_ job: UInt32, _ spec: JobSpec, _ image: [UInt8]) -> [SchedulerAction] {
         do throws(Refusal) {
             let admission = try dispatcher.admit(spec, image: image, number: job, from: self)
             keys[job] = admission.key
             perform(session.accepted(job, queuePosition: UInt32(clamping: admission.position)))
-            dispatcher.perform(admission.actions)
+            return admission.actions
         } catch {
             dispatcher.log.jobRefused(error, label: spec.label, peer: peer)
             perform(session.refused(job, error))
+            return []
         }
     }
 }

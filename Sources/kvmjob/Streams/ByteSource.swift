@@ -12,7 +12,7 @@ final class ByteSource: Sendable {
     private let handle: FileHandle
     private let queue = DispatchQueue(label: "kvmjob.input")
     /// What can be positioned is read without waiting; of a pipe or a terminal, no more than is there.
-    private let isSeekable: Bool
+    let isSeekable: Bool
 
     /// Opens a file; "-" is standard input.
     init(path: String) throws(SystemReason) {

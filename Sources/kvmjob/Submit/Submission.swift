@@ -84,10 +84,21 @@ struct Submission: Sendable {
         let source = try input.map(open)
         var spec = spec
         spec.label = JobList.label(name)
-        let job = try await client.submit(spec, image: image)
-        if let source { feed(job, from: source) }
+        let job = try await start(spec, image, source, client)
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()
+    }
+
+    /// A file's first piece goes ahead of the image, so that a guest finds the same whenever it looks; nobody waits for what a
+    /// pipe or a terminal has not got yet.
+    private func start(
+        _ spec: JobSpec, _ image: [UInt8], _ source: ByteSource?, _ client: JobClient
+    ) async throws -> RunningJob {
+        guard let source else { return try await client.submit(spec, image: image) }
+        let first = source.isSeekable ? try await source.next() : []
+        let job = try await client.submit(spec, image: image, input: first ?? [], moreInput: first != nil)
+        if first != nil { feed(job, from: source) }
+        return job
     }
 
     // MARK: Input
