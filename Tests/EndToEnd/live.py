@@ -123,6 +123,7 @@ class LiveWorker:
         self.listener = threading.Thread(target=self.read_log)
         self.listener.start()
         if not self.ready.wait(PATIENCE) or self.process.poll() is not None:
+            self.process.kill()
             raise RuntimeError(f"kvmjobd did not start: {self.log}")
 
     def read_log(self) -> None:
@@ -206,7 +207,8 @@ class Client:
 
     def __init__(self, path: str, window: int = 65536, greet: bool = True, checked: bool = False) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(PATIENCE)
+        # Not settimeout(): a Unix socket that does not block fails with EAGAIN when the backlog is full.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
         self.socket.connect(path)
         self.socket.setblocking(False)
         self.reader = Reader(FRAME_LIMIT)
@@ -268,7 +270,8 @@ class Client:
         while not condition():
             left = end - time.monotonic()
             if left <= 0 or self.closed:
-                raise Silence(f"no {what} {'before the end' if self.closed else f'within {seconds:.1f} s'}: {self.fatal}")
+                when = "before the end" if self.closed else f"within {seconds:.1f} s"
+                raise Silence(f"no {what} {when}: {self.fatal}")
             self.step(left)
 
     def finish(self, *jobs: Job, seconds: float = PATIENCE) -> None:
@@ -345,10 +348,12 @@ def data_frames(name: str, job: int, data: bytes) -> list[Frame]:
     """A whole stream, END on its last frame."""
     most = FRAME_LIMIT - DATA_HEADER.size
     starts = range(0, max(len(data), 1), most)
-    return [
-        Frame(name, job, END if at + most >= len(data) else 0, {"channel": 0, "offset": at, "bytes": data[at : at + most].hex()})
-        for at in starts
-    ]
+
+    def piece(at: int) -> Frame:
+        fields = {"channel": 0, "offset": at, "bytes": data[at : at + most].hex()}
+        return Frame(name, job, END if at + most >= len(data) else 0, fields)
+
+    return [piece(at) for at in starts]
 
 
 def raise_descriptor_limit() -> None:

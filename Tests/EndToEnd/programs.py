@@ -5,8 +5,8 @@
 
     programs.py [KVMJOBD [KVMJOB [GUEST-IMAGES]]]      default .build/debug/...
 
-Every byte of output and every register at the end is compared with what the guests' source says (Tests/Guests/programs.S).
-Needs /dev/kvm. Exit status: 0 passed, 77 did not run, else failed.
+Every byte of output and every register at the end is compared with what the guests' source (Tests/Guests/programs.S)
+says. Needs /dev/kvm. Exit status: 0 passed, 77 did not run, else failed.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def registers(**values: int) -> dict[str, int]:
     return dict.fromkeys(REGISTERS, 0) | {"rflags": ZERO_AND_EQUAL} | values
 
 
-# reverse-line. Whatever the line is, it ends after `mov $'\n', %al; out; hlt`: AL is 10, and AH was never written; DX is
-# COM1; DI is back at LINE; nothing was pushed below SP, which is the load address; IP is behind HLT, the last of 55 bytes.
-# The last instruction that sets flags is `cmp $LINE, %di`, equal. So no register depends on the input.
+# reverse-line. Whatever the line is, it ends with `mov $'\n', %al; out; hlt`: AL is 10, and AH was never written; DX is
+# COM1; DI is back at LINE; nothing was pushed below SP, which is the load address; IP is behind HLT, the last of 55
+# bytes. The last instruction that sets flags is `cmp $LINE, %di`, equal. So no register depends on the input.
 REVERSE_REGISTERS = registers(rax=0x0A, rdx=0x3F8, rdi=0x2000, rsp=0x1000, rip=0x1000 + 55)
 
-# primes. EAX is the newline that was popped last; EBX the divisor; ECX counted up to 1,000; EDX is the first multiple of
-# the last prime, 2 * 997, which is not below 1,000, and 998 and 999 leave it; RDI is the sieve; RSP is back at the end of
-# memory; RIP is behind HLT, the last of 78 bytes. The last flags are those of `cmp $1000, %ecx`, equal.
+# primes. EAX is the newline that was popped last; EBX the divisor; ECX counted up to 1,000; EDX is the first multiple
+# of the last prime, 2 * 997, which is not below 1,000, and 998 and 999 leave it; RDI is the sieve; RSP is back at the
+# end of memory; RIP is behind HLT, the last of 78 bytes. The last flags are those of `cmp $1000, %ecx`, equal.
 PRIMES_REGISTERS = registers(rax=0x0A, rbx=10, rcx=1000, rdx=1994, rdi=0x200000, rsp=16 << 20, rip=0x100000 + 78)
 PRIMES = "".join(f"{n}\n" for n in range(2, 1000) if all(n % d for d in range(2, n))).encode()
 # The sum above the guest in programs.S, and its HLT.
@@ -64,8 +64,8 @@ SYSTEM16 = dict.fromkeys(("ds", "es", "fs", "gs", "ss"), DATA16) | {
 }  # fmt: skip
 
 # Long mode at ring 0: CS 0x08 with L, data 0x10 with D/B, all with G and 4 GiB; a TSS with an IO bitmap at 0x92000; no
-# LDT; GDT of 8 entries at 0x90000; no IDT. CR0 has PE MP ET NE WP PG, CR3 is the PML4, CR4 has PAE OSFXSR OSXMMEXCPT, EFER
-# has LME LMA NXE.
+# LDT; GDT of 8 entries at 0x90000; no IDT. CR0 has PE MP ET NE WP PG, CR3 is the PML4, CR4 has PAE OSFXSR OSXMMEXCPT,
+# EFER has LME LMA NXE.
 DATA64 = segment(0xFFFFFFFF, 0xC93, 0x10)
 SEGMENTS64 = dict.fromkeys(("ds", "es", "fs", "gs", "ss"), DATA64) | {
     "cs": segment(0xFFFFFFFF, 0xA9B, 0x08),
@@ -73,7 +73,9 @@ SEGMENTS64 = dict.fromkeys(("ds", "es", "fs", "gs", "ss"), DATA64) | {
     "ldt": segment(0, 0x1000),
 }
 TABLES64 = {"gdt": {"base": 0x90000, "limit": 63}, "idt": {"base": 0, "limit": 0}}
-CONTROL64 = {"cr0": 0x80010033, "cr2": 0, "cr3": 0x97000, "cr4": 0x620, "cr8": 0, "efer": 0xD00, "apic_base": 0xFEE00900}
+CONTROL64 = {
+    "cr0": 0x80010033, "cr2": 0, "cr3": 0x97000, "cr4": 0x620, "cr8": 0, "efer": 0xD00, "apic_base": 0xFEE00900,
+}  # fmt: skip
 
 
 def numbers(value: Any) -> Any:
@@ -87,7 +89,7 @@ def numbers(value: Any) -> Any:
 
 
 def inputs() -> list[bytes]:
-    """What 200 clients type: no two are the same. Some have no newline, some go on behind it, one is longer than fits."""
+    """What 200 clients type, no two the same. Some have no newline, some go on behind it, one is longer than fits."""
     chance = random.Random(200)
     any_byte_but_newline = bytes(sorted(set(range(256)) - {10}))
     lines = [b"", b"\n", b"x" * (LINE_BYTES + 100) + b"\n", bytes(chance.choices(any_byte_but_newline, k=5000)) + b"\n"]
@@ -108,8 +110,8 @@ def reverse_problem(job: Job, typed: bytes) -> str | None:
     if not result:
         return f"refused: {job.refusal}"
     wanted = line[::-1] + b"\n"
-    # Two INs for each byte read (line status, data), one OUT for each byte written. Without a newline the end is seen by
-    # two INs more (line status, modem status), and so is that input has not come yet. HLT is the one other exit.
+    # Two INs for each byte read (line status, data), one OUT for each byte written. Without a newline the end is seen
+    # by two INs more (line status, modem status), and so is that input has not come yet. HLT is the one other exit.
     io = 2 * (len(line) + (b"\n" in typed[:LINE_BYTES])) + len(wanted)
     exits = {key: int(count) for key, count in result["exits"].items()}
     seen = {
@@ -170,7 +172,8 @@ def check_primes(checks: Checks, what: str, output: str, count: int, **steps: An
 
 
 def run(programs: Programs, checks: Checks, guests: dict[str, bytes], worker: LiveWorker) -> None:
-    cli = subprocess.Popen(primes_command(programs, worker, RUNS), stdout=subprocess.PIPE, cwd=programs.folder, text=True)
+    command = primes_command(programs, worker, RUNS)
+    cli = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=programs.folder, text=True)
     typed = inputs()
     try:
         with Client(worker.path, checked=True) as client:
