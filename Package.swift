@@ -56,7 +56,7 @@ let package = Package(
         .target(name: "KVM", dependencies: ["CKVM", "JobModel", nioLocks], swiftSettings: strict),
         .target(name: "GuestImage", dependencies: ["JobModel"], swiftSettings: strict),
         .target(
-            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", nioLocks], swiftSettings: strict),
+            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", deque, nioLocks], swiftSettings: strict),
 
         // The pure middle: who may run, and what the bytes mean.
         .target(name: "JobScheduling", dependencies: ["JobModel", deque], swiftSettings: strict),

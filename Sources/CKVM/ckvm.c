@@ -23,6 +23,19 @@ int ckvm_open(void) {
     return fd < 0 ? fail() : fd;
 }
 
+int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value) {
+    // A kvm_msrs with its one entry behind it.
+    union {
+        struct kvm_msrs header;
+        uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+    } request;
+    memset(&request, 0, sizeof request);
+    request.header.nmsrs = 1;
+    request.header.entries[0].index = index;
+    request.header.entries[0].data = value;
+    return ckvm_ioctl(vcpu, KVM_SET_MSRS, &request);
+}
+
 // initial-exec: the handler may touch it at any instant, so it must never be allocated lazily.
 static __thread __attribute__((tls_model("initial-exec"))) struct ckvm_kick *volatile current_kick;
 

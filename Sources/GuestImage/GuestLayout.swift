@@ -85,20 +85,20 @@ public struct GuestLayout: Sendable, Hashable {
         guard load <= spec.memoryBytes, count <= spec.memoryBytes - load else {
             throw Refusal(
                 .imageOutsideMemory,
-                "the image's \(count) bytes at \(hex(load)) do not fit in \(spec.memoryBytes) bytes of guest memory: "
+                "the image's \(count) bytes at \(load.hexadecimal) do not fit in \(spec.memoryBytes) bytes of guest memory: "
                     + "ask for more memory or another load address",
                 limit: spec.memoryBytes, value: load)
         }
         guard spec.mode != .user64 || load >= pageBytes else {
             throw Refusal(
                 .imageOverlapsSystemArea,
-                "the image at \(hex(load)) covers page 0, which user64 keeps unmapped: load it elsewhere",
+                "the image at \(load.hexadecimal) covers page 0, which user64 keeps unmapped: load it elsewhere",
                 limit: pageBytes, value: load)
         }
         guard spec.mode != .real16, load < SystemArea.end, load + count > SystemArea.start else { return }
         throw Refusal(
             .imageOverlapsSystemArea,
-            "the image at \(hex(load)) covers \(hex(SystemArea.start))-\(hex(SystemArea.end - 1)), where \(spec.mode.name) "
+            "the image at \(load.hexadecimal) covers \(SystemArea.start.hexadecimal)-\((SystemArea.end - 1).hexadecimal), where \(spec.mode.name) "
                 + "keeps its descriptor and page tables: load it elsewhere",
             limit: SystemArea.end, value: load)
     }
@@ -107,13 +107,13 @@ public struct GuestLayout: Sendable, Hashable {
         guard entry < spec.memoryBytes else {
             throw Refusal(
                 .entryOutsideMemory,
-                "the entry point \(hex(entry)) is outside guest memory of \(spec.memoryBytes) bytes",
+                "the entry point \(entry.hexadecimal) is outside guest memory of \(spec.memoryBytes) bytes",
                 limit: spec.memoryBytes, value: entry)
         }
         guard spec.mode != .real16 || entry < realModeReach else {
             throw Refusal(
                 .entryOutsideMemory,
-                "the entry point \(hex(entry)) is out of reach: real16 starts with CS = 0, so it must be below 0x10000",
+                "the entry point \(entry.hexadecimal) is out of reach: real16 starts with CS = 0, so it must be below 0x10000",
                 limit: realModeReach, value: entry)
         }
         return entry
@@ -135,12 +135,11 @@ public struct GuestLayout: Sendable, Hashable {
         let flags = registers.rflags & ~fixedFlag
         guard flags & ~settableFlags == 0 else {
             throw Refusal(
-                .invalidField, "rflags \(hex(flags)) has bits outside \(hex(settableFlags)), which a job may not set",
+                .invalidField,
+                "rflags \(flags.hexadecimal) has bits outside \(settableFlags.hexadecimal), which a job may not set",
                 limit: settableFlags, value: flags)
         }
         registers.rflags = flags | fixedFlag
         return registers
     }
-
-    private static func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
 }

@@ -156,6 +156,9 @@ public enum SystemArea {
 
     // MARK: The vCPU
 
+    /// The rights of the GDT's 32-bit ring-3 code segment.
+    public static let userCode32 = SegmentAttributes(type: 11, s: true, dpl: 3, db: true, g: true)
+
     /// CS and SS as a `user64` program starts with them.
     public static var userSegments: (code: Segment, data: Segment) {
         let system = systemRegisters(for: .user64)
@@ -221,17 +224,31 @@ public enum SystemArea {
 }
 
 /// Bits of CR0, CR4 and EFER, by the processor manuals' names.
-enum ControlRegister {
-    static let protection: UInt64 = 1  // CR0.PE
-    static let monitor: UInt64 = 1 << 1  // CR0.MP
-    static let extensionType: UInt64 = 1 << 4  // CR0.ET
-    static let numericError: UInt64 = 1 << 5  // CR0.NE
-    static let writeProtect: UInt64 = 1 << 16  // CR0.WP
-    static let paging: UInt64 = 1 << 31  // CR0.PG
-    static let physicalAddressExtension: UInt64 = 1 << 5  // CR4.PAE
-    static let fxsave: UInt64 = 1 << 9  // CR4.OSFXSR
-    static let simdExceptions: UInt64 = 1 << 10  // CR4.OSXMMEXCPT
-    static let longModeEnable: UInt64 = 1 << 8  // EFER.LME
-    static let longModeActive: UInt64 = 1 << 10  // EFER.LMA
-    static let noExecute: UInt64 = 1 << 11  // EFER.NXE
+public enum ControlRegister {
+    /// CR0.PE
+    public static let protection: UInt64 = 1
+    /// CR0.MP
+    public static let monitor: UInt64 = 1 << 1
+    /// CR0.ET
+    public static let extensionType: UInt64 = 1 << 4
+    /// CR0.NE
+    public static let numericError: UInt64 = 1 << 5
+    /// CR0.WP
+    public static let writeProtect: UInt64 = 1 << 16
+    /// CR0.PG
+    public static let paging: UInt64 = 1 << 31
+    /// CR4.PAE
+    public static let physicalAddressExtension: UInt64 = 1 << 5
+    /// CR4.OSFXSR
+    public static let fxsave: UInt64 = 1 << 9
+    /// CR4.OSXMMEXCPT
+    public static let simdExceptions: UInt64 = 1 << 10
+    /// CR4.LA57
+    public static let fiveLevelPaging: UInt64 = 1 << 12
+    /// EFER.LME
+    public static let longModeEnable: UInt64 = 1 << 8
+    /// EFER.LMA
+    public static let longModeActive: UInt64 = 1 << 10
+    /// EFER.NXE
+    public static let noExecute: UInt64 = 1 << 11
 }

@@ -122,7 +122,11 @@ public struct Scheduler: Sendable {
 
     /// Stops every job that is left.
     public mutating func cancelAll(by canceller: Canceller) -> [SchedulerAction] {
-        jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
+        let waiting = queue
+        (queue, waitingBytes) = ([], 0)
+        for job in waiting { jobs[job] = nil }
+        let running = jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
+        return running + waiting.map { .abandon($0, canceller) }
     }
 
     private mutating func fill() -> [SchedulerAction] {

@@ -8,7 +8,7 @@ public import NIOCore
 ///
 /// A framing error goes up the pipeline as the ``WireError`` that it is, once; after it no more bytes are looked at. What is
 /// written goes out as it comes: sessions encode their own frames.
-public final class FrameHandler: ChannelInboundHandler, RemovableChannelHandler {
+public final class FrameHandler: ChannelInboundHandler {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public typealias InboundIn = ByteBuffer
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation

@@ -40,7 +40,8 @@ public enum FramedSocket {
         do {
             let listener = try await bootstrap(frameLimit, group, initializer).bind(unixDomainSocketPath: path).get()
             // SAFETY: the string is lent for the call.
-            _ = unsafe clinux_set_mode(path, mode)
+            let result = unsafe clinux_set_mode(path, mode)
+            guard result == 0 else { throw SocketError.failed(call: "chmod", path: path, errno: -result) }
             return listener
         } catch let error as IOError {
             throw SocketError(error, path: path, call: "bind")
@@ -132,6 +133,10 @@ public enum FramedSocket {
         } catch let error as SocketError {
             throw error
         } catch {
+            // Only where nobody listens has its worker gone; a busy one's backlog may be full, and another's is not ours.
+            guard (error as? IOError)?.errnoCode == ECONNREFUSED else {
+                throw (error as? IOError).map { SocketError($0, path: path, call: "connect") } ?? error
+            }
             // SAFETY: the string is lent for the call.
             let result = unsafe clinux_remove_socket(path)
             guard result == 0 || result == -ENOENT else {
@@ -150,6 +155,7 @@ extension SocketError {
         case ECONNREFUSED: self = .refused(path: path)
         case EACCES, EPERM: self = .notPermitted(path: path)
         case EADDRINUSE: self = .inUse(path: path)
+        case EAGAIN: self = .busy(path: path)
         case ENOTSOCK: self = .notASocket(path: path)
         default: self = .failed(call: call, path: path, errno: error.errnoCode)
         }

@@ -11,6 +11,8 @@ public enum SocketError: Error, Sendable, Hashable, CustomStringConvertible {
     case folderMissing(path: String)
     /// There is a socket, and nobody listens on it.
     case refused(path: String)
+    /// More connections wait there already than the worker has got round to.
+    case busy(path: String)
     /// This user may not use it.
     case notPermitted(path: String)
     /// Somebody serves this path already.
@@ -28,6 +30,7 @@ public enum SocketError: Error, Sendable, Hashable, CustomStringConvertible {
         case .missing(let path): "there is no socket at \(path): is kvmjobd.socket started?"
         case .folderMissing(let path): "there is no folder for the socket \(path): make it first"
         case .refused(let path): "nobody listens on \(path): start kvmjobd or its socket unit"
+        case .busy(let path): "too many connections wait at \(path) already: try again in a moment"
         case .notPermitted(let path): "no permission to use \(path): join the group that owns it (kvmjob)"
         case .inUse(let path): "\(path) is served already: stop the other worker or choose another path"
         case .notASocket(let path): "\(path) is not a socket; it is left alone"

@@ -58,15 +58,18 @@ public struct Hypervisor: ~Copyable, Sendable {
         return VirtualMachine(descriptor: vm, memory: memory)
     }
 
-    /// Makes the one vCPU of a virtual machine, with the CPUID that KVM supports here.
+    /// Makes a vCPU of a virtual machine, with the CPUID that KVM supports here.
+    ///
+    /// - Parameter countsEmulation: whether ``VirtualCPU/emulatedInstructions()`` will be asked; it takes a descriptor more.
     ///
     /// `KVM_CREATE_VCPU`, `KVM_SET_CPUID2`.
     public borrowing func makeVirtualCPU(
-        in machine: borrowing VirtualMachine, number: UInt32 = 0
+        in machine: borrowing VirtualMachine, number: UInt32 = 0, countsEmulation: Bool = true
     ) throws(KVMError) -> VirtualCPU {
         try VirtualCPU(
             machine: machine.descriptor.number, number: number, runAreaBytes: runAreaBytes, cpuid: cpuid,
-            synchronises: capabilities[.syncRegisters] ?? 0, countsEmulation: capabilities[.binaryStatistics] != nil)
+            synchronises: capabilities[.syncRegisters] ?? 0,
+            countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil)
     }
 
     private static func open() throws(KVMError) -> Int32 {

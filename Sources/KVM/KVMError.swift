@@ -31,7 +31,7 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case setUserMemoryRegion = "KVM_SET_USER_MEMORY_REGION", createVCPU = "KVM_CREATE_VCPU"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-        case setCPUID2 = "KVM_SET_CPUID2", run = "KVM_RUN", setXCRS = "KVM_SET_XCRS"
+        case setMSRs = "KVM_SET_MSRS", setCPUID2 = "KVM_SET_CPUID2", run = "KVM_RUN", setXCRS = "KVM_SET_XCRS"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case getRegs = "KVM_GET_REGS", setRegs = "KVM_SET_REGS"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation

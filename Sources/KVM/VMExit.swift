@@ -24,6 +24,8 @@ public enum VMExit: Sendable, Hashable {
     case internalError(suberror: UInt32, instruction: [UInt8])
     /// The run was interrupted by a kick or by another signal. `KVM_EXIT_INTR`.
     case interrupted
+    /// The guest lowered its task priority (CR8), which concerns nobody without an interrupt controller. `KVM_EXIT_SET_TPR`.
+    case taskPriorityChanged
     /// A single step is done. `linearAddress` is that of the next instruction. `KVM_EXIT_DEBUG`.
     case debug(linearAddress: UInt64)
     /// Any other reason, by the kernel's number.
@@ -62,6 +64,7 @@ extension VMExit {
             self = unsafe .failEntry(hardwareReason: run.pointee.fail_entry.hardware_entry_failure_reason)
         case KVM_EXIT_INTERNAL_ERROR: self = unsafe Self.internalError(run)
         case KVM_EXIT_INTR: self = .interrupted
+        case KVM_EXIT_SET_TPR: self = .taskPriorityChanged
         case KVM_EXIT_DEBUG: self = unsafe .debug(linearAddress: run.pointee.debug.arch.pc)
         default: self = .other(reason: reason)
         }

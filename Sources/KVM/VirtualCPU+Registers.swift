@@ -65,8 +65,19 @@ extension VirtualCPU {
         guard synchronised != 0 else { return ExecutionPoint(try registers(), try systemRegisters()) }
         let sregs = unsafe runData.pointee.s.regs.sregs
         return ExecutionPoint(
-            rip: unsafe runData.pointee.s.regs.regs.rip, codeBase: sregs.cs.base, privilege: sregs.cs.dpl,
+            rip: unsafe runData.pointee.s.regs.regs.rip, codeBase: sregs.cs.base,
+            privilege: sregs.cr0 & 1 == 0 ? 0 : sregs.ss.dpl,
             is64Bit: sregs.cs.l != 0, cr0: sregs.cr0, cr3: sregs.cr3, cr4: sregs.cr4, efer: sregs.efer)
+    }
+
+    /// Where SYSCALL goes from 64-bit and from 32-bit code.
+    ///
+    /// `KVM_SET_MSRS` of LSTAR and CSTAR.
+    public borrowing func setSyscallEntry(_ address: UInt64) throws(KVMError) {
+        for index in [UInt32(0xC000_0082), 0xC000_0083] {
+            let result = ckvm_set_msr(descriptor.number, index, address)
+            guard try KVMError.check(result, .setMSRs) == 1 else { throw .unexpectedReply(.setMSRs) }
+        }
     }
 
     /// CR4 bits beyond SSE, and XCR0, that guests in 64-bit modes should have: AVX state where KVM can save it, and
@@ -95,7 +106,7 @@ public struct ExecutionPoint: Sendable, Hashable {
     public var rip: UInt64
     /// The code segment's base.
     public var codeBase: UInt64
-    /// The current privilege level, 0 to 3.
+    /// The current privilege level, 0 to 3: of SS, since a conforming code segment does not tell it.
     public var privilege: UInt8
     /// Whether the code segment is a 64-bit one.
     public var is64Bit: Bool
@@ -115,7 +126,8 @@ public struct ExecutionPoint: Sendable, Hashable {
 
     init(_ registers: Registers, _ system: SystemRegisters) {
         self.init(
-            rip: registers.rip, codeBase: system.cs.base, privilege: system.cs.attributes.dpl,
+            rip: registers.rip, codeBase: system.cs.base,
+            privilege: system.cr0 & 1 == 0 ? 0 : system.ss.attributes.dpl,
             is64Bit: system.cs.attributes.l, cr0: system.cr0, cr3: system.cr3, cr4: system.cr4, efer: system.efer)
     }
 }

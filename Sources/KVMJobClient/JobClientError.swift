@@ -78,7 +78,7 @@ extension JobClientError {
         let code: Code =
             switch error {
             case .missing: .noSocket
-            case .refused: .connectionRefused
+            case .refused, .busy: .connectionRefused
             case .notPermitted: .notPermitted
             case .folderMissing, .notASocket, .inUse, .pathTooLong, .failed: .connectFailed
             }

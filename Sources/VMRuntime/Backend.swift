@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-internal import Dispatch
 internal import GuestImage
 internal import JobModel
 public import KVM
@@ -14,16 +13,13 @@ public final class Backend: Sendable {
     /// What `KVM_CHECK_EXTENSION` answered.
     public var capabilities: [Capability: Int32] { hypervisor.capabilities }
 
-    /// Opens KVM and probes it; takes some ten milliseconds, on a thread of its own, while the caller waits.
+    /// Opens KVM and probes it on the calling thread, which takes some ten milliseconds and leaves that thread's kick signal
+    /// unblocked.
     ///
     /// - Throws: ``KVMError`` when there is no KVM, or when it fails under the probe.
     public init() throws(KVMError) {
         let hypervisor = try Hypervisor()
-        let queue = DispatchQueue(label: "kvmjob.probe")
-        let probed = queue.sync {
-            Result<BackendProfile, KVMError> { () throws(KVMError) in try Probe.run(hypervisor) }
-        }
-        profile = try probed.get()
+        profile = try Probe.run(hypervisor)
         self.hypervisor = hypervisor
     }
 }
@@ -37,7 +33,7 @@ private enum Probe {
         let thread = try VCPUThread()
         var profile = BackendProfile()
         profile.keepsRegistersAfterShutdown = true
-        profile.countsEmulation = try countsEmulation(hypervisor)
+        profile.countsEmulation = try countsEmulation(hypervisor, thread)
         for mode in GuestMode.allCases {
             guard let stepping = try stepping(of: mode, hypervisor, profile, thread) else { continue }
             profile.modes[mode] = stepping
@@ -51,11 +47,15 @@ private enum Probe {
     }
 
     /// `mov cx, 50; again: dec cx; jnz again; hlt`: 102 instructions.
-    private static func countsEmulation(_ hypervisor: borrowing Hypervisor) throws(KVMError) -> Bool {
+    private static func countsEmulation(
+        _ hypervisor: borrowing Hypervisor, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
         let image: [UInt8] = [0xB9, 50, 0, 0x49, 0x75, 0xFD, 0xF4]
         let machine = try machine(image, .real16, hypervisor)
         machine.vcpu.attach()
         defer { machine.vcpu.detach() }
+        try thread.setAlarm(at: MonotonicClock.now + patience.wholeNanoseconds)
+        defer { try? thread.setAlarm(at: nil) }
         guard let before = machine.vcpu.emulatedInstructions() else { return false }
         _ = try machine.vcpu.run()
         return machine.vcpu.emulatedInstructions() == before + 102
@@ -145,7 +145,7 @@ private enum Probe {
         let spec = JobSpec(mode: mode, loadAddress: load, entryPoint: entry, memoryBytes: 2 << 20)
         let layout = Result<GuestLayout, Refusal> { () throws(Refusal) in try GuestLayout(flat: image, spec: spec) }
         switch layout {
-        case .success(let layout): return try Machine(layout, on: hypervisor)
+        case .success(let layout): return try Machine(layout, on: hypervisor, countsEmulation: true)
         case .failure(let refusal): preconditionFailure("a probe's image was refused: \(refusal.message)")
         }
     }

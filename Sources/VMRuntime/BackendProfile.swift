@@ -30,6 +30,9 @@ public struct BackendProfile: Sendable, Hashable {
     /// After a triple fault the vCPU still has the registers of the fault.
     public internal(set) var keepsRegistersAfterShutdown = false
 
+    /// Whether KVM's single-stepping reaches ring 3 of long mode.
+    var stepsRing3: Bool { modes[.user64] == .debugExits }
+
     func stepping(of mode: GuestMode) -> Stepping { modes[mode] ?? .unavailable }
 
     /// Why a job cannot run here, if it cannot.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import GuestImage
 internal import JobModel
 internal import KVM
 
@@ -29,14 +30,20 @@ struct DebugExitMeter {
     }
 
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
+        // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
+        _ = try machine.vcpu.settle()
         try machine.vcpu.setSingleStep(true)
-        noteHandlers(try machine.vcpu.systemRegisters())
+        if !backend.stepsHandlers, machine.mode != .user64 {
+            inexact = "this KVM does not step through exception handlers"
+        }
         emulated = machine.vcpu.emulatedInstructions() ?? 0
         if let outcome = execution.interruption() { return ending(outcome) }
         var point = try machine.vcpu.executionPoint()
         while steps < limit {
+            if isBeyondStepping(point) { return beyondStepping() }
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
             if instruction.isHalt, point.privilege == 0 { return try halt(instruction) }
+            if try leavesStepping(instruction, at: point) { return beyondStepping() }
             switch try step(instruction, at: point, remaining: limit - steps) {
             case .goOn: point = try machine.vcpu.executionPoint()
             case .end(let outcome, _): return ending(outcome)
@@ -55,26 +62,48 @@ struct DebugExitMeter {
             resumeCount(instruction)
             return try execution.serve(exit)
         }
-        let verdict = try complete(exit)
+        let verdict = try execution.complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
+        try stepOn(behind: exit, instruction)
         let after = try machine.vcpu.executionPoint()
         let ranHalt = try add(instruction, frame, from: point, to: after, remaining: remaining)
         if case .end = verdict { return verdict }
         return ranHalt ? .end(.halted, retired: true) : .goOn
     }
 
-    /// Serves an exit and all further parts of the same instruction.
-    private func complete(_ exit: VMExit) throws(KVMError) -> Execution.Verdict {
-        var verdict = try execution.serve(exit)
-        guard exit.needsCompletion else { return verdict }
-        while let next = try machine.vcpu.settle() {
-            if case .debug = next { break }
-            let further = try execution.serve(next)
-            if case .goOn = verdict { verdict = further }
-            guard next.needsCompletion else { break }
-        }
-        return verdict
+    /// Hardware loses the trap flag when KVM's emulator writes the flags back, and when the guest loads them itself.
+    private func stepOn(behind exit: VMExit, _ instruction: Instruction) throws(KVMError) {
+        guard !backend.countsEmulation, exit.needsCompletion || instruction.popsFlags else { return }
+        try machine.vcpu.setSingleStep(true)
     }
+
+    // MARK: Ring 3
+
+    /// Whether the guest is where single-stepping does not reach: a software backend runs ring 3 of long mode by itself.
+    private func isBeyondStepping(_ point: ExecutionPoint) -> Bool {
+        point.privilege != 0 && machine.mode != .user64 && !backend.stepsRing3
+            && point.efer & ControlRegister.longModeActive != 0
+    }
+
+    /// Whether this instruction would take the guest there. It must not run: nothing but the wall time would stop it then.
+    private func leavesStepping(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> Bool {
+        guard !backend.stepsRing3, machine.mode != .user64, point.efer & ControlRegister.longModeActive != 0 else {
+            return false
+        }
+        if instruction.isSystemReturn { return true }
+        guard instruction.isInterruptReturn || instruction.isFarReturn else { return false }
+        let codeSelector = try machine.vcpu.registers().rsp &+ instruction.stackOperandBytes
+        guard let address = try machine.physicalAddress(of: codeSelector, at: point) else { return false }
+        return machine.vm.memory.byte(at: address) & 3 != 0
+    }
+
+    private func beyondStepping() -> Execution.Ending {
+        ending(
+            .hostError(
+                "the guest goes to ring 3, where this machine's KVM cannot count steps: run it without a step budget"))
+    }
+
+    // MARK: Counting
 
     /// Adds what the run retired. Returns whether a HLT was among it.
     private mutating func add(
@@ -121,13 +150,6 @@ struct DebugExitMeter {
         return ending
     }
 
-    /// Where exception handlers run unstepped, a guest that can have handlers cannot be counted exactly.
-    private mutating func noteHandlers(_ system: SystemRegisters) {
-        if !backend.stepsHandlers, machine.mode != .user64 {
-            inexact = "this KVM does not step through exception handlers"
-        }
-    }
-
     private func ending(_ outcome: Outcome) -> Execution.Ending {
         .init(outcome: outcome, steps: steps, meter: inexact.map { .bounded(reason: $0) } ?? .exact)
     }
@@ -138,7 +160,7 @@ extension VMExit {
     var needsCompletion: Bool {
         switch self {
         case .portIn, .portOut, .mmioRead, .mmioWrite: true
-        case .halt, .shutdown, .failEntry, .internalError, .interrupted, .debug, .other: false
+        case .halt, .shutdown, .failEntry, .internalError, .interrupted, .taskPriorityChanged, .debug, .other: false
         }
     }
 }

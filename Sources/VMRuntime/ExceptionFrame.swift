@@ -45,10 +45,16 @@ struct ExceptionFrame {
         return (fault, program)
     }
 
+    /// Whether the program was in 64-bit code, and not in the 32-bit segment that a far return can bring it to.
+    func isProgram64Bit(_ memory: borrowing GuestMemory) -> Bool {
+        memory.word(at: top &+ 8).map { UInt16(truncatingIfNeeded: $0) } == SystemArea.userSegments.code.selector
+    }
+
     /// Puts the program's CS and SS back in place of the stub's.
     func restoreSegments(in system: inout SystemRegisters, from memory: borrowing GuestMemory) {
         let start = SystemArea.userSegments
         (system.cs, system.ss) = (start.code, start.data)
+        if !isProgram64Bit(memory) { system.cs.attributes = SystemArea.userCode32 }
         system.cs.selector = UInt16(truncatingIfNeeded: memory.word(at: top &+ 8) ?? 0)
         system.ss.selector = UInt16(truncatingIfNeeded: memory.word(at: top &+ 32) ?? 0)
     }

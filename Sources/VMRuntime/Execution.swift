@@ -19,7 +19,7 @@ final class Execution {
     private let emit: (JobEvent) -> Void
 
     private var board = Board()
-    private var output = OutputBuffer()
+    private var output = PendingOutput()
     private var outputBytes: UInt64 = 0
     private var droppedWrites: UInt64 = 0
     private var exits = ExitCounts()
@@ -33,7 +33,8 @@ final class Execution {
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
         (self.budget, self.reportsPortWrites, self.emit) = (budget, reportsPortWrites, emit)
         startedAt = MonotonicClock.now
-        deadline = startedAt.addingReportingOverflow(budget.wallTime.wholeNanoseconds).partialValue
+        let end = startedAt.addingReportingOverflow(budget.wallTime.wholeNanoseconds)
+        deadline = end.overflow ? .max : end.partialValue
     }
 
     /// Runs the guest to its end. Blocks the slot's thread for as long as that takes.
@@ -93,7 +94,7 @@ final class Execution {
             var meter = DebugExitMeter(machine: machine, execution: self, backend: backend)
             return try meter.run(limit: limit)
         case .guestTrap:
-            var meter = GuestTrapMeter(machine: machine, execution: self)
+            var meter = try GuestTrapMeter(machine: machine, execution: self)
             return try meter.run(limit: limit)
         case .unavailable:
             return Ending(outcome: .hostError("steps cannot be counted in \(machine.mode.name) on this machine"))
@@ -108,7 +109,7 @@ final class Execution {
         case .mmioRead, .mmioWrite: exits.mmio += 1
         case .debug: exits.debug += 1
         case .interrupted: exits.interrupted += 1
-        case .halt, .shutdown, .failEntry, .internalError, .other: exits.other += 1
+        case .halt, .shutdown, .failEntry, .internalError, .taskPriorityChanged, .other: exits.other += 1
         }
         return exit
     }
@@ -136,16 +137,33 @@ final class Execution {
             droppedWrites += 1
             return .goOn
         case .interrupted: return interruption().map { .end($0, retired: false) } ?? .goOn
-        case .debug: return .goOn
+        case .debug, .taskPriorityChanged: return .goOn
         case .halt: return .end(.halted, retired: true)
         case .shutdown: return .end(.tripleFault, retired: false)
         case .internalError(let suberror, let instruction):
             return .end(try unemulatable(suberror, instruction), retired: false)
         case .failEntry(let reason):
-            return .end(.hostError("the processor refused the guest's state, reason \(hex(reason))"), retired: false)
+            let text = "the processor refused the guest's state, reason \(reason.hexadecimal)"
+            return .end(.hostError(text), retired: false)
         case .other(let reason):
             return .end(.hostError("KVM_RUN ended for a reason that kvmjob does not know: \(reason)"), retired: false)
         }
+    }
+
+    /// Parts of one instruction that may follow each other before the vCPU is taken for stuck: more than any string has elements
+    /// in one exit.
+    private static let maximumParts = 1 << 16
+
+    /// Serves an exit and all further parts of the same instruction, which is then done.
+    func complete(_ exit: VMExit) throws(KVMError) -> Verdict {
+        var verdict = try serve(exit)
+        guard exit.needsCompletion else { return verdict }
+        for _ in 0..<Self.maximumParts {
+            guard let next = try machine.vcpu.settle(), next.needsCompletion else { return verdict }
+            let further = try serve(next)
+            if case .goOn = verdict { verdict = further }
+        }
+        return .end(.hostError("an instruction's accesses never came to an end"), retired: false)
     }
 
     private func readPort(_ access: PortAccess) {
@@ -165,19 +183,20 @@ final class Execution {
             let value = machine.vcpu.portValue(at: index, of: access)
             switch board.write(access.port, size: access.size, value: value) {
             case .none: continue
-            case .console(let byte): if let outcome = writeConsole(byte) { return .end(outcome, retired: true) }
-            case .consoleBytes(let bytes):
-                if let outcome = write(bytes, to: .console) { return .end(outcome, retired: true) }
+            case .console(let byte): append(CollectionOfOne(byte), to: .console)
+            case .consoleBytes(let bytes): append(bytes, to: .console)
             case .exit(let code): return .end(.exited(code: code), retired: true)
-            case .unclaimed(let write): if let outcome = report(write) { return .end(outcome, retired: true) }
+            case .unclaimed(let write): if reportsPortWrites { append(write.record, to: .portWrites) }
             }
         }
-        return .goOn
+        // Only now: what the guest has written is kept, whatever happens while it waits for credit.
+        guard output.isFull, let outcome = flush() else { return .goOn }
+        return .end(outcome, retired: true)
     }
 
     private func unemulatable(_ suberror: UInt32, _ reported: [UInt8]) throws(KVMError) -> Outcome {
-        let emulationFailed: UInt32 = 1  // KVM_INTERNAL_ERROR_EMULATION
-        guard suberror == emulationFailed else {
+        // KVM_INTERNAL_ERROR_EMULATION, _SIMUL_EX and _DELIVERY_EV: a guest can bring about each of them.
+        guard (1...3).contains(suberror) else {
             return .hostError("KVM_EXIT_INTERNAL_ERROR with suberror \(suberror)")
         }
         let point = try machine.vcpu.executionPoint()
@@ -191,7 +210,7 @@ final class Execution {
     func trap() throws(KVMError) -> (fault: Fault, registers: Registers) {
         let system = try machine.vcpu.systemRegisters()
         let registers = try machine.vcpu.registers()
-        return ExceptionFrame(registers: registers, system: system).decode(from: machine.machine.memory)
+        return ExceptionFrame(registers: registers, system: system).decode(from: machine.vm.memory)
     }
 
     private func trapOutcome() throws(KVMError) -> Outcome { .faulted(try trap().fault) }
@@ -220,30 +239,14 @@ final class Execution {
 
     // MARK: Streams
 
-    private func writeConsole(_ byte: UInt8) -> Outcome? {
-        if output.mustFlush(before: .console, adding: 1), let outcome = flush() { return outcome }
-        let wasEmpty = output.isEmpty
-        output.append(byte, now: MonotonicClock.now)
-        if wasEmpty, let due = output.dueAt { setAlarm(at: due) }
-        return nil
-    }
-
-    private func write(_ bytes: [UInt8], to channel: OutputChannel) -> Outcome? {
-        if output.mustFlush(before: channel, adding: bytes.count), let outcome = flush() { return outcome }
-        let wasEmpty = output.isEmpty
-        output.append(bytes, to: channel, now: MonotonicClock.now)
-        if wasEmpty, let due = output.dueAt { setAlarm(at: due) }
-        return nil
-    }
-
-    private func report(_ portWrite: PortWrite) -> Outcome? {
-        reportsPortWrites ? write(portWrite.record, to: .portWrites) : nil
+    private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) {
+        if output.append(bytes, to: channel), let due = output.dueAt { setAlarm(at: due) }
     }
 
     /// Sends what is waiting, as the client's credit allows; without credit the guest waits here, at most until its deadline.
     private func flush() -> Outcome? {
         while !output.isEmpty {
-            let credit = control.takeCredit(upTo: output.bytes.count)
+            let credit = control.takeCredit(upTo: output.count)
             if credit > 0 {
                 send(credit)
                 continue
@@ -258,10 +261,12 @@ final class Execution {
     }
 
     private func send(_ count: Int) {
-        let channel = output.channel
-        let bytes = output.take(count)
-        if channel == .console { outputBytes += UInt64(bytes.count) }
-        emit(.output(channel, bytes))
+        var left = count
+        while left > 0, let (channel, bytes) = output.take(upTo: left) {
+            left -= bytes.count
+            if channel == .console { outputBytes += UInt64(bytes.count) }
+            emit(.output(channel, bytes))
+        }
     }
 
     private func refillInput() {
@@ -293,7 +298,7 @@ final class Execution {
     }
 
     private func sendRest() {
-        if !output.isEmpty { send(output.bytes.count) }
+        send(output.count)
         reportConsumed()
     }
 
@@ -316,7 +321,7 @@ final class Execution {
             case .portIn(let access):
                 for index in 0..<access.count { machine.vcpu.setPortValue(0, at: index, of: access) }
             case .mmioRead: machine.vcpu.setMMIOValue(0)
-            case .portOut, .mmioWrite, .debug, .interrupted: continue
+            case .portOut, .mmioWrite, .taskPriorityChanged, .debug, .interrupted: continue
             case .halt, .shutdown, .failEntry, .internalError, .other: return
             }
         }
@@ -329,12 +334,10 @@ final class Execution {
         if machine.mode == .user64, system.cs.attributes.dpl == 0 {
             // Stopped in an exception stub: what counts is the program, not the stub.
             let frame = ExceptionFrame(registers: registers, system: system)
-            registers = frame.decode(from: machine.machine.memory).registers
-            frame.restoreSegments(in: &system, from: machine.machine.memory)
+            registers = frame.decode(from: machine.vm.memory).registers
+            frame.restoreSegments(in: &system, from: machine.vm.memory)
         }
         result.registers = ending.registers ?? registers
         result.system = system
     }
-
-    private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
 }

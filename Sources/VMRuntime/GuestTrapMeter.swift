@@ -18,31 +18,34 @@ struct GuestTrapMeter {
     private var inexact: String?
     /// The program as it is between two instructions, its own trap flag included and the meter's not.
     private var program: Registers
-    /// Whether the trap of an instruction that is already known is still to come.
-    private var awaitsTrap = false
+    /// The program's registers behind an instruction whose trap is still to come.
+    private var awaitingTrap: Registers?
+    /// Where the program's next instruction is found.
+    private var point: ExecutionPoint
 
     private static let debugException: UInt8 = 1
     /// INT3 and INTO retire before they trap.
     private static let retiringTraps: Set<UInt8> = [3, 4]
 
-    init(machine: Machine, execution: Execution) {
+    init(machine: Machine, execution: Execution) throws(KVMError) {
         (self.machine, self.execution) = (machine, execution)
-        program = Registers()
+        program = try machine.vcpu.registers()
+        point = try machine.vcpu.executionPoint()
     }
 
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
-        program = try machine.vcpu.registers()
         var started = program
         started.rflags |= ExceptionFrame.trapFlag
         try machine.vcpu.setRegisters(started)
         if let outcome = execution.interruption() { return ending(outcome) }
-        var point = try machine.vcpu.executionPoint()
-        var instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
         while steps < limit {
-            if case .end(let outcome, _) = try step(instruction, remaining: limit - steps) { return ending(outcome) }
-            guard !awaitsTrap, point.rip != program.rip || !instruction.isRepeatedString else { continue }
+            let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
+            // A repeated string instruction may change its own bytes: it stays what it was until it is done.
+            repeat {
+                let verdict = try step(instruction, remaining: limit - steps)
+                if case .end(let outcome, _) = verdict { return ending(outcome) }
+            } while awaitingTrap != nil || (instruction.isRepeatedString && program.rip == point.rip)
             point.rip = program.rip
-            instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
         }
         return ending(.exhausted(.steps, limit: limit, used: steps))
     }
@@ -52,15 +55,16 @@ struct GuestTrapMeter {
         let exit = try execution.enter()
         if case .interrupted = exit { return try execution.serve(exit) }
         if try isTrap(exit) { return try trapped(instruction, remaining: remaining) }
-        let verdict = try execution.serve(exit)
+        let verdict = try execution.complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
         guard exit.needsCompletion else { return verdict }
-        while let next = try machine.vcpu.settle() { _ = try execution.serve(next) }
         // KVM emulated the instruction: after an IN the trap is still to come, after an OUT it has been swallowed.
-        awaitsTrap = try machine.vcpu.hasPendingDebugException()
-        if !awaitsTrap {
-            let registers = restoringOwnTrapFlag(try machine.vcpu.registers())
-            try retire(instruction, registers, remaining: remaining)
+        let registers = restoringOwnTrapFlag(try machine.vcpu.registers())
+        if try machine.vcpu.hasPendingDebugException() {
+            awaitingTrap = registers
+        } else {
+            let count = try lastRetired(instruction, endingAt: registers.rip).count
+            retire(instruction, registers, count: count, remaining: remaining)
         }
         return verdict
     }
@@ -71,26 +75,26 @@ struct GuestTrapMeter {
     }
 
     private mutating func trapped(_ instruction: Instruction, remaining: UInt64) throws(KVMError) -> Execution.Verdict {
-        awaitsTrap = false
+        awaitingTrap = nil
         _ = try machine.vcpu.settle()
         let frame = ExceptionFrame(registers: try machine.vcpu.registers(), system: try machine.vcpu.systemRegisters())
-        var (fault, registers) = frame.decode(from: machine.machine.memory)
-        guard fault.vector == Self.debugException else {
-            if Self.retiringTraps.contains(fault.vector) {
-                steps += 1
-                program = restoringOwnTrapFlag(registers)
-            }
+        var (fault, registers) = frame.decode(from: machine.vm.memory)
+        let (last, count) = try lastRetired(instruction, endingAt: registers.rip)
+        guard fault.vector == Self.debugException, !last.isDebugTrap else {
+            if Self.retiringTraps.contains(fault.vector) { steps += 1 }
+            // SYSCALL, where a backend lets it through, has put the flags in R11.
+            if last.isSystemCall, fault.rip == SystemArea.start { registers.r11 &= ~ExceptionFrame.trapFlag }
+            program = restoringOwnTrapFlag(registers)
             return .end(.faulted(fault), retired: false)
         }
         let ownTrap = program.rflags & ExceptionFrame.trapFlag != 0
-        if !instruction.popsFlags {
-            registers = restoringOwnTrapFlag(registers)
-        }
-        if instruction.pushesFlags, !ownTrap { try hideTrapFlag(at: registers.rsp) }
-        try retire(instruction, registers, remaining: remaining)
+        if !last.popsFlags { registers = restoringOwnTrapFlag(registers) }
+        if last.pushesFlags, !ownTrap { try hideTrapFlag(at: registers.rsp) }
+        retire(instruction, registers, count: count, remaining: remaining)
+        point.is64Bit = frame.isProgram64Bit(machine.vm.memory)
         if ownTrap { return .end(.faulted(fault), retired: true) }
         let flags = registers.rflags | ExceptionFrame.trapFlag
-        guard machine.machine.memory.setWord(flags, at: frame.flagsAddress) else {
+        guard machine.vm.memory.setWord(flags, at: frame.flagsAddress) else {
             return .end(.hostError("the exception frame is outside guest memory"), retired: false)
         }
         return .goOn
@@ -104,40 +108,41 @@ struct GuestTrapMeter {
     }
 
     private mutating func retire(
-        _ instruction: Instruction, _ registers: Registers, remaining: UInt64
-    ) throws(KVMError) {
+        _ instruction: Instruction, _ registers: Registers, count: UInt64, remaining: UInt64
+    ) {
         let before = program.rip
         program = registers
         if instruction.isRepeatedString, registers.rip == before { return }
-        let retired = try instruction.loadsStackSegment ? retiredBehindStackSegmentLoad(from: before) : 1
-        if retired > remaining { inexact = "MOV SS retired together with the instruction behind it" }
-        steps += retired
+        if count > remaining { inexact = "MOV SS retired together with the instruction behind it" }
+        steps += count
     }
 
-    /// MOV SS holds the trap back until the next instruction has retired too, which may be another MOV SS.
-    private func retiredBehindStackSegmentLoad(from start: UInt64) throws(KVMError) -> UInt64 {
-        var point = try machine.vcpu.executionPoint()
-        var retired: UInt64 = 0
-        point.rip = start
-        repeat {
-            let instruction = Instruction(try machine.instruction(at: point), is64Bit: true)
-            retired += 1
-            guard instruction.loadsStackSegment else { break }
-            point.rip &+= instruction.stackSegmentLoadBytes
-        } while point.rip != program.rip
-        return retired
+    /// The last of the instructions that ran before the trap, and how many those were: MOV SS holds the trap back until the next
+    /// instruction has retired too, which may be another MOV SS.
+    private func lastRetired(
+        _ instruction: Instruction, endingAt end: UInt64
+    ) throws(KVMError) -> (last: Instruction, count: UInt64) {
+        var (last, count) = (instruction, UInt64(1))
+        var place = point
+        while last.loadsStackSegment {
+            place.rip &+= last.stackSegmentLoadBytes
+            guard place.rip != end else { break }
+            last = Instruction(try machine.instruction(at: place), is64Bit: place.is64Bit)
+            count += 1
+        }
+        return (last, count)
     }
 
     /// Clears the meter's trap flag in what PUSHF just pushed: bit 0 of the second byte.
     private func hideTrapFlag(at stackPointer: UInt64) throws(KVMError) {
         let point = try machine.vcpu.executionPoint()
         guard let address = try machine.physicalAddress(of: stackPointer &+ 1, at: point) else { return }
-        _ = machine.machine.memory.write([machine.machine.memory.byte(at: address) & ~1], at: address)
+        _ = machine.vm.memory.write([machine.vm.memory.byte(at: address) & ~1], at: address)
     }
 
     private func ending(_ outcome: Outcome) -> Execution.Ending {
         .init(
             outcome: outcome, steps: steps, meter: inexact.map { .bounded(reason: $0) } ?? .exact,
-            registers: awaitsTrap ? nil : program)
+            registers: awaitingTrap ?? program)
     }
 }

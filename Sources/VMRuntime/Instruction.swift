@@ -32,6 +32,7 @@ struct Instruction: Equatable {
     private(set) var opcode: UInt8 = 0
     private(set) var modRM: UInt8 = 0
     private var hasRepeat = false
+    private var hasLock = false
     private var sib: UInt8 = 0
 
     init(_ bytes: InstructionBytes, is64Bit: Bool) {
@@ -39,8 +40,10 @@ struct Instruction: Equatable {
             let byte = bytes[prefixBytes]
             switch byte {
             case 0xF2, 0xF3: hasRepeat = true
-            case 0x66, 0x67, 0xF0, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65: break
-            case 0x40...0x4F where is64Bit: break
+            case 0xF0: hasLock = true
+            case 0x66: stackOperandBytes = 2
+            case 0x67, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65: break
+            case 0x40...0x4F where is64Bit: stackOperandBytes = byte & 8 != 0 ? 8 : stackOperandBytes
             default:
                 opcode = byte
                 modRM = bytes[prefixBytes + 1]
@@ -52,8 +55,8 @@ struct Instruction: Equatable {
         opcode = bytes[prefixBytes]
     }
 
-    /// HLT.
-    var isHalt: Bool { opcode == 0xF4 }
+    /// HLT; with a lock prefix it is an invalid opcode.
+    var isHalt: Bool { opcode == 0xF4 && !hasLock }
     /// HLT's length with its prefixes.
     var haltBytes: UInt64 { UInt64(prefixBytes) + 1 }
     /// INS, OUTS, MOVS, CMPS, STOS, LODS or SCAS with a repeat prefix: one step, however often it is entered.
@@ -68,8 +71,9 @@ struct Instruction: Equatable {
     var isInterruptReturn: Bool { opcode == 0xCF }
     /// MOV SS or POP SS, which hold back the step trap until the next instruction where hardware steps.
     var loadsStackSegment: Bool { opcode == 0x17 || (opcode == 0x8E && modRM >> 3 & 7 == 2) }
-    /// The length of a MOV SS in 64-bit code: prefixes, opcode, ModR/M, and what this asks for.
+    /// The length of a MOV SS or POP SS: prefixes, opcode, and for MOV SS ModR/M and what this asks for.
     var stackSegmentLoadBytes: UInt64 {
+        guard opcode == 0x8E else { return UInt64(prefixBytes) + 1 }
         let (mode, base) = (modRM >> 6, modRM & 7)
         let hasSIB = mode != 3 && base == 4
         let displacement: UInt64 =
@@ -81,6 +85,16 @@ struct Instruction: Equatable {
             }
         return UInt64(prefixBytes) + 2 + (hasSIB ? 1 : 0) + displacement
     }
+    /// A far return, which pops CS from above RIP.
+    var isFarReturn: Bool { opcode == 0xCA || opcode == 0xCB }
+    /// SYSRET or SYSEXIT, which go to ring 3 wherever they are.
+    var isSystemReturn: Bool { opcode == 0x0F && (modRM == 0x07 || modRM == 0x35) }
+    /// Bytes of an operand that the stack holds in 64-bit code: 8 with REX.W, 2 with an operand-size prefix, else 4.
+    private(set) var stackOperandBytes: UInt64 = 4
+    /// SYSCALL.
+    var isSystemCall: Bool { opcode == 0x0F && modRM == 0x05 }
+    /// ICEBP, which raises a debug exception of its own.
+    var isDebugTrap: Bool { opcode == 0xF1 }
     /// PUSHF in any width.
     var pushesFlags: Bool { opcode == 0x9C }
     /// POPF or IRET: the guest sets its own trap flag.

@@ -7,19 +7,23 @@ internal import KVM
 
 /// One virtual machine with its vCPU, loaded with one guest. Lives and dies on its slot's thread.
 final class Machine {
-    let machine: VirtualMachine
+    let vm: VirtualMachine
     let vcpu: VirtualCPU
     let mode: GuestMode
 
     /// Makes a machine, puts the layout's pieces in its memory and its first state in the vCPU.
-    init(_ layout: GuestLayout, on hypervisor: borrowing Hypervisor) throws(KVMError) {
-        let machine = try hypervisor.makeVirtualMachine(memoryBytes: layout.memoryBytes)
-        let vcpu = try hypervisor.makeVirtualCPU(in: machine)
-        for piece in layout.pieces where !machine.memory.write(piece.bytes, at: piece.address) {
+    ///
+    /// - Parameter countsEmulation: whether the vCPU's count of emulated instructions will be asked for.
+    init(
+        _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool
+    ) throws(KVMError) {
+        let vm = try hypervisor.makeVirtualMachine(memoryBytes: layout.memoryBytes)
+        let vcpu = try hypervisor.makeVirtualCPU(in: vm, countsEmulation: countsEmulation)
+        for piece in layout.pieces where !vm.memory.write(piece.bytes, at: piece.address) {
             preconditionFailure("GuestLayout placed a piece at \(piece.address), outside its own memory")
         }
         try Self.start(vcpu, as: layout)
-        self.machine = machine
+        self.vm = vm
         self.vcpu = vcpu
         mode = layout.mode
     }
@@ -30,6 +34,8 @@ final class Machine {
         if extended { system.cr4 |= vcpu.extendedStateControl }
         try vcpu.setSystemRegisters(system)
         if extended { try vcpu.enableExtendedState() }
+        // Some software backends let SYSCALL through although EFER does not; it must end in a fault, not in low memory.
+        if layout.mode == .user64 { try vcpu.setSyscallEntry(SystemArea.start) }
         try vcpu.setRegisters(layout.registers)
     }
 
@@ -37,12 +43,12 @@ final class Machine {
 
     /// The guest physical address behind a linear one, or nil if no page is there.
     func physicalAddress(of linear: UInt64, at point: ExecutionPoint) throws(KVMError) -> UInt64? {
-        guard point.cr0 & PageTables.paging != 0 else { return linear }
+        guard point.cr0 & ControlRegister.paging != 0 else { return linear }
         // Four-level tables are walked here, since a call to the vCPU costs as much as a whole step on some backends.
-        guard point.efer & PageTables.longModeActive != 0, point.cr4 & PageTables.fiveLevels == 0 else {
+        guard point.efer & ControlRegister.longModeActive != 0, point.cr4 & ControlRegister.fiveLevelPaging == 0 else {
             return try vcpu.translate(linear)
         }
-        return PageTables.walk(linear, root: point.cr3, in: machine.memory)
+        return PageTables.walk(linear, root: point.cr3, in: vm.memory)
     }
 
     /// The bytes of the next instruction, all ones where there is no memory.
@@ -50,8 +56,8 @@ final class Machine {
         let linear = point.linearAddress
         let inPage = linear & (GuestMemory.pageBytes - 1)
         guard let physical = try physicalAddress(of: linear, at: point) else { return .allOnes }
-        if inPage <= GuestMemory.pageBytes - 16, let low = machine.memory.word(at: physical),
-            let high = machine.memory.word(at: physical + 8)
+        if inPage <= GuestMemory.pageBytes - 16, let low = vm.memory.word(at: physical),
+            let high = vm.memory.word(at: physical + 8)
         {
             return InstructionBytes(low: low, high: high)
         }
@@ -67,7 +73,7 @@ final class Machine {
         var bytes = InstructionBytes.allOnes
         for index in 0..<UInt64(InstructionBytes.count) {
             let address = index < inThisPage ? physical &+ index : nextPage.map { $0 &+ (index - inThisPage) }
-            bytes[Int(index)] = address.map { machine.memory.byte(at: $0) } ?? 0xFF
+            bytes[Int(index)] = address.map { vm.memory.byte(at: $0) } ?? 0xFF
         }
         return bytes
     }
@@ -75,9 +81,6 @@ final class Machine {
 
 /// A walk of the processor's four-level page tables, as far as finding code needs it: presence and size, not rights.
 enum PageTables {
-    static let paging: UInt64 = 1 << 31  // CR0.PG
-    static let longModeActive: UInt64 = 1 << 10  // EFER.LMA
-    static let fiveLevels: UInt64 = 1 << 12  // CR4.LA57
     private static let present: UInt64 = 1
     private static let large: UInt64 = 0x80
     private static let address: UInt64 = 0x000F_FFFF_FFFF_F000

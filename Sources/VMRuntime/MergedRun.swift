@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import GuestImage
 internal import JobModel
 internal import KVM
 
@@ -58,7 +59,7 @@ struct MergedRun {
             let entry = try word(at: table &+ vector * 4, point, in: machine)
             return ((entry >> 16 & 0xFFFF) << 4) + (entry & 0xFFFF)
         }
-        let isLong = point.efer & PageTables.longModeActive != 0
+        let isLong = point.efer & ControlRegister.longModeActive != 0
         let gate = table &+ vector * (isLong ? 16 : 8)
         let low = try word(at: gate, point, in: machine)
         let offset = low & 0xFFFF | (low >> 48) << 16
@@ -79,6 +80,6 @@ struct MergedRun {
         at address: UInt64, _ point: ExecutionPoint, in machine: Machine
     ) throws(KVMError) -> UInt64 {
         guard let physical = try machine.physicalAddress(of: address, at: point) else { return 0 }
-        return machine.machine.memory.word(at: physical) ?? 0
+        return machine.vm.memory.word(at: physical) ?? 0
     }
 }

@@ -81,7 +81,9 @@ public final class Slot: Sendable {
     /// The result is sent before the machine goes away, which takes as long as a short job.
     private func run(_ order: Order, on thread: Result<VCPUThread, KVMError>) {
         do throws(KVMError) {
-            let machine = try Machine(order.job.layout, on: backend.hypervisor)
+            let machine = try Machine(
+                order.job.layout, on: backend.hypervisor,
+                countsEmulation: order.job.budget.steps != nil && backend.profile.countsEmulation)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
                 control: order.control, thread: try thread.get(), backend: backend.profile, emit: order.emit)

@@ -13,7 +13,8 @@ struct ActiveJob {
     /// Its number on that connection.
     let number: UInt32
     let label: String
-    let admitted: AdmittedJob
+    /// What the slot will run; nil once it has it.
+    var admitted: AdmittedJob?
     let control: JobControl
     let acceptedAt: ContinuousClock.Instant
     var startedAt: ContinuousClock.Instant?

@@ -30,25 +30,30 @@ final class Connection {
         let patience = TimeAmount(ServerSession.handshakeTimeout)
         handshake = channel.eventLoop.assumeIsolated().scheduleTask(in: patience) { [weak self] in
             guard let self else { return }
-            perform(session.handshakeExpired())
+            perform(countingUploads { $0.handshakeExpired() })
         }
     }
 
     func receive(_ frame: Frame) {
-        perform(session.receive(frame))
+        perform(countingUploads { $0.receive(frame) })
         if session.isHandshakeDone { stopWaitingForHandshake() }
     }
 
     func framingFailed(_ error: WireError) {
         dispatcher.log.connectionFailed(error.message, peer: peer)
-        perform(session.framingFailed(error))
+        perform(countingUploads { $0.framingFailed(error) })
     }
 
     /// The client is gone: nothing can be told to it any more, and its jobs are stopped.
     func closed() {
         stopWaitingForHandshake()
-        perform(session.inputClosed())
+        perform(countingUploads { $0.inputClosed() })
         keys = [:]
+    }
+
+    /// The client gives no more credit, so no result may wait for some.
+    private func endCredit() {
+        for key in keys.values.sorted() { dispatcher.endCredit(of: key) }
     }
 
     private func stopWaitingForHandshake() {
@@ -78,12 +83,20 @@ final class Connection {
         perform(session.finished(job, result))
     }
 
-    func goAway(_ reason: GoAwayReason) { perform(session.goAway(reason)) }
+    func goAway(_ reason: GoAwayReason) { perform(countingUploads { $0.goAway(reason) }) }
 
     /// Closes without waiting for the client.
     func abort() { channel.close(promise: nil) }
 
     // MARK: Actions
+
+    /// Lets the session act, with what all connections together leave for images that are still arriving.
+    private func countingUploads(_ act: (inout ServerSession) -> [ServerAction]) -> [ServerAction] {
+        let before = session.uploadBytes
+        session.uploadRoom = dispatcher.uploadRoom
+        defer { dispatcher.noteUploads(from: before, to: session.uploadBytes) }
+        return act(&session)
+    }
 
     private func perform(_ actions: [ServerAction], lastWritten: EventLoopPromise<Void>? = nil) {
         var lastWritten = lastWritten
@@ -98,7 +111,9 @@ final class Connection {
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
-            case .stopReading: channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
+            case .stopReading:
+                channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
+                endCredit()
             case .close: closeWhenWritten()
             }
         }

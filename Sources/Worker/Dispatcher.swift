@@ -22,6 +22,7 @@ final class Dispatcher {
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
     private var finishedCount: UInt64 = 0
+    private var uploadBytes: UInt64 = 0
     private var idleSince: ContinuousClock.Instant? = .now
     private(set) var isDraining = false
     private var whenDrained: [EventLoopPromise<Void>] = []
@@ -70,6 +71,12 @@ final class Dispatcher {
         noteProgress()
     }
 
+    /// Bytes that images on their way may still announce, over all connections.
+    var uploadRoom: UInt64 { UInt64(limits.uploadBytes) - min(uploadBytes, UInt64(limits.uploadBytes)) }
+
+    /// A connection's announced uploads changed by so much.
+    func noteUploads(from before: UInt64, to after: UInt64) { uploadBytes = uploadBytes - before + after }
+
     // MARK: Jobs, as connections see them
 
     /// Takes a job into the queue, or says why not. The actions are to be performed after the client has been told.
@@ -94,12 +101,22 @@ final class Dispatcher {
 
     func addInput(_ bytes: [UInt8], end: Bool, to key: JobKey) { jobs[key]?.control.appendInput(bytes, end: end) }
 
-    func cancel(_ key: JobKey, by canceller: Canceller) { perform(scheduler.cancel(key, by: canceller)) }
+    /// Stops a job. Its result does not wait for credit from here on.
+    func cancel(_ key: JobKey, by canceller: Canceller) {
+        perform(scheduler.cancel(key, by: canceller))
+        endCredit(of: key)
+    }
 
     /// The socket has taken this many bytes of a job's output.
     func flushed(_ count: Int, of key: JobKey) {
         jobs[key]?.gate.flushed(count)
         grant(key)
+    }
+
+    /// No more credit will come for this job: its result does not wait for any.
+    func endCredit(of key: JobKey) {
+        jobs[key]?.gate.close()
+        if let result = jobs[key]?.heldResult { deliver(result, of: key) }
     }
 
     private func grant(_ key: JobKey) {
@@ -120,10 +137,14 @@ final class Dispatcher {
     }
 
     private func start(_ key: JobKey, in slot: Slot) {
-        guard let job = jobs[key] else { preconditionFailure("the scheduler started a job that is not there") }
+        guard let job = jobs[key], let admitted = job.admitted else {
+            preconditionFailure("the scheduler started a job that is not there, or started it twice")
+        }
+        // The image is the slot's from here on; a result that waits for credit does not keep it.
+        jobs[key]?.admitted = nil
         let loop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
-        slot.start(job.admitted, control: job.control) { event in
+        slot.start(admitted, control: job.control) { event in
             loop.execute { bound.value.take(event, of: key) }
         }
     }
@@ -188,10 +209,7 @@ final class Dispatcher {
     /// The grace time is over: stops every job, and sends results without the output that waits for credit.
     private func stopJobs() {
         perform(scheduler.cancelAll(by: .drain))
-        for (key, job) in jobs where job.gate.isHolding {
-            jobs[key]?.gate.drop()
-            if let result = job.heldResult { deliver(result, of: key) }
-        }
+        for key in jobs.keys.sorted() { endCredit(of: key) }
     }
 
     /// When the grace time is over, stops what is left; a farewell later, cuts off clients that do not read.

@@ -17,14 +17,17 @@ struct OutputGate {
     private var granted = 0
     /// What is on its way to the socket.
     private var unsent = 0
-    /// What came beyond the grant: less than ``OutputBuffer`` holds, and only at the job's end.
+    /// What came beyond the grant: less than a slot's `PendingOutput` holds, and only at the job's end.
     private var held: [(channel: OutputChannel, bytes: [UInt8])] = []
+    /// Whether the client can give no more credit.
+    private var isClosed = false
 
     /// Whether bytes wait for credit.
     var isHolding: Bool { !held.isEmpty }
 
     /// The client gave more credit. Returns what can be sent of the bytes that were held.
     mutating func add(credit more: Int) -> [(channel: OutputChannel, bytes: [UInt8])] {
+        guard !isClosed else { return [] }
         credit += more
         var ready: [(channel: OutputChannel, bytes: [UInt8])] = []
         while credit > 0, let first = held.first {
@@ -54,13 +57,13 @@ struct OutputGate {
         granted -= fromGrant
         credit -= sendable - fromGrant
         unsent += sendable
-        if sendable < bytes.count { held.append((channel, Array(bytes.dropFirst(sendable)))) }
+        if sendable < bytes.count, !isClosed { held.append((channel, Array(bytes.dropFirst(sendable)))) }
         return sendable == bytes.count ? bytes : Array(bytes.prefix(sendable))
     }
 
     /// The socket took bytes.
     mutating func flushed(_ count: Int) { unsent -= count }
 
-    /// Gives up what waits for credit.
-    mutating func drop() { held = [] }
+    /// No more credit will come: gives up what waits for some, now and from here on.
+    mutating func close() { (isClosed, held) = (true, []) }
 }

@@ -52,6 +52,8 @@ public struct WorkerLimits: Sendable, Hashable {
     public var queuedJobs: Int
     /// Bytes of images that wait for a slot.
     public var queuedImageBytes: Int
+    /// Announced bytes of images that are still arriving, over all connections.
+    public var uploadBytes: Int
     /// Bytes of one image.
     public var imageBytes: UInt64
     /// Bytes of one guest's memory.
@@ -63,6 +65,7 @@ public struct WorkerLimits: Sendable, Hashable {
     public init(
         connections: Int = 4096, jobsPerConnection: UInt32 = WorkerTerms.defaultJobLimit,
         queuedJobs: Int = Scheduler.defaultQueueLimit, queuedImageBytes: Int = Scheduler.defaultWaitingBytesLimit,
+        uploadBytes: Int = 512 << 20,
         imageBytes: UInt64 = WorkerTerms.defaultImageLimit, memoryBytes: UInt64 = WorkerTerms.defaultMemoryMaximum,
         wallTime: Duration = WorkerTerms.defaultWallMaximum
     ) {
@@ -70,6 +73,7 @@ public struct WorkerLimits: Sendable, Hashable {
         self.jobsPerConnection = jobsPerConnection
         self.queuedJobs = queuedJobs
         self.queuedImageBytes = queuedImageBytes
+        self.uploadBytes = uploadBytes
         self.imageBytes = imageBytes
         self.memoryBytes = memoryBytes
         self.wallTime = wallTime

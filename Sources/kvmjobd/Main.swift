@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import Glibc
+internal import JobTransport
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -21,6 +22,8 @@ enum Main {
     private static func leave() async -> ExitStatus {
         // A client or a log reader that went away is an error of write(2), never the end of the daemon.
         signal(SIGPIPE, SIG_IGN)
+        // A connection and a running guest take descriptors each; outside systemd the soft limit is often 1024.
+        UnixSocket.raiseDescriptorLimit()
         var target = LogTarget.auto
         do throws(Failure) {
             // First of all, as it changes the environment and there are no threads yet.

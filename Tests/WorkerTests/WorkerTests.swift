@@ -134,6 +134,17 @@ struct WorkerTests {
         #expect(try await running.result().outcome == .cancelled(by: .client))
     }
 
+    @Test("A cancelled job's result does not wait for a client that reads nothing")
+    func cancelUnread() async throws {
+        let client = try await TestWorker(slots: 1).connect(outputWindow: 1)
+        let waiting = try await client.submit(JobSpec(), image: thousand)
+        _ = try await waiting.started()
+        waiting.cancel()
+        #expect(try await waiting.result().outcome.name != "host-error")
+        let drained = try await client.submit(JobSpec(), image: hello)
+        #expect(try await drained.result().outcome == .halted)
+    }
+
     @Test("A client that goes away frees its slot")
     func disconnect() async throws {
         let worker = try await TestWorker(slots: 1)
@@ -190,6 +201,19 @@ struct WorkerTests {
         _ = try await running.result()
     }
 
+    @Test("Images that are still arriving are bounded over all connections")
+    func uploadLimit() async throws {
+        let worker = try await TestWorker(limits: WorkerLimits(uploadBytes: 1000))
+        let client = try await worker.connect()
+        let large = [UInt8](repeating: 0xF4, count: 1001)
+        let error = await #expect(throws: JobClientError.self) { try await client.submit(JobSpec(), image: large) }
+        #expect(error?.refusal?.name == "queue-full")
+        for _ in 0..<3 {
+            let job = try await client.submit(JobSpec(), image: [UInt8](repeating: 0xF4, count: 1000))
+            #expect(try await job.result().outcome == .halted)
+        }
+    }
+
     @Test("One connection too many is told so")
     func connectionLimit() async throws {
         let worker = try await TestWorker(limits: WorkerLimits(connections: 1))
@@ -209,6 +233,19 @@ struct WorkerTests {
         await drained.value
         #expect(await worker.worker.status.isDraining)
         await #expect(throws: JobClientError.self) { try await client.submit(JobSpec(), image: hello) }
+    }
+
+    @Test("A drain gives results to clients that read nothing")
+    func drainUnread() async throws {
+        let worker = try await TestWorker(slots: 1)
+        let client = try await worker.connect(outputWindow: 1)
+        let ended = try await client.submit(JobSpec(), image: [0xB0, 0x41, 0xE6, 0xE9, 0xE6, 0xE9, 0xF4])
+        let flood = try await client.submit(
+            JobSpec(budget: Budget(wallTime: .seconds(60))), image: [0xE6, 0xE9, 0xEB, 0xFC])
+        _ = try await flood.started()
+        await worker.worker.drain(grace: .milliseconds(10))
+        #expect(try await ended.result().outcome == .halted)
+        #expect(try await flood.result().outcome == .cancelled(by: .drain))
     }
 
     @Test("Slots outside their range are refused")

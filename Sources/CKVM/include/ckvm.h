@@ -51,6 +51,9 @@ static inline int ckvm_run(int fd) {
     return result < 0 ? -errno : result;
 }
 
+/// KVM_SET_MSRS of one register. Returns 1 when it was set, 0 when the kernel refused it, or -errno.
+int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
+
 /// Opens /dev/kvm.
 int ckvm_open(void);
 

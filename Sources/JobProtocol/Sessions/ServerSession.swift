@@ -23,6 +23,10 @@ public struct ServerSession: Sendable {
 
     private let terms: WorkerTerms
     private let uploadLimit: UInt64
+    /// Announced bytes of this connection's images that are not complete.
+    public private(set) var uploadBytes: UInt64 = 0
+    /// What the worker's other connections leave for images that are not complete; the owner keeps it up to date.
+    public var uploadRoom = UInt64.max
     private var phase = Phase.awaitingHello
     private var isDraining = false
     private var hasClosed = false
@@ -51,8 +55,6 @@ public struct ServerSession: Sendable {
     public var isHandshakeDone: Bool { phase == .open }
     /// Jobs between SUBMIT and RESULT or refusal.
     public var jobsInFlight: Int { jobs.count }
-    /// What the client called itself, for the log.
-    public var clientSoftware: String { client.software ?? "" }
 
     /// The connection is there: the worker speaks first.
     public mutating func open() -> [ServerAction] { [.send(Message.hello(terms.hello).encode())] }
@@ -150,7 +152,7 @@ extension ServerSession {
     /// The job has ended.
     public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
         guard jobs[job]?.stage == .accepted else { return [] }
-        jobs[job] = nil
+        remove(job)
         return [.send(Message.result(job: job, ResultReport(result)).encode())] + closeIfDone()
     }
 }
@@ -214,6 +216,7 @@ extension ServerSession {
             return [.send(Message.error(job: number, ErrorReport(refusal)).encode())]
         }
         guard let mode = GuestMode(rawValue: submit.mode) else { return [] }
+        uploadBytes += submit.imageBytes
         jobs[number] = ServerJob(
             spec: submit.spec(mode: mode), imageBytes: submit.imageBytes, outputCredit: client.window,
             inputWindow: terms.inputWindow)
@@ -227,11 +230,11 @@ extension ServerSession {
                 .tooManyJobs, "\(terms.jobLimit) jobs are in flight on this connection, as many as may be",
                 limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
         }
-        let announced = uploads.reduce(0) { $0 + (jobs[$1]?.imageBytes ?? 0) }
-        if submit.imageBytes > uploadLimit - announced {
+        if submit.imageBytes > min(uploadLimit - uploadBytes, uploadRoom) {
             return Refusal(
-                .queueFull, "the images that are not complete already need \(announced) of \(uploadLimit) bytes",
-                limit: uploadLimit, value: announced + submit.imageBytes)
+                .queueFull,
+                "images that are still arriving leave no room for \(submit.imageBytes) bytes: try again later",
+                limit: uploadLimit, value: uploadBytes + submit.imageBytes)
         }
         return isDraining ? Self.drainingRefusal : nil
     }
@@ -240,6 +243,7 @@ extension ServerSession {
         try check(number, .image)
         guard try jobs[number]?.takeImage(chunk) == true else { return [] }
         guard let image = jobs[number]?.handOverImage(), let job = jobs[number] else { return [] }
+        uploadBytes -= job.imageBytes
         var actions = [ServerAction.submit(job: number, spec: job.spec, image: image)]
         if job.output.credit > 0 { actions.append(.credit(job: number, bytes: Int(job.output.credit))) }
         if let input = jobs[number]?.releaseInput() {
@@ -265,7 +269,7 @@ extension ServerSession {
         try check(number, .cancel)
         guard let job = jobs[number] else { return [] }
         guard job.stage == .uploading else { return [.cancel(job: number, .client)] }
-        jobs[number] = nil
+        remove(number)
         let error = WireError(.cancelledUpload, "the image was not complete", frameType: FrameType.cancel.rawValue)
         return [.send(Message.error(job: number, ErrorReport(error)).encode())] + closeIfDone()
     }
@@ -283,14 +287,19 @@ extension ServerSession {
 extension ServerSession {
     private static var drainingRefusal: Refusal { Refusal(.draining, "the worker is shutting down") }
 
+    private mutating func remove(_ number: UInt32) {
+        guard let job = jobs.removeValue(forKey: number), job.stage == .uploading else { return }
+        uploadBytes -= job.imageBytes
+    }
+
     private var uploads: [UInt32] { jobs.keys.filter { jobs[$0]?.stage == .uploading }.sorted() }
 
     private mutating func dropUploads() {
-        for number in uploads { jobs[number] = nil }
+        for number in uploads { remove(number) }
     }
 
     private mutating func end(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
-        jobs[job] = nil
+        remove(job)
         return [.send(Message.error(job: job, ErrorReport(refusal)).encode())]
     }
 
