@@ -79,7 +79,10 @@ let package = Package(
 
         // What people start.
         .executableTarget(
-            name: "kvmjobd", dependencies: ["Worker", "Systemd", "JobTransport", "JobProtocol", "JobModel", logging, nioCore, nioPosix],
+            name: "kvmjobd",
+            dependencies: [
+                "Worker", "Systemd", "JobTransport", "JobProtocol", "JobModel", logging, nioCore, nioPosix,
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "kvmjob",

@@ -22,8 +22,6 @@ enum Main {
     private static func leave() async -> ExitStatus {
         // A client or a log reader that went away is an error of write(2), never the end of the daemon.
         signal(SIGPIPE, SIG_IGN)
-        // A connection and a running guest take descriptors each; outside systemd the soft limit is often 1024.
-        UnixSocket.raiseDescriptorLimit()
         var target = LogTarget.auto
         do throws(Failure) {
             // First of all, as it changes the environment and there are no threads yet.
@@ -61,15 +59,27 @@ enum Main {
     }
 
     private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
+        let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
         let configuration = WorkerConfiguration(
-            slots: options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots), jobLogging: options.jobLogging,
-            limits: WorkerLimits(connections: options.connections), software: Software.nameAndVersion)
+            slots: slots, jobLogging: options.jobLogging,
+            limits: WorkerLimits(connections: min(options.connections, roomForConnections(besides: slots))),
+            software: Software.nameAndVersion)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)
         } catch {
             throw Failure(status: .unavailable, message: "\(error)")
         }
+    }
+
+    /// Connections and guests share this process's descriptors. Those that guests need are kept for them, so that a crowd of
+    /// clients is turned away and no job fails for want of a descriptor.
+    private static func roomForConnections(besides slots: Int) -> Int {
+        let own = 32
+        let perSlot = 4
+        // Outside systemd the soft limit is often 1024.
+        guard let limit = UnixSocket.raiseDescriptorLimit() else { return Int.max }
+        return max(1, limit - own - slots * perSlot)
     }
 
     /// Says why it leaves where the log goes; everything logged before has been flushed.
