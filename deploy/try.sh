@@ -12,7 +12,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 deploy/setup.sh
-printf 'try: building kvmjob (the first time takes a minute or two)\n' >&2
+printf 'try: building kvmjob (the first time takes some minutes)\n' >&2
 swift build -c release --product kvmjob >&2
 # The guest programs of the tests, assembled from source, as image files.
 swift build -c release --product guest-images >&2
