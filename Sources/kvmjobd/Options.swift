@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import JobModel
 internal import Systemd
 internal import Worker
 
 /// What a start of kvmjobd is asked to be.
 struct Options {
+    /// The longest time that an option takes: a year.
+    static let longestTime = Duration.seconds(365 * 24 * 3600)
     /// The most connections that `--max-connections` takes, within the unit's `LimitNOFILE=`.
     static let maximumConnections = 16384
 
@@ -65,7 +68,7 @@ extension OptionRule {
         OptionRule(
             name: "--idle-exit", value: "TIME", help: ["leave after TIME without jobs and connections (default: stay)"],
             store: { text, options in
-                options.idleExit = DurationText.parse(text)
+                options.idleExit = time(text)
                 return options.idleExit != nil
             }, wanted: aTime),
         OptionRule(
@@ -81,19 +84,23 @@ extension OptionRule {
         OptionRule(
             name: "--drain-timeout", value: "TIME",
             help: ["after SIGTERM, let running jobs go on for TIME, then cancel them", "(default: 45s)"],
-            store: { text, options in store(DurationText.parse(text), &options.drainTimeout) }, wanted: aTime),
+            store: { text, options in store(time(text), &options.drainTimeout) }, wanted: aTime),
         OptionRule(
             name: "--max-connections", value: "N", help: ["connections at once (default: \(Options().connections))"],
             store: { text, options in store(number(text, upTo: Options.maximumConnections), &options.connections) },
             wanted: "a number from 1 to \(Options.maximumConnections)"),
     ]
 
-    private static let aTime = "a time such as 500ms, 45s, 10min or 2h, at most a year"
+    private static let aTime = "a time such as 500ms, 45s, 10m or 2h, at most a year"
 
     private static func store<Value>(_ value: Value?, _ place: inout Value) -> Bool {
         guard let value else { return false }
         place = value
         return true
+    }
+
+    private static func time(_ text: String) -> Duration? {
+        Duration(text: text).flatMap { $0 <= Options.longestTime ? $0 : nil }
     }
 
     private static func number(_ text: String, upTo maximum: Int) -> Int? {

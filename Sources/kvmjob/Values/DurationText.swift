@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import JobModel
+
 /// Durations on the command line, such as `300ms`, `10s` and `2m`, and durations told to people.
 enum DurationText {
-    private static let nanosecondsPerUnit: [String: UInt64] = [
-        "ns": 1, "us": 1000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000,
-    ]
-
     /// The duration that a whole number and its unit write; at most what nanoseconds in 63 bits hold, 292 years.
     static func parse(_ text: String) throws(ValueError) -> Duration {
         let (number, unit) = try WholeNumber.parseWithUnit(text)
-        guard let factor = nanosecondsPerUnit[unit] else {
+        guard let factor = Duration.nanosecondsPerUnit[unit] else {
             throw ValueError(
                 unit.isEmpty
                     ? "\(text) has no unit: write ns, us, ms, s, m or h behind it, as in 10s"
