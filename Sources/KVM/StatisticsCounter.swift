@@ -24,7 +24,10 @@ struct StatisticsCounter: ~Copyable, Sendable {
 
     /// The counter now; costs one `pread`, which does not touch the vCPU.
     borrowing func value() -> UInt64? {
-        Self.read(descriptor.number, count: 8, at: offset).map { Self.number($0, at: 0, bytes: 8) }
+        var value: UInt64 = 0
+        // SAFETY: `value` has the eight bytes that are asked for.
+        let got = unsafe ckvm_read_at(descriptor.number, &value, 8, offset)
+        return got == 8 ? UInt64(littleEndian: value) : nil
     }
 
     /// Layout: `kvm_stats_header` {flags, name_size, num_desc, id_offset, desc_offset, data_offset}, then descriptors
