@@ -36,6 +36,7 @@ let package = Package(
         .executable(name: "kvmjob", targets: ["kvmjob"]),
         .executable(name: "kvmjobd", targets: ["kvmjobd"]),
         .library(name: "KVMJobClient", targets: ["KVMJobClient", "JobModel"]),
+        .library(name: "VMRuntime", targets: ["VMRuntime", "GuestImage", "KVM", "JobModel"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),

@@ -1,0 +1,27 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import PackageDescription
+
+/// A package of its own, so that the project's never holds what only its benchmarks need.
+let package = Package(
+    name: "kvmjob-benchmarks",
+    dependencies: [.package(name: "kvmjob", path: "../..")],
+    targets: [
+        // What is measured against: the same work by bare system calls.
+        .target(name: "CFloor", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
+        .executableTarget(
+            name: "benchmarks",
+            dependencies: [
+                "CFloor",
+                .product(name: "VMRuntime", package: "kvmjob"),
+                .product(name: "KVMJobClient", package: "kvmjob"),
+                // Not linked: built beside the benchmarks, which start it.
+                .product(name: "kvmjobd", package: "kvmjob"),
+            ],
+            swiftSettings: [
+                .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error),
+            ]),
+    ]
+)

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+// The guests of the benchmarks. Position-independent, but for hello, which real16 loads at 0x1000.
+
+    .section .rodata
+    .macro GUEST name
+        .globl guest_\name
+        guest_\name:
+    .endm
+    .macro END name
+        .globl guest_\name\()_end
+        guest_\name\()_end:
+        .code64
+    .endm
+
+// Prints "hello\n" on the debug console, as the classic of the project's guest programs does.
+GUEST hello
+    .code16
+    mov $(hello_text - guest_hello + 0x1000), %si
+1:  lodsb
+    test %al, %al
+    jz 2f
+    out %al, $0xE9
+    jmp 1b
+2:  hlt
+hello_text:
+    .asciz "hello\n"
+END hello
+
+// Computes and never ends: two instructions, for the step meters. The same bytes do in every mode but for the width.
+GUEST steps
+    .code64
+1:  dec %ecx
+    jnz 1b
+    jmp 1b
+END steps
+
+// Computes for some 30 ms where every instruction is emulated.
+GUEST compute16
+    .code16
+    mov $25000, %cx
+1:  dec %cx
+    jnz 1b
+    hlt
+END compute16
+
+// Computes for some 30 ms on a processor.
+GUEST compute64
+    .code64
+    mov $80000000, %ecx
+1:  dec %ecx
+    jnz 1b
+    out %al, $0xF4
+END compute64
+
+// 64 * 32 writes to a port that nothing claims.
+GUEST writes16
+    .code16
+    mov $32, %cx
+1:  .rept 64
+    out %al, $0x80
+    .endr
+    dec %cx
+    jnz 1b
+    hlt
+END writes16
+
+GUEST writes64
+    .code64
+    mov $32, %ecx
+1:  .rept 64
+    out %al, $0x80
+    .endr
+    dec %ecx
+    jnz 1b
+    out %al, $0xF4
+END writes64
+
+// 64 * 32 bytes for the debug console.
+GUEST console16
+    .code16
+    mov $32, %cx
+1:  .rept 64
+    out %al, $0xE9
+    .endr
+    dec %cx
+    jnz 1b
+    hlt
+END console16
+
+    .section .note.GNU-stack, "", @progbits

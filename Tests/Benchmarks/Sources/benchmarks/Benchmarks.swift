@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import Foundation
+
+@main
+enum Benchmarks {
+    private static let all: [(name: String, run: @Sendable () async throws -> Void)] = [
+        ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("job", JobBenchmark.run),
+        ("exits", ExitsBenchmark.run),
+    ]
+
+    static func main() async {
+        let names = CommandLine.arguments.dropFirst()
+        let known = all.map(\.name)
+        if let unknown = names.first(where: { !known.contains($0) }) {
+            print("there is no benchmark \(unknown): choose among \(known.joined(separator: ", "))")
+            exit(64)
+        }
+        for benchmark in all where names.isEmpty || names.contains(benchmark.name) {
+            do {
+                try await benchmark.run()
+            } catch {
+                print("\n\(benchmark.name): not measured: \(error)")
+                exit(1)
+            }
+        }
+    }
+}

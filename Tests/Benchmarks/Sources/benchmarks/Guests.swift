@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import CFloor
+import JobModel
+
+/// The guests of `guests.S`.
+struct Guest {
+    let mode: GuestMode
+    let image: [UInt8]
+
+    private init(_ mode: GuestMode, _ start: UnsafePointer<UInt8>, _ count: Int) {
+        (self.mode, image) = (mode, [UInt8](UnsafeBufferPointer(start: start, count: count)))
+    }
+
+    /// Prints ``helloText``.
+    static let hello = Guest(.real16, floor_hello(), floor_hello_bytes())
+    static let helloText = Array("hello\n".utf8)
+
+    static let compute16 = Guest(.real16, floor_compute16(), floor_compute16_bytes())
+    static let compute64 = Guest(.user64, floor_compute64(), floor_compute64_bytes())
+
+    /// Write ports this often.
+    static let writeCount = 64 * 32
+    static let writes16 = Guest(.real16, floor_writes16(), floor_writes16_bytes())
+    static let writes64 = Guest(.user64, floor_writes64(), floor_writes64_bytes())
+    static let console16 = Guest(.real16, floor_console16(), floor_console16_bytes())
+
+    /// Two instructions for ever.
+    static func steps(_ mode: GuestMode) -> Guest { Guest(mode, floor_steps(), floor_steps_bytes()) }
+}

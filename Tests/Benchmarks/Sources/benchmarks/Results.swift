@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import Foundation
+
+/// What a measurement found, and how it prints.
+struct Results {
+    let subjects: [Subject]
+    let rounds: [Measurement.Round]
+    let repeated: Int
+
+    func print(_ title: String, ratios: [Ratio]) {
+        let others = Spread(rounds.map { $0.othersShare * 100 })
+        let quality = "others took \(others.text(1)) % of one core; \(repeated) rounds disturbed and repeated"
+        Swift.print("\n\(title): median (range) of \(rounds.count) rounds; \(quality)")
+        for subject in subjects {
+            let rate = Spread(rounds.compactMap { $0.rates[subject.name] })
+            let each = 1e6 / rate.median
+            Swift.print("  \(pad(subject.name)) \(rate.text(0)) \(subject.unit)/s, \(Spread.number(each, 2)) us each")
+        }
+        for ratio in ratios { print(ratio) }
+    }
+
+    private func print(_ ratio: Ratio) {
+        let values = rounds.compactMap { round -> Double? in
+            guard let of = round.rates[ratio.of], let to = round.rates[ratio.to] else { return nil }
+            return of / to
+        }
+        let goal = ratio.goal.map { " (goal \(Spread.number($0, 2)))" } ?? ""
+        Swift.print("  = \(pad(ratio.name, 58)) \(Spread(values).text(3))\(goal)")
+    }
+
+    private func pad(_ text: String, _ width: Int = 60) -> String {
+        text.padding(toLength: max(width, text.count), withPad: " ", startingAt: 0)
+    }
+}
+
+/// A median with its range.
+struct Spread {
+    private let sorted: [Double]
+
+    init(_ values: [Double]) { sorted = values.sorted() }
+
+    var median: Double {
+        guard !sorted.isEmpty else { return .nan }
+        return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+    }
+
+    func text(_ digits: Int) -> String {
+        let range = "\(Self.number(sorted.first ?? .nan, digits))-\(Self.number(sorted.last ?? .nan, digits))"
+        return "\(Self.number(median, digits)) (\(range))"
+    }
+
+    static func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+}

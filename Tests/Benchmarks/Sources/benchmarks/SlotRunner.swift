@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import Dispatch
+import JobModel
+import KVM
+import VMRuntime
+
+/// Runs jobs in slots of this process, without sessions, frames or sockets.
+final class SlotRunner {
+    private let backend: Backend
+    private let slots: [Slot]
+
+    init(slots count: Int) throws {
+        let backend = try Backend()
+        self.backend = backend
+        slots = (0..<count).map { Slot(number: $0, backend: backend) }
+    }
+
+    deinit { slots.forEach { $0.stop() } }
+
+    func admit(_ guest: Guest, steps: UInt64? = nil) throws -> AdmittedJob {
+        let spec = JobSpec(mode: guest.mode, budget: Budget(steps: steps))
+        return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile)
+    }
+
+    /// Runs one job and waits for its result.
+    func run(_ job: AdmittedJob) -> JobResult {
+        let done = DispatchSemaphore(value: 0)
+        nonisolated(unsafe) var result = JobResult(outcome: .halted)
+        let control = JobControl(hasInput: false)
+        control.grantOutput(1 << 20)
+        slots[0].start(job, control: control) { event in
+            guard case .finished(let end) = event else { return }
+            result = end
+            done.signal()
+        }
+        done.wait()
+        return result
+    }
+
+    /// Runs a job this often, dealt out to the first slots, and waits for all. Returns the outcomes.
+    func run(_ job: AdmittedJob, times count: Int, slots width: Int) -> [Outcome] {
+        let (done, lock) = (DispatchSemaphore(value: 0), DispatchQueue(label: "outcomes"))
+        nonisolated(unsafe) var outcomes: [Outcome] = []
+        for number in 0..<count {
+            let control = JobControl(hasInput: false)
+            slots[number % width].start(job, control: control) { event in
+                guard case .finished(let end) = event else { return }
+                lock.sync { outcomes.append(end.outcome) }
+                done.signal()
+            }
+        }
+        for _ in 0..<count { done.wait() }
+        return lock.sync { outcomes }
+    }
+}

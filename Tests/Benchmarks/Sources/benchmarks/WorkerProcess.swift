@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import Foundation
+
+/// The kvmjobd that was built beside the benchmarks, serving a socket in a folder of its own.
+final class WorkerProcess {
+    private let process = Process()
+    private let folder: URL
+    let socketPath: String
+    var identifier: Int32 { process.processIdentifier }
+
+    /// Returns when the worker says that it is ready.
+    init(slots: Int) throws {
+        folder = URL(fileURLWithPath: "/tmp/kvmjob-benchmarks-\(getpid())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        socketPath = folder.appendingPathComponent("worker.sock").path
+        let log = Pipe()
+        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+            .deletingLastPathComponent().appendingPathComponent("kvmjobd")
+        process.arguments = ["--socket", socketPath, "--slots", "\(slots)", "--log-target", "stderr"]
+        process.standardError = log
+        try process.run()
+        var text = ""
+        while !text.contains("worker-ready") {
+            let more = log.fileHandleForReading.availableData
+            guard !more.isEmpty else { throw BenchmarkError("kvmjobd did not start: \(text)") }
+            text += String(decoding: more, as: UTF8.self)
+        }
+    }
+
+    func stop() throws {
+        process.terminate()
+        process.waitUntilExit()
+        try FileManager.default.removeItem(at: folder)
+    }
+}
+
+/// `StaticHello/hello.c` as a static program, compiled for this run.
+enum StaticHello {
+    static func compile() throws -> String {
+        let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../StaticHello/hello.c").standardizedFileURL
+        let output = "/tmp/kvmjob-benchmarks-hello-\(getpid())"
+        let compiler = Process()
+        compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        compiler.arguments = ["cc", "-O2", "-static", "-o", output, source.path]
+        try compiler.run()
+        compiler.waitUntilExit()
+        guard compiler.terminationStatus == 0 else {
+            throw BenchmarkError("cc -static failed: a C compiler and a static C library are needed")
+        }
+        return output
+    }
+}
