@@ -37,7 +37,7 @@ enum ExitsBenchmark {
         for _ in 0..<repetitions {
             let result = runner.run(job)
             guard [.halted, .exited(code: 0)].contains(result.outcome), result.exits.io >= Guest.writeCount else {
-                throw BenchmarkError("a writing guest ended as \(result.outcome) after \(result.exits.io) port accesses")
+                throw BenchmarkError("a writing guest ended as \(result.outcome) after \(result.exits.io) port exits")
             }
             nanoseconds += result.wallNanoseconds
         }

@@ -18,13 +18,16 @@ struct Ratio {
 
 /// Measures subjects in turns: each round measures every one once, so that whatever else the machine does meets all alike.
 ///
-/// A round in which others took too much is measured again; what they took decides that, never what was measured.
+/// A round in which others took too much does not count; what they took decides that, never what was measured.
 struct Measurement {
+    /// Quiet rounds that are enough.
     static let rounds = 31
-    /// The most of one core that others may take in a round that counts.
+    /// The most of one core that others may take in a quiet round.
     static let toleratedShare = 0.10
-    /// Rounds at the most; when they are used up, disturbed ones count too, and the report says what others took.
+    /// Rounds at the most, quiet or not.
     static let attempts = 62
+    /// With fewer quiet rounds than this the least disturbed ones count too, and the report says so.
+    static let fewestRounds = 9
 
     let subjects: [Subject]
     var companion: Int32?
@@ -37,15 +40,15 @@ struct Measurement {
 
     func run() async throws -> Results {
         _ = try await round(0)  // warms caches, pools and the worker
-        var kept: [Round] = []
+        var quiet: [Round] = []
         var disturbed: [Round] = []
-        for number in 0..<Self.attempts where kept.count < Self.rounds {
+        for number in 0..<Self.attempts where quiet.count < Self.rounds {
             let round = try await round(number)
-            if round.othersShare <= Self.toleratedShare { kept.append(round) } else { disturbed.append(round) }
+            if round.othersShare <= Self.toleratedShare { quiet.append(round) } else { disturbed.append(round) }
         }
-        let missing = Self.rounds - kept.count
-        let filled = kept + disturbed.sorted { $0.othersShare < $1.othersShare }.prefix(missing)
-        return Results(subjects: subjects, rounds: filled, repeated: disturbed.count)
+        let missing = max(0, Self.fewestRounds - quiet.count)
+        let filled = quiet + disturbed.sorted { $0.othersShare < $1.othersShare }.prefix(missing)
+        return Results(subjects: subjects, rounds: filled, quiet: quiet.count, attempts: quiet.count + disturbed.count)
     }
 
     /// Begins with another subject each time.

@@ -7,12 +7,15 @@ import Foundation
 struct Results {
     let subjects: [Subject]
     let rounds: [Measurement.Round]
-    let repeated: Int
+    let quiet: Int
+    let attempts: Int
 
     func print(_ title: String, ratios: [Ratio]) {
         let others = Spread(rounds.map { $0.othersShare * 100 })
-        let quality = "others took \(others.text(1)) % of one core; \(repeated) rounds disturbed and repeated"
-        Swift.print("\n\(title): median (range) of \(rounds.count) rounds; \(quality)")
+        let quality = quiet < rounds.count ? "DISTURBED: only \(quiet) were quiet" : "all quiet"
+        Swift.print(
+            "\n\(title): median (range) of \(rounds.count) rounds out of \(attempts), \(quality); "
+                + "others took \(others.text(1)) % of one core")
         for subject in subjects {
             let rate = Spread(rounds.compactMap { $0.rates[subject.name] })
             let each = 1e6 / rate.median

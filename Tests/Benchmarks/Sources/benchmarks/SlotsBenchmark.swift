@@ -19,9 +19,10 @@ enum SlotsBenchmark {
             let job = try runner.admit(guest)
             let start = try FloorMachine.Start(guest.image, guest.mode)
             for width in [1, 2] {
-                subjects.append(Subject(name: "\(name), slots: \(width)", unit: "jobs") { try slots(runner, job, width) })
-                subjects.append(
-                    Subject(name: "\(name), C threads: \(width)", unit: "jobs") { try threads(kvm, start, width) })
+                subjects += [
+                    Subject(name: "\(name), slots: \(width)", unit: "jobs") { try slots(runner, job, width) },
+                    Subject(name: "\(name), C threads: \(width)", unit: "jobs") { try threads(kvm, start, width) },
+                ]
             }
             ratios += [
                 Ratio(name: "\(name): two slots / one", of: "\(name), slots: 2", to: "\(name), slots: 1", goal: 1.85),
