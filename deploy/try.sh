@@ -26,4 +26,6 @@ show() { printf '\n$ kvmjob %s\n' "$*" >&2; "$bin/kvmjob" "$@"; }
 # Real mode: add al, bl; add al, '0'; out 0x3f8; out '\n'; hlt
 show submit --set ax=2 --set bx=2 --steps 1000 --registers "$images/add.bin"
 # Real mode: prints its input backwards.
+# Standard input goes to the guest.
 printf 'a guest in a machine of its own\n' | show submit --stdin - "$images/reverse-line.bin"
+printf '\nThe command is %s/kvmjob; try: %s/kvmjob submit --help\n' "$bin" "$bin" >&2

@@ -27,7 +27,7 @@ public enum SocketError: Error, Sendable, Hashable, CustomStringConvertible {
     /// What is wrong and what to do about it.
     public var description: String {
         switch self {
-        case .missing(let path): "there is no socket at \(path): is kvmjobd.socket started?"
+        case .missing(let path): "there is no socket at \(path): start kvmjobd.socket, or kvmjobd --socket \(path)"
         case .folderMissing(let path): "there is no folder for the socket \(path): make it first"
         case .refused(let path): "nobody listens on \(path): start kvmjobd or its socket unit"
         case .busy(let path): "too many connections wait at \(path) already: try again in a moment"

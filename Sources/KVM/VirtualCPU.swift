@@ -200,6 +200,29 @@ internal import Glibc
     /// `KVM_GET_VCPU_EVENTS`, or the run area where the kernel keeps it there.
     public borrowing func lastException() throws(KVMError) -> UInt8 { try events().exception.nr }
 
+    /// A vector that no exception has.
+    private static var noVector: UInt8 { 0xFF }
+
+    /// Makes ``hasRaisedException`` watch from here on. Returns false, and watches nothing, where that would take a call for
+    /// each look, or while an exception is on its way to the guest.
+    ///
+    /// `KVM_SYNC_X86_EVENTS`: the kernel keeps the vector of the last exception until the next one.
+    public borrowing func watchExceptions() -> Bool {
+        guard synchronised != 0 else { return false }
+        // SAFETY: see `runData`.
+        let exception = unsafe runData.pointee.s.regs.events.exception
+        guard exception.injected == 0, exception.pending == 0 else { return false }
+        unsafe runData.pointee.s.regs.events.exception.nr = Self.noVector
+        unsafe runData.pointee.kvm_dirty_regs |= UInt64(KVM_SYNC_X86_EVENTS)
+        return true
+    }
+
+    /// Whether KVM has raised an exception in the guest since ``watchExceptions()`` returned true.
+    public var hasRaisedException: Bool {
+        // SAFETY: see `runData`.
+        unsafe runData.pointee.s.regs.events.exception.nr != Self.noVector
+    }
+
     private borrowing func events() throws(KVMError) -> kvm_vcpu_events {
         var events = kvm_vcpu_events()
         if synchronised != 0 {

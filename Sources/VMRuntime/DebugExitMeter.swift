@@ -14,7 +14,9 @@ internal import KVM
 /// - HLT is recognised before it runs, since a software backend hides it behind a debug exit.
 /// - A repeated string instruction stops many times; it counts when RIP moves on.
 /// - A software backend runs some instructions together: a fault with its handler's first instruction, IRETQ with its target.
-///   The number of instructions that it emulated in the run tells; ``MergedRun`` finds out which they were.
+///   That an exception was raised tells of the one, the number of instructions emulated in the run of the other, and
+///   ``MergedRun`` finds out which they were. The number takes a call, an eighth of a step, so it is asked only where it may
+///   be needed.
 /// - Hardware runs MOV SS and POP SS together with the next instruction; the profile tells.
 struct DebugExitMeter {
     let machine: Machine
@@ -22,7 +24,10 @@ struct DebugExitMeter {
     let backend: BackendProfile
 
     private var steps: UInt64 = 0
-    private var emulated: UInt64 = 0
+    /// Instructions emulated before the run, where that is what tells of merged ones.
+    private var emulated: UInt64?
+    /// Whether the vCPU tells of exceptions, so that only IRETQ needs the count.
+    private var isWatching = false
     private var inexact: String?
 
     init(machine: Machine, execution: Execution, backend: BackendProfile) {
@@ -36,7 +41,6 @@ struct DebugExitMeter {
         if !backend.stepsHandlers, machine.mode != .user64 {
             inexact = "this KVM does not step through exception handlers"
         }
-        emulated = machine.vcpu.emulatedInstructions() ?? 0
         if let outcome = execution.interruption() { return ending(outcome) }
         var point = try machine.vcpu.executionPoint()
         while steps < limit {
@@ -57,6 +61,7 @@ struct DebugExitMeter {
         _ instruction: Instruction, at point: ExecutionPoint, remaining: UInt64
     ) throws(KVMError) -> Execution.Verdict {
         let frame = try returnFrame(instruction, at: point)
+        emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
         let exit = try execution.enter()
         if case .interrupted = exit {
             resumeCount(instruction)
@@ -110,9 +115,8 @@ struct DebugExitMeter {
         _ instruction: Instruction, _ frame: UInt64?, from before: ExecutionPoint, to after: ExecutionPoint,
         remaining: UInt64
     ) throws(KVMError) -> Bool {
-        let count = machine.vcpu.emulatedInstructions() ?? emulated
-        let emulatedNow = backend.countsEmulation ? max(1, count &- emulated) : 1
-        emulated = count
+        let emulatedNow = max(1, emulatedInRun())
+        defer { watchAgain() }
         let unmoved = before.linearAddress == after.linearAddress
         if instruction.isRepeatedString, unmoved { return false }
         let merged = backend.mergesStackSegmentLoads && instruction.loadsStackSegment
@@ -133,11 +137,26 @@ struct DebugExitMeter {
 
     /// An interrupted run retires nothing, unless the guest faults for ever and its handler does nothing but return.
     private mutating func resumeCount(_ instruction: Instruction) {
-        let count = machine.vcpu.emulatedInstructions() ?? emulated
-        if backend.countsEmulation, count &- emulated > 1, !instruction.isRepeatedString {
+        if emulatedInRun() > 1, !instruction.isRepeatedString {
             inexact = "the guest returned from exceptions again and again within one run"
         }
-        emulated = count
+        watchAgain()
+    }
+
+    private func needsCount(_ instruction: Instruction) -> Bool {
+        backend.countsEmulation && (!isWatching || instruction.isInterruptReturn)
+    }
+
+    /// How many instructions the last run emulated, or just more than one where their number makes no difference.
+    private func emulatedInRun() -> UInt64 {
+        if let emulated { return (machine.vcpu.emulatedInstructions() ?? emulated) &- emulated }
+        return isWatching && machine.vcpu.hasRaisedException ? 2 : 1
+    }
+
+    /// After an exception, and after the first run, the vCPU has to be told to watch for the next one.
+    private mutating func watchAgain() {
+        guard backend.countsEmulation, !isWatching || machine.vcpu.hasRaisedException else { return }
+        isWatching = machine.vcpu.watchExceptions()
     }
 
     /// HLT is not entered: it is the last step, and RIP goes behind it as after the exit that it would have been.

@@ -54,7 +54,10 @@ struct MergedRun {
     /// The linear address of the handler of the last exception.
     private static func handler(at point: ExecutionPoint, in machine: Machine) throws(KVMError) -> UInt64 {
         let table = try machine.vcpu.systemRegisters().idt.base
-        let vector = UInt64(try machine.vcpu.lastException())
+        let last = try machine.vcpu.lastException()
+        // Above the exceptions' 32 there is only what a meter put there to see the next one.
+        guard last < SystemArea.vectors else { return .max }
+        let vector = UInt64(last)
         if point.cr0 & 1 == 0 {
             let entry = try word(at: table &+ vector * 4, point, in: machine)
             return ((entry >> 16 & 0xFFFF) << 4) + (entry & 0xFFFF)

@@ -58,7 +58,7 @@ struct Verdict {
 
     private static func describe(_ amount: UInt64, _ kind: BudgetKind) -> String {
         switch kind {
-        case .steps: "\(amount) steps"
+        case .steps: "\(amount) step\(amount == 1 ? "" : "s")"
         case .exits: "\(amount) exits"
         case .cpuTime, .wallTime: DurationText.describe(nanoseconds: amount)
         case .output, .memory: SizeText.describe(amount)

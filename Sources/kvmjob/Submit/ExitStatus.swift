@@ -9,7 +9,7 @@ internal import JobModel
 /// |---|---|
 /// | 0 | every job halted or exited with code 0 |
 /// | low 8 bits of the code | one job, which exited |
-/// | 1 | a job faulted, was cancelled or could not be emulated; of several jobs also: one exited with another code than 0 |
+/// | 1 | a job faulted, was cancelled by its client or could not be emulated; of several jobs also: one exited with another code than 0 |
 /// | 124 | a budget or a deadline ended a job |
 /// | 125 | a fault of kvmjob or of the host: no connection, `host-error` |
 /// | 126 | an image could not be read, or the worker refused it |
@@ -53,6 +53,7 @@ struct ExitStatus {
         switch outcome {
         case .halted: 0
         case .exited(let code): code == 0 ? 0 : failed
+        case .cancelled(by: .drain): broken
         case .faulted, .tripleFault, .unemulatable, .cancelled: failed
         case .exhausted, .waitExpired: budgetReached
         case .hostError: broken

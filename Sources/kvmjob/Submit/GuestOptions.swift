@@ -30,7 +30,7 @@ struct GuestOptions: ParsableArguments {
     var set: [RegisterAssignment] = []
 
     @Option(
-        help: ArgumentHelp("Guest memory: 64KiB, 16MiB, 1GiB or bytes. (default: 16MiB)", valueName: "size"),
+        help: ArgumentHelp("Guest memory, 1MiB to 1GiB, or in bytes. (default: 16MiB)", valueName: "size"),
         transform: SizeText.parse)
     var memory: UInt64 = JobSpec.defaultMemoryBytes
 

@@ -13,12 +13,23 @@ struct JobList: Sendable {
     let repeats: Int
 
     init(files: [String], snippets: [String], repeats: Int) {
-        let files = files.map(ImageSource.init(argument:)).map { ($0, $0 == .standardInput ? "stdin" : $0.text) }
+        let files = Self.named(files.map(ImageSource.init(argument:)))
         let snippets = snippets.enumerated().map { index, digits in
             (ImageSource.hex(digits), snippets.count == 1 ? "hex" : "hex-\(index + 1)")
         }
         images = files + snippets
         self.repeats = repeats
+    }
+
+    /// Each file by its name; one that is given again gets a number behind it, so that no two jobs share a name.
+    private static func named(_ sources: [ImageSource]) -> [(ImageSource, String)] {
+        var seen: [String: Int] = [:]
+        return sources.map { source in
+            let name = source == .standardInput ? "stdin" : source.text
+            let count = seen[name, default: 0] + 1
+            seen[name] = count
+            return (source, count == 1 ? name : "\(name)~\(count)")
+        }
     }
 
     var isSingle: Bool { images.count == 1 && repeats == 1 }
