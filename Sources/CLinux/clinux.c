@@ -48,6 +48,12 @@ int clinux_exists(const char *path) {
     return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 }
 
+int clinux_is_socket(const char *path) {
+    struct stat status;
+    if (stat(path, &status) < 0) return -errno;
+    return S_ISSOCK(status.st_mode);
+}
+
 void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 
 void clinux_close(int fd) { close(fd); }

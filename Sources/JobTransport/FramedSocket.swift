@@ -152,7 +152,7 @@ extension SocketError {
     init(_ error: IOError, path: String, call: String) {
         switch error.errnoCode {
         case ENOENT, ENOTDIR: self = call == "bind" ? .folderMissing(path: path) : .missing(path: path)
-        case ECONNREFUSED: self = .refused(path: path)
+        case ECONNREFUSED: self = UnixSocket.isOther(path: path) ? .notASocket(path: path) : .refused(path: path)
         case EACCES, EPERM: self = .notPermitted(path: path)
         case EADDRINUSE: self = .inUse(path: path)
         case EAGAIN: self = .busy(path: path)

@@ -60,6 +60,12 @@ public enum UnixSocket {
         unsafe clinux_exists(path) != 0
     }
 
+    /// Whether what is at this path is known to be no socket. The kernel says "refused" of both.
+    static func isOther(path: String) -> Bool {
+        // SAFETY: the string is lent for the call.
+        unsafe clinux_is_socket(path) == 0
+    }
+
     /// Raises the soft limit of open descriptors to the hard one. Returns the limit, or nil if it could not be raised.
     @discardableResult
     public static func raiseDescriptorLimit() -> Int? {

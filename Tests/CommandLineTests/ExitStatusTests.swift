@@ -27,7 +27,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (Outcome.halted, Int32(0)), (.tripleFault, 1), (.cancelled(by: .client), 1),
+        (Outcome.halted, Int32(0)), (.tripleFault, 1), (.cancelled(by: .client), 1), (.cancelled(by: .drain), 125),
         (.faulted(Fault(vector: 14, errorCode: 2, address: 0, rip: 0)), 1),
         (.unemulatable(Unemulatable(rip: nil, bytes: [])), 1), (.exhausted(.wallTime, limit: 1, used: 1), 124),
         (.waitExpired(limit: 1), 124), (.hostError(""), 125),

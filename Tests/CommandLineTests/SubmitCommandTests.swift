@@ -61,6 +61,7 @@ import Testing
         #expect(list.images.map(\.stem) == ["dir/a.bin", "stdin", "hex"] && !list.isSingle)
         #expect(list.images.map(\.source) == [.file("dir/a.bin"), .standardInput, .hex("f4")])
         #expect(JobList(files: [], snippets: ["f4", "90"], repeats: 1).images.map(\.stem) == ["hex-1", "hex-2"])
+        #expect(JobList(files: ["a", "b", "a"], snippets: [], repeats: 1).images.map(\.stem) == ["a", "b", "a~2"])
     }
 
     @Test func `repetitions are numbered`() {

@@ -115,6 +115,7 @@ private let group = MultiThreadedEventLoopGroup.singleton
         let path = folder.path("precious")
         try Data("text".utf8).write(to: URL(filePath: path))
         #expect(await error { try await listen(path) } == .notASocket(path: path))
+        #expect(await error { try await connect(path) } == .notASocket(path: path))
         #expect(try Data(contentsOf: URL(filePath: path)) == Data("text".utf8))
     }
 

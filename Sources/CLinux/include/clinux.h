@@ -39,6 +39,9 @@ int clinux_set_mode(const char *_Nonnull path, uint32_t mode);
 /// Whether there is anything at this path. Returns 1, 0, or -errno when that cannot be told.
 int clinux_exists(const char *_Nonnull path);
 
+/// Whether there is a socket at this path. Returns 1, 0, or -errno when that cannot be told.
+int clinux_is_socket(const char *_Nonnull path);
+
 /// From here on a write to a closed socket is an error and not the end of the process.
 void clinux_ignore_sigpipe(void);
 
