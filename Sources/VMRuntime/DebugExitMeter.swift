@@ -84,17 +84,17 @@ struct DebugExitMeter {
 
     // MARK: Ring 3
 
-    /// Whether the guest is where single-stepping does not reach: a software backend runs ring 3 of long mode by itself.
-    private func isBeyondStepping(_ point: ExecutionPoint) -> Bool {
-        point.privilege != 0 && machine.mode != .user64 && !backend.stepsRing3
-            && point.efer & ControlRegister.longModeActive != 0
+    /// Whether single-stepping would end at ring 3: a software backend runs ring 3 of long mode by itself.
+    private func losesRing3(at point: ExecutionPoint) -> Bool {
+        machine.mode != .user64 && !backend.stepsRing3 && point.efer & ControlRegister.longModeActive != 0
     }
+
+    /// Whether the guest is where single-stepping does not reach.
+    private func isBeyondStepping(_ point: ExecutionPoint) -> Bool { point.privilege != 0 && losesRing3(at: point) }
 
     /// Whether this instruction would take the guest there. It must not run: nothing but the wall time would stop it then.
     private func leavesStepping(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> Bool {
-        guard !backend.stepsRing3, machine.mode != .user64, point.efer & ControlRegister.longModeActive != 0 else {
-            return false
-        }
+        guard losesRing3(at: point) else { return false }
         if instruction.isSystemReturn { return true }
         guard instruction.isInterruptReturn || instruction.isFarReturn else { return false }
         let codeSelector = try machine.vcpu.registers().rsp &+ instruction.stackOperandBytes

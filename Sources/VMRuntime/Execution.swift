@@ -177,7 +177,7 @@ final class Execution {
         if machine.mode == .user64, access.port == SystemArea.trapPort,
             try machine.vcpu.executionPoint().privilege == 0
         {
-            return .end(try trapOutcome(), retired: false)
+            return .end(.faulted(try machine.exceptionFrame().decode(from: machine.vm.memory).fault), retired: false)
         }
         for index in 0..<access.count {
             let value = machine.vcpu.portValue(at: index, of: access)
@@ -203,17 +203,6 @@ final class Execution {
         let bytes = reported.isEmpty ? try machine.instruction(at: point).prefix(15) : reported
         return .unemulatable(Unemulatable(rip: point.rip, bytes: bytes))
     }
-
-    // MARK: Exceptions of user64
-
-    /// An exception that a stub of the system area caught: what happened, and the program's registers at that moment.
-    func trap() throws(KVMError) -> (fault: Fault, registers: Registers) {
-        let system = try machine.vcpu.systemRegisters()
-        let registers = try machine.vcpu.registers()
-        return ExceptionFrame(registers: registers, system: system).decode(from: machine.vm.memory)
-    }
-
-    private func trapOutcome() throws(KVMError) -> Outcome { .faulted(try trap().fault) }
 
     // MARK: Limits
 

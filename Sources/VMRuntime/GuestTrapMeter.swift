@@ -77,7 +77,7 @@ struct GuestTrapMeter {
     private mutating func trapped(_ instruction: Instruction, remaining: UInt64) throws(KVMError) -> Execution.Verdict {
         awaitingTrap = nil
         _ = try machine.vcpu.settle()
-        let frame = ExceptionFrame(registers: try machine.vcpu.registers(), system: try machine.vcpu.systemRegisters())
+        let frame = try machine.exceptionFrame()
         var (fault, registers) = frame.decode(from: machine.vm.memory)
         let (last, count) = try lastRetired(instruction, endingAt: registers.rip)
         guard fault.vector == Self.debugException, !last.isDebugTrap else {

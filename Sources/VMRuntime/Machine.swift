@@ -39,6 +39,11 @@ final class Machine {
         try vcpu.setRegisters(layout.registers)
     }
 
+    /// The frame of the exception in whose stub the vCPU of a `user64` program is.
+    func exceptionFrame() throws(KVMError) -> ExceptionFrame {
+        ExceptionFrame(registers: try vcpu.registers(), system: try vcpu.systemRegisters())
+    }
+
     // MARK: Finding what the guest executes
 
     /// The guest physical address behind a linear one, or nil if no page is there.
