@@ -52,6 +52,10 @@ public struct JobResult: Sendable, Hashable {
     public var queueNanoseconds: UInt64 = 0
     /// Nanoseconds between start and end of the guest.
     public var wallNanoseconds: UInt64 = 0
+    /// Nanoseconds of processor time that the vCPU's thread spent on the guest, the worker's service of its exits included.
+    public var cpuNanoseconds: UInt64 = 0
+    /// Bytes of guest memory backed by host memory at the end, in whole pages; nil where nobody asked.
+    public var touchedBytes: UInt64?
     /// Exits by reason.
     public var exits = ExitCounts()
     /// Bytes of console output that were streamed before this result.
@@ -64,6 +68,10 @@ public struct JobResult: Sendable, Hashable {
     public var registers: Registers?
     /// Segments and control registers at the end, or nil likewise.
     public var system: SystemRegisters?
+    /// What helps to understand the end, as far as the job asked for it.
+    public var postMortem = PostMortem()
+    /// SHA-256 of what a run of the same job must bring forth again; nil where nobody asked.
+    public var digest: [UInt8]?
 
     /// A result of which only the outcome is known.
     public init(outcome: Outcome) { self.outcome = outcome }
@@ -75,6 +83,10 @@ public enum OutputChannel: UInt8, Sendable, Hashable, CaseIterable {
     case console = 1
     /// Writes to unclaimed ports, 8 bytes each: see ``PortWrite``.
     case portWrites = 3
+    /// The memory windows that the job asked for, as they were at its end: see ``MemoryRecord``.
+    case memory = 4
+    /// What the guest did, step by step: see ``TraceRecord``.
+    case trace = 5
 }
 
 /// One write to a port that no device claims.
@@ -122,6 +134,8 @@ public enum JobEvent: Sendable, Hashable {
     case output(OutputChannel, [UInt8])
     /// The guest consumed this many bytes of its input since the last such event.
     case inputConsumed(Int)
+    /// The step budget is used up, and the machine is kept until the job is extended or given up.
+    case paused(Pause)
     /// The end.
     case finished(JobResult)
 }

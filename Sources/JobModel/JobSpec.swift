@@ -24,6 +24,27 @@ public struct JobSpec: Sendable, Hashable {
     public var reportsPortWrites: Bool
     /// Whether the client will send input. Without it the guest finds its input at the end from the start.
     public var hasInput: Bool
+    /// How steps are counted. nil is the fastest way, exact wherever that can be had; with a request and no step budget they
+    /// are counted without a bound.
+    public var meter: MeterRequest?
+    /// Whether the job is paused, not ended, when its steps are used up.
+    public var pausesWhenStepsRunOut = false
+    /// First values of segment registers and of the task and descriptor-table registers, hidden parts included.
+    public var segments: [SegmentName: Segment] = [:]
+    /// First values of GDTR and IDTR.
+    public var tables: [TableName: DescriptorTable] = [:]
+    /// First values of control registers.
+    public var controls: [ControlName: UInt64] = [:]
+    /// Where the image's bytes go, piece after piece; empty for one piece at ``loadAddress``.
+    public var pieces: [MemoryRange] = []
+    /// What the result should tell beyond its figures.
+    public var report: ReportContents = []
+    /// Guest physical memory that is sent at the end, on ``OutputChannel/memory``.
+    public var dumps: [MemoryRange] = []
+    /// Whether each step and each exit is told on ``OutputChannel/trace``. The guest is stepped then.
+    public var isTraced = false
+    /// Whether everything that could differ between two runs is fixed or kept from the guest, as far as this machine can.
+    public var isDeterministic = false
 
     /// A job with defaults for everything.
     public init(
@@ -41,6 +62,51 @@ public struct JobSpec: Sendable, Hashable {
         self.reportsPortWrites = reportsPortWrites
         self.hasInput = hasInput
     }
+}
+
+/// Some bytes of guest physical memory.
+public struct MemoryRange: Sendable, Hashable {
+    /// The most ranges that an image is split into: 1024.
+    public static let pieceLimit = 1024
+    /// The most windows that a job can ask for: 64.
+    public static let dumpLimit = 64
+
+    /// The address of the first byte.
+    public var address: UInt64
+    /// How many bytes.
+    public var count: UInt64
+
+    /// A range by address and length.
+    public init(address: UInt64, count: UInt64) { (self.address, self.count) = (address, count) }
+
+    /// The first address behind it, or nil where that is beyond 64 bits.
+    public var end: UInt64? {
+        let end = address.addingReportingOverflow(count)
+        return end.overflow ? nil : end.partialValue
+    }
+}
+
+/// What a result tells beyond its figures. The raw value is the number on the wire.
+public struct ReportContents: OptionSet, Sendable, Hashable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public let rawValue: UInt8
+
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// The last exits: ``PostMortem/exits``.
+    public static let exits = ReportContents(rawValue: 1)
+    /// Memory around RIP: ``PostMortem/code``.
+    public static let code = ReportContents(rawValue: 2)
+    /// Memory from the stack pointer on: ``PostMortem/stack``.
+    public static let stack = ReportContents(rawValue: 4)
+    /// x87 and SSE state: ``PostMortem/fpu``.
+    public static let fpu = ReportContents(rawValue: 8)
+    /// ``JobResult/digest``.
+    public static let digest = ReportContents(rawValue: 16)
+
+    /// Everything there is.
+    public static let all: ReportContents = [.exits, .code, .stack, .fpu, .digest]
 }
 
 /// Why a job was not accepted. A refusal is no outcome: the job never was.

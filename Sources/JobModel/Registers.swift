@@ -159,3 +159,59 @@ public struct SystemRegisters: Sendable, Hashable {
         (cr0, cr2, cr3, cr4, cr8, efer, apicBase) = (0, 0, 0, 0, 0, 0, 0)
     }
 }
+
+/// A segment register, by its place in the wire's system block.
+public enum SegmentName: UInt8, Sendable, Hashable, CaseIterable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case cs = 0, ds, es, fs, gs, ss, tr, ldt
+
+    /// The name in lower case, as in `cs`.
+    public var name: String { String(describing: self) }
+
+    /// Where it is among the system registers.
+    public var keyPath: WritableKeyPath<SystemRegisters, Segment> {
+        switch self {
+        case .cs: \.cs
+        case .ds: \.ds
+        case .es: \.es
+        case .fs: \.fs
+        case .gs: \.gs
+        case .ss: \.ss
+        case .tr: \.tr
+        case .ldt: \.ldt
+        }
+    }
+}
+
+/// A descriptor-table register. The raw values are the numbers on the wire.
+public enum TableName: UInt8, Sendable, Hashable, CaseIterable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case gdt = 0, idt
+
+    /// The name in lower case, as in `gdt`.
+    public var name: String { String(describing: self) }
+
+    /// Where it is among the system registers.
+    public var keyPath: WritableKeyPath<SystemRegisters, DescriptorTable> { self == .gdt ? \.gdt : \.idt }
+}
+
+/// A control register that a job can set. The raw values are the numbers on the wire.
+public enum ControlName: UInt8, Sendable, Hashable, CaseIterable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case cr0 = 0, cr2, cr3, cr4, cr8, efer
+
+    /// The name in lower case, as in `cr0`.
+    public var name: String { String(describing: self) }
+
+    /// Where it is among the system registers.
+    public var keyPath: WritableKeyPath<SystemRegisters, UInt64> {
+        switch self {
+        case .cr0: \.cr0
+        case .cr2: \.cr2
+        case .cr3: \.cr3
+        case .cr4: \.cr4
+        case .cr8: \.cr8
+        case .efer: \.efer
+        }
+    }
+}

@@ -98,7 +98,7 @@ public struct WorkerTerms: Sendable {
         }
         if submit.imageBytes == 0 { return Refusal(.imageEmpty, "an image needs at least one byte") }
         return memoryRefusal(submit.memoryBytes ?? JobSpec.defaultMemoryBytes)
-            ?? budgetRefusal(steps: submit.stepBudget, wall: submit.wallBudget)
+            ?? budgetRefusal(of: submit)
             ?? modeRefusal(submit.mode)
     }
 
@@ -116,17 +116,19 @@ public struct WorkerTerms: Sendable {
         return nil
     }
 
-    private func budgetRefusal(steps: UInt64?, wall: UInt64?) -> Refusal? {
-        let most = wallMaximum.wholeNanoseconds
-        let wall = wall ?? Budget.defaultWallTime.wholeNanoseconds
-        if steps == 0 { return Refusal(.budgetRange, "a step budget is at least 1", limit: 1, value: 0) }
-        if wall == 0 { return Refusal(.budgetRange, "a wall-time budget is at least 1 ns", limit: 1, value: 0) }
-        if wall > most {
-            return Refusal(
-                .budgetRange, "a wall-time budget of \(wall) ns is above the limit of \(most) ns", limit: most,
-                value: wall)
+    private func budgetRefusal(of submit: Submit) -> Refusal? {
+        let budgets = [
+            (submit.stepBudget, "a step budget", ""), (submit.wallBudget, "a wall-time budget", " ns"),
+            (submit.cpuBudget, "a CPU-time budget", " ns"), (submit.exitBudget, "an exit budget", ""),
+            (submit.outputBudget, "an output budget", " byte"), (submit.memoryBudget, "a memory budget", " byte"),
+        ]
+        for (budget, name, unit) in budgets where budget == 0 {
+            return Refusal(.budgetRange, "\(name) is at least 1\(unit)", limit: 1, value: 0)
         }
-        return nil
+        let (wall, most) = (submit.wallBudget ?? Budget.defaultWallTime.wholeNanoseconds, wallMaximum.wholeNanoseconds)
+        guard wall > most else { return nil }
+        return Refusal(
+            .budgetRange, "a wall-time budget of \(wall) ns is above the limit of \(most) ns", limit: most, value: wall)
     }
 
     private func modeRefusal(_ mode: UInt8) -> Refusal? {

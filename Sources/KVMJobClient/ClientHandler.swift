@@ -186,6 +186,7 @@ final class ClientHandler: ChannelInboundHandler {
             case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
             case .output(let job, let channel, let bytes):
                 jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
+            case .paused(let job, _): perform(session.extend(job, steps: 0))
             case .finished(let job, let result): finish(job, .success(result))
             case .inputDrained(let job): inputSent(job)
             case .goAway:

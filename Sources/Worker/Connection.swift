@@ -111,6 +111,7 @@ final class Connection {
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
+            case .extend: break
             case .stopReading:
                 channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
                 endCredit()

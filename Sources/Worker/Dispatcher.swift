@@ -162,6 +162,7 @@ final class Dispatcher {
         case .inputConsumed(let count):
             guard let job = jobs[key] else { return }
             job.connection?.inputConsumed(job.number, count)
+        case .paused: break
         case .finished(let result):
             conclude(key, result)
             perform(scheduler.finished(key))

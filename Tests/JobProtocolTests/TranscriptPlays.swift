@@ -83,10 +83,11 @@ struct WorkerPlay {
         case .output(let job, let channel, let chunk): try take(session.output(job, channel, chunk.bytes))
         case .window(let job, let window): try take(session.inputConsumed(job, Int(window.credit)))
         case .result(let job, let report): return try playResult(job, report)
+        case .paused(let job, let paused): try take(session.paused(job, paused.pause))
         case .goAway(let goAway): try take(session.goAway(goAway.reason))
         case .error(let job, let report): return try playError(job, report)
         case .ping, .skipped: return true
-        case .pong, .submit, .image, .input, .cancel: break
+        case .pong, .submit, .image, .input, .cancel, .extend: break
         }
         return next(is: step)
     }
@@ -249,11 +250,12 @@ struct ClientPlay {
         case .input(let job, let chunk): try expect(job, step) { $0.sendInput($1, chunk.bytes, end: chunk.isEnd) }
         case .window(let job, let window): try expect(job, step) { $0.grantOutput($1, Int(window.credit)) }
         case .cancel(let job): try expect(job, step) { $0.cancel($1) }
+        case .extend(let job, let extend): try expect(job, step) { $0.extend($1, steps: extend.steps) }
         case .ping(let bytes): #expect(try sent(session.ping(bytes)) == [step])
         case .pong:
             // Transcripts also have one that answers nothing; a session does not make it.
             if sentMessages.first == step { sentMessages.removeFirst() }
-        case .error, .skipped, .goAway, .accepted, .started, .output, .result: break
+        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused: break
         }
     }
 

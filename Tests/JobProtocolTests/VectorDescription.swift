@@ -61,6 +61,8 @@ extension Message {
         case .started: "STARTED"
         case .output: "OUTPUT"
         case .result: "RESULT"
+        case .extend: "EXTEND"
+        case .paused: "PAUSED"
         case .skipped: ""
         }
     }
@@ -85,6 +87,10 @@ extension Message {
             fields.big("wall_budget", started.wallBudget)
             fields.big("memory_bytes", started.memoryBytes)
         case .result(_, let report): report.describe(in: &fields)
+        case .extend(_, let extend): fields.big("steps", extend.steps)
+        case .paused(_, let paused):
+            fields.big("steps", paused.steps)
+            fields.big("keep_ns", paused.keepNanoseconds)
         case .cancel, .skipped: break
         }
         return fields

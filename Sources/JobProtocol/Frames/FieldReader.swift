@@ -111,6 +111,13 @@ struct Field {
         return value
     }
 
+    func bytes(atLeast least: Int, atMost limit: Int) throws(WireError) -> ArraySlice<UInt8> {
+        guard value.count >= least else {
+            throw sizeFailure("field \(tag) has \(value.count) bytes; it needs at least \(least)", limit: least)
+        }
+        return try bytes(atMost: limit)
+    }
+
     /// The case of a closed list that the value names.
     func known<T: RawRepresentable<UInt8>>(_ type: T.Type = T.self) throws(WireError) -> T {
         let number = try integer(UInt8.self)

@@ -6,9 +6,9 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case hello = 0x01, ping, pong, goAway, error, window
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case submit = 0x10, image, input, cancel
+    case submit = 0x10, image, input, cancel, extend
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case accepted = 0x20, started, output, result
+    case accepted = 0x20, started, output, result, paused
 
     /// The first type that a receiver skips when it does not know it, instead of giving up.
     public static let firstSkippable: UInt8 = 0x80
@@ -16,16 +16,16 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     /// Whether a client may send it.
     public var isSentByClient: Bool {
         switch self {
-        case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel: true
-        case .goAway, .accepted, .started, .output, .result: false
+        case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel, .extend: true
+        case .goAway, .accepted, .started, .output, .result, .paused: false
         }
     }
 
     /// Whether a worker may send it.
     public var isSentByWorker: Bool {
         switch self {
-        case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result: true
-        case .submit, .image, .input, .cancel: false
+        case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result, .paused: true
+        case .submit, .image, .input, .cancel, .extend: false
         }
     }
 
@@ -33,7 +33,9 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     var isData: Bool {
         switch self {
         case .image, .input, .output: true
-        case .hello, .ping, .pong, .goAway, .error, .window, .submit, .cancel, .accepted, .started, .result: false
+        case .hello, .ping, .pong, .goAway, .error, .window, .submit, .cancel, .extend, .accepted, .started, .result,
+            .paused:
+            false
         }
     }
 
@@ -42,7 +44,7 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
         switch self {
         case .hello, .ping, .pong, .goAway: false
         case .error: nil
-        case .window, .submit, .image, .input, .cancel, .accepted, .started, .output, .result: true
+        case .window, .submit, .image, .input, .cancel, .extend, .accepted, .started, .output, .result, .paused: true
         }
     }
 }

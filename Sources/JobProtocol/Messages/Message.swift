@@ -25,6 +25,8 @@ public enum Message: Sendable, Hashable {
     case input(job: UInt32, StreamChunk)
     /// Stop the job.
     case cancel(job: UInt32)
+    /// What becomes of a paused job.
+    case extend(job: UInt32, Extend)
     /// The worker took the job.
     case accepted(job: UInt32, Accepted)
     /// The guest is about to run.
@@ -33,6 +35,8 @@ public enum Message: Sendable, Hashable {
     case output(job: UInt32, OutputChannel, StreamChunk)
     /// The end of the job.
     case result(job: UInt32, ResultReport)
+    /// The job has used up its steps and waits.
+    case paused(job: UInt32, Paused)
     /// A type that is not known here and may be ignored.
     case skipped(Frame)
 
@@ -65,12 +69,14 @@ public enum Message: Sendable, Hashable {
         case .cancel:
             _ = try frame.opaque(0)
             self = .cancel(job: job)
+        case .extend: self = .extend(job: job, try Extend(frame))
         case .accepted: self = .accepted(job: job, try Accepted(frame))
         case .started: self = .started(job: job, try Started(frame))
         case .output:
             let (number, chunk) = try StreamChunk.decode(frame, channels: OutputChannel.allCases.map(\.rawValue))
             self = .output(job: job, OutputChannel(rawValue: number) ?? .console, chunk)
         case .result: self = .result(job: job, try ResultReport(frame))
+        case .paused: self = .paused(job: job, try Paused(frame))
         }
     }
 
@@ -87,10 +93,12 @@ public enum Message: Sendable, Hashable {
         case .image(let job, let chunk): chunk.frame(.image, job: job)
         case .input(let job, let chunk): chunk.frame(.input, job: job)
         case .cancel(let job): Frame(.cancel, job: job, payload: [])
+        case .extend(let job, let extend): extend.frame(job: job)
         case .accepted(let job, let accepted): accepted.frame(job: job)
         case .started(let job, let started): started.frame(job: job)
         case .output(let job, let channel, let chunk): chunk.frame(.output, job: job, channel: channel.rawValue)
         case .result(let job, let report): report.frame(job: job)
+        case .paused(let job, let paused): paused.frame(job: job)
         case .skipped(let frame): frame
         }
     }

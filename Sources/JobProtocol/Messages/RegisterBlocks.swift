@@ -4,7 +4,8 @@
 import JobModel
 
 /// Reads numbers one after another from a block whose size was checked.
-private struct BlockReader {
+/// Takes numbers off the front of a block whose size has been checked.
+struct BlockReader {
     var rest: ArraySlice<UInt8>
 
     mutating func next<T: FixedWidthInteger & UnsignedInteger>(_ type: T.Type = T.self) -> T {
@@ -56,35 +57,53 @@ extension SystemRegisters {
     private static var values: [WritableKeyPath<SystemRegisters, UInt64>] {
         [\.cr0, \.cr2, \.cr3, \.cr4, \.cr8, \.efer, \.apicBase]
     }
-    /// The attribute bits that mean something.
-    private static let attributeBits: UInt16 = 0x1FFF
-
     init(wire: ArraySlice<UInt8>) {
         var block = BlockReader(rest: wire)
         self.init()
-        for path in Self.segments {
-            self[keyPath: path] = Segment(
-                base: block.next(), limit: block.next(), selector: block.next(),
-                attributes: SegmentAttributes(rawValue: block.next() & Self.attributeBits))
-        }
-        for path in Self.tables { self[keyPath: path] = DescriptorTable(base: block.next(), limit: block.next()) }
+        for path in Self.segments { self[keyPath: path] = Segment(&block) }
+        for path in Self.tables { self[keyPath: path] = DescriptorTable(&block) }
         for path in Self.values { self[keyPath: path] = block.next() }
     }
 
     var wire: [UInt8] {
         var bytes: [UInt8] = []
-        for path in Self.segments {
-            let segment = self[keyPath: path]
-            bytes.append(bigEndian: segment.base)
-            bytes.append(bigEndian: segment.limit)
-            bytes.append(bigEndian: segment.selector)
-            bytes.append(bigEndian: segment.attributes.rawValue & Self.attributeBits)
-        }
-        for path in Self.tables {
-            bytes.append(bigEndian: self[keyPath: path].base)
-            bytes.append(bigEndian: self[keyPath: path].limit)
-        }
+        for path in Self.segments { bytes += self[keyPath: path].wire }
+        for path in Self.tables { bytes += self[keyPath: path].wire }
         for path in Self.values { bytes.append(bigEndian: self[keyPath: path]) }
+        return bytes
+    }
+}
+
+extension Segment {
+    static let wireSize = 16
+    /// The attribute bits that mean something.
+    static let attributeBits: UInt16 = 0x1FFF
+
+    init(_ block: inout BlockReader) {
+        self.init(
+            base: block.next(), limit: block.next(), selector: block.next(),
+            attributes: SegmentAttributes(rawValue: block.next() & Self.attributeBits))
+    }
+
+    var wire: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(bigEndian: base)
+        bytes.append(bigEndian: limit)
+        bytes.append(bigEndian: selector)
+        bytes.append(bigEndian: attributes.rawValue & Self.attributeBits)
+        return bytes
+    }
+}
+
+extension DescriptorTable {
+    static let wireSize = 10
+
+    init(_ block: inout BlockReader) { self.init(base: block.next(), limit: block.next()) }
+
+    var wire: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(bigEndian: base)
+        bytes.append(bigEndian: limit)
         return bytes
     }
 }

@@ -36,6 +36,29 @@ public struct ResultReport: Sendable, Hashable {
     public var registers: Registers?
     /// Segments and control registers at the end.
     public var system: SystemRegisters?
+    /// Nanoseconds of processor time.
+    public var cpuNanoseconds: UInt64?
+    /// Bytes of guest memory backed by host memory at the end.
+    public var touchedBytes: UInt64?
+    /// Of a triple fault, the exception that started it; its address is that of the registers.
+    public var causeVector: UInt8?
+    /// What the processor pushed, or would have, for that exception.
+    public var causeErrorCode: UInt32?
+    /// The address that was accessed, of a page fault.
+    public var causeAddress: UInt64?
+    /// Memory around RIP.
+    public var code: MemoryWindow?
+    /// Memory from the stack pointer upwards.
+    public var stack: MemoryWindow?
+    /// The last exits, oldest first.
+    public var exitLog: [ExitRecord]?
+    /// x87 and SSE state.
+    public var fpu: [UInt8]?
+    /// SHA-256 of what can be repeated.
+    public var digest: [UInt8]?
+
+    /// Bytes of a digest.
+    static let digestSize = 32
 
     /// A report of an outcome alone.
     init(outcome: OutcomeNumber) { self.outcome = outcome }
@@ -43,7 +66,8 @@ public struct ResultReport: Sendable, Hashable {
     enum Tag: UInt16 {
         case outcome = 0x0001, code, vector, errorCode, address, rip, instruction, limit, used, canceller, text
         case meter, meterReason, steps, queueNanoseconds, wallNanoseconds, exits, outputBytes, unclaimedPortWrites
-        case droppedMemoryWrites, registers, system
+        case droppedMemoryWrites, registers, system, cpuNanoseconds, touchedBytes
+        case causeVector, causeErrorCode, causeAddress, codeWindow, stack, exitLog, fpu, digest
     }
 
     init(_ frame: Frame) throws(WireError) {
@@ -77,6 +101,16 @@ public struct ResultReport: Sendable, Hashable {
         case .droppedMemoryWrites: droppedMemoryWrites = try field.integer()
         case .registers: registers = Registers(wire: try field.bytes(exactly: Registers.wireSize))
         case .system: system = SystemRegisters(wire: try field.bytes(exactly: SystemRegisters.wireSize))
+        case .cpuNanoseconds: cpuNanoseconds = try field.integer()
+        case .touchedBytes: touchedBytes = try field.integer()
+        case .causeVector: causeVector = try field.integer()
+        case .causeErrorCode: causeErrorCode = try field.integer()
+        case .causeAddress: causeAddress = try field.integer()
+        case .codeWindow: code = try field.window(atMost: PostMortem.codeLimit)
+        case .stack: stack = try field.window(atMost: PostMortem.stackLimit)
+        case .exitLog: exitLog = try field.exitLog()
+        case .fpu: fpu = Array(try field.bytes(exactly: PostMortem.fpuBytes))
+        case .digest: digest = Array(try field.bytes(exactly: Self.digestSize))
         case .outcome, .code, .vector, .errorCode, .address, .rip, .instruction, .limit, .used, .canceller, .text:
             preconditionFailure("the outcome's fields are taken before these")
         }
@@ -97,6 +131,16 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.droppedMemoryWrites, droppedMemoryWrites)
         fields.put(Tag.registers, bytes: registers?.wire)
         fields.put(Tag.system, bytes: system?.wire)
+        fields.put(Tag.cpuNanoseconds, cpuNanoseconds)
+        fields.put(Tag.touchedBytes, touchedBytes)
+        fields.put(Tag.causeVector, causeVector)
+        fields.put(Tag.causeErrorCode, causeErrorCode)
+        fields.put(Tag.causeAddress, causeAddress)
+        fields.put(Tag.codeWindow, bytes: code?.wire)
+        fields.put(Tag.stack, bytes: stack?.wire)
+        fields.put(Tag.exitLog, bytes: exitLog.map { $0.flatMap(\.encoded) })
+        fields.put(Tag.fpu, bytes: fpu)
+        fields.put(Tag.digest, bytes: digest)
         return Frame(.result, job: job, payload: fields.payload)
     }
 }
@@ -119,6 +163,12 @@ extension ResultReport {
         droppedMemoryWrites = result.droppedMemoryWrites
         registers = result.registers
         system = result.system
+        (cpuNanoseconds, touchedBytes, digest) = (result.cpuNanoseconds, result.touchedBytes, result.digest)
+        let postMortem = result.postMortem
+        causeVector = postMortem.cause?.vector
+        (causeErrorCode, causeAddress) = (postMortem.cause?.errorCode, postMortem.cause?.address)
+        (code, stack, fpu) = (postMortem.code, postMortem.stack, postMortem.fpu)
+        exitLog = postMortem.exits.isEmpty ? nil : postMortem.exits
     }
 
     /// The result that this reports; counts that the worker left out are zero.
@@ -139,6 +189,45 @@ extension ResultReport {
         result.droppedMemoryWrites = droppedMemoryWrites ?? 0
         result.registers = registers
         result.system = system
+        result.cpuNanoseconds = cpuNanoseconds ?? 0
+        (result.touchedBytes, result.digest) = (touchedBytes, digest)
+        result.postMortem = postMortem
         return result
+    }
+
+    private var postMortem: PostMortem {
+        var postMortem = PostMortem()
+        postMortem.cause = causeVector.map {
+            Fault(vector: $0, errorCode: causeErrorCode, address: causeAddress, rip: registers?.rip ?? 0)
+        }
+        (postMortem.code, postMortem.stack, postMortem.fpu) = (code, stack, fpu)
+        postMortem.exits = exitLog ?? []
+        return postMortem
+    }
+}
+
+extension MemoryWindow {
+    fileprivate var wire: [UInt8] {
+        var wire: [UInt8] = []
+        wire.append(bigEndian: address)
+        return wire + bytes
+    }
+}
+
+extension Field {
+    fileprivate func window(atMost limit: Int) throws(WireError) -> MemoryWindow {
+        let bytes = try bytes(atLeast: 8, atMost: 8 + limit)
+        return MemoryWindow(address: UInt64(bigEndianBytes: bytes.prefix(8)), bytes: Array(bytes.dropFirst(8)))
+    }
+
+    fileprivate func exitLog() throws(WireError) -> [ExitRecord] {
+        let size = ExitRecord.recordBytes
+        let bytes = try bytes(atMost: PostMortem.exitLimit * size, multipleOf: size)
+        var records: [ExitRecord] = []
+        for at in stride(from: bytes.startIndex, to: bytes.endIndex, by: size) {
+            guard let record = ExitRecord(record: bytes[at..<at + size]) else { throw badValue(bytes[at]) }
+            records.append(record)
+        }
+        return records
     }
 }

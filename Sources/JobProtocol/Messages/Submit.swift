@@ -35,6 +35,34 @@ public struct Submit: Sendable, Hashable {
     public var portWrites: Bool?
     /// Whether INPUT frames will come.
     public var input: Bool?
+    /// The most processor time in nanoseconds.
+    public var cpuBudget: UInt64?
+    /// The most exits.
+    public var exitBudget: UInt64?
+    /// The most bytes of output.
+    public var outputBudget: UInt64?
+    /// The most bytes of guest memory that host memory may back.
+    public var memoryBudget: UInt64?
+    /// How steps are counted.
+    public var meter: MeterRequest?
+    /// Whether the job is paused when its steps are used up.
+    public var pause: Bool?
+    /// What the result tells beyond its figures.
+    public var report: ReportContents?
+    /// First values of segment registers.
+    public var segments: [SegmentName: Segment]?
+    /// First values of GDTR and IDTR.
+    public var tables: [TableName: DescriptorTable]?
+    /// First values of control registers.
+    public var controls: [ControlName: UInt64]?
+    /// Where the image's bytes go.
+    public var pieces: [MemoryRange]?
+    /// Memory that is sent at the end.
+    public var dumps: [MemoryRange]?
+    /// Whether each step is told.
+    public var trace: Bool?
+    /// Whether everything that could differ between two runs is fixed.
+    public var deterministic: Bool?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
@@ -52,22 +80,48 @@ public struct Submit: Sendable, Hashable {
         wallBudget = spec.budget.wallTime.wholeNanoseconds
         portWrites = spec.reportsPortWrites ? true : nil
         input = spec.hasInput ? true : nil
+        cpuBudget = spec.budget.cpuTime?.wholeNanoseconds
+        (exitBudget, outputBudget) = (spec.budget.exits, spec.budget.outputBytes)
+        (memoryBudget, meter) = (spec.budget.touchedBytes, spec.meter)
+        pause = spec.pausesWhenStepsRunOut ? true : nil
+        report = spec.report.isEmpty ? nil : spec.report
+        segments = spec.segments.isEmpty ? nil : spec.segments
+        tables = spec.tables.isEmpty ? nil : spec.tables
+        controls = spec.controls.isEmpty ? nil : spec.controls
+        pieces = spec.pieces.isEmpty ? nil : spec.pieces
+        dumps = spec.dumps.isEmpty ? nil : spec.dumps
+        trace = spec.isTraced ? true : nil
+        deterministic = spec.isDeterministic ? true : nil
     }
 
     /// The spec, with defaults filled in, of a submission in a mode that this program knows.
     func spec(mode: GuestMode) -> JobSpec {
-        let wall = wallBudget.map { Duration(wholeNanoseconds: $0) } ?? Budget.defaultWallTime
-        return JobSpec(
+        var spec = JobSpec(
             label: label ?? "", mode: mode, loadAddress: loadAddress, entryPoint: entryPoint,
-            registers: registers ?? [:],
-            memoryBytes: memoryBytes ?? JobSpec.defaultMemoryBytes, budget: Budget(steps: stepBudget, wallTime: wall),
+            registers: registers ?? [:], memoryBytes: memoryBytes ?? JobSpec.defaultMemoryBytes, budget: budget,
             reportsPortWrites: portWrites ?? false, hasInput: input ?? false)
+        spec.meter = meter
+        spec.pausesWhenStepsRunOut = pause ?? false
+        spec.report = report ?? []
+        (spec.segments, spec.tables, spec.controls) = (segments ?? [:], tables ?? [:], controls ?? [:])
+        (spec.pieces, spec.dumps) = (pieces ?? [], dumps ?? [])
+        (spec.isTraced, spec.isDeterministic) = (trace ?? false, deterministic ?? false)
+        return spec
+    }
+
+    private var budget: Budget {
+        Budget(
+            steps: stepBudget, wallTime: wallBudget.map { Duration(wholeNanoseconds: $0) } ?? Budget.defaultWallTime,
+            cpuTime: cpuBudget.map { Duration(wholeNanoseconds: $0) }, exits: exitBudget, outputBytes: outputBudget,
+            touchedBytes: memoryBudget)
     }
 
     private enum Tag: UInt16 {
         case label = 0x0001
         case mode = 0x8002
         case imageBytes, loadAddress, entryPoint, registers, memoryBytes, stepBudget, wallBudget, portWrites, input
+        case cpuBudget, exitBudget, outputBudget, memoryBudget, meter, pause, report, segments, tables, controls, pieces
+        case dumps, trace, deterministic
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -89,6 +143,20 @@ public struct Submit: Sendable, Hashable {
             case .wallBudget: wallBudget = try field.integer()
             case .portWrites: portWrites = try field.flag()
             case .input: input = try field.flag()
+            case .cpuBudget: cpuBudget = try field.integer()
+            case .exitBudget: exitBudget = try field.integer()
+            case .outputBudget: outputBudget = try field.integer()
+            case .memoryBudget: memoryBudget = try field.integer()
+            case .meter: meter = try field.known()
+            case .pause: pause = try field.flag()
+            case .report: report = try field.reportContents()
+            case .segments: segments = try field.segments()
+            case .tables: tables = try field.tables()
+            case .controls: controls = try field.controls()
+            case .pieces: pieces = try field.ranges(atMost: MemoryRange.pieceLimit)
+            case .dumps: dumps = try field.ranges(atMost: MemoryRange.dumpLimit)
+            case .trace: trace = try field.flag()
+            case .deterministic: deterministic = try field.flag()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -130,6 +198,20 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.wallBudget, wallBudget)
         fields.put(Tag.portWrites, flag: portWrites)
         fields.put(Tag.input, flag: input)
+        fields.put(Tag.cpuBudget, cpuBudget)
+        fields.put(Tag.exitBudget, exitBudget)
+        fields.put(Tag.outputBudget, outputBudget)
+        fields.put(Tag.memoryBudget, memoryBudget)
+        fields.put(Tag.meter, meter?.rawValue)
+        fields.put(Tag.pause, flag: pause)
+        fields.put(Tag.report, report?.rawValue)
+        fields.put(Tag.segments, bytes: segments?.wire)
+        fields.put(Tag.tables, bytes: tables?.wire)
+        fields.put(Tag.controls, bytes: controls?.wire)
+        fields.put(Tag.pieces, bytes: pieces?.wire)
+        fields.put(Tag.dumps, bytes: dumps?.wire)
+        fields.put(Tag.trace, flag: trace)
+        fields.put(Tag.deterministic, flag: deterministic)
         return Frame(.submit, job: job, payload: fields.payload)
     }
 

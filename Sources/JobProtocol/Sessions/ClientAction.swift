@@ -17,6 +17,8 @@ public enum ClientAction: Sendable {
     case started(job: UInt32, Started)
     /// Bytes from the guest. Call ``ClientSession/grantOutput(_:_:)`` when they are used.
     case output(job: UInt32, OutputChannel, [UInt8])
+    /// The job has used up its steps: answer with ``ClientSession/extend(_:steps:)``.
+    case paused(job: UInt32, Pause)
     /// The end of the job; nothing more follows for it.
     case finished(job: UInt32, JobResult)
     /// All input that was queued is on its way; more can be given.

@@ -6,7 +6,7 @@ import JobModel
 /// One job of a ``ClientSession``, from SUBMIT to RESULT or refusal.
 struct ClientJob {
     enum Stage: Int {
-        case submitted, accepted, started
+        case submitted, accepted, started, paused
     }
 
     var stage = Stage.submitted

@@ -118,6 +118,13 @@ extension ClientSession {
         return [.send(Message.cancel(job: job).encode())]
     }
 
+    /// Lets a paused job take this many steps more; with 0 it ends. Does nothing for a job that is not paused.
+    public mutating func extend(_ job: UInt32, steps: UInt64) -> [ClientAction] {
+        guard phase == .open, jobs[job]?.stage == .paused else { return [] }
+        jobs[job]?.stage = .started
+        return [.send(Message.extend(job: job, Extend(steps: steps)).encode())]
+    }
+
     /// Asks the worker for a PONG of these ``Message/pingSize`` bytes, which does not come back as an action.
     public mutating func ping(_ bytes: [UInt8]) -> [ClientAction] {
         precondition(bytes.count == Message.pingSize)
@@ -178,11 +185,14 @@ extension ClientSession {
             return [.started(job: job, started)]
         case .output(let job, let channel, let chunk): return try takeOutput(job, channel, chunk)
         case .result(let job, let report):
-            try advance(job, .result, from: [.accepted, .started])
+            try advance(job, .result, from: [.accepted, .started, .paused])
             jobs[job] = nil
             return [.finished(job: job, report.jobResult)]
+        case .paused(let job, let paused):
+            try advance(job, .paused, from: [.started], to: .paused)
+            return [.paused(job: job, paused.pause)]
         case .hello: throw .unexpected(.hello, "a second HELLO")
-        case .submit, .image, .input, .cancel: return []
+        case .submit, .image, .input, .cancel, .extend: return []
         }
     }
 

@@ -12,6 +12,8 @@ struct ServerJob {
         case submitted
         /// A RESULT will follow.
         case accepted
+        /// It waits for an EXTEND; a RESULT will follow all the same.
+        case paused
     }
 
     let spec: JobSpec

@@ -149,9 +149,16 @@ extension ServerSession {
         return [.send(Message.window(job: job, window).encode())]
     }
 
+    /// The job has used up its steps and waits for an EXTEND.
+    public mutating func paused(_ job: UInt32, _ pause: Pause) -> [ServerAction] {
+        guard jobs[job]?.stage == .accepted else { return [] }
+        jobs[job]?.stage = .paused
+        return [.send(Message.paused(job: job, Paused(pause)).encode())]
+    }
+
     /// The job has ended.
     public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
-        guard jobs[job]?.stage == .accepted else { return [] }
+        guard let stage = jobs[job]?.stage, stage == .accepted || stage == .paused else { return [] }
         remove(job)
         return [.send(Message.result(job: job, ResultReport(result)).encode())] + closeIfDone()
     }
@@ -187,7 +194,8 @@ extension ServerSession {
         case .image(let job, let chunk): return try takeImage(job, chunk)
         case .input(let job, let chunk): return try takeInput(job, chunk)
         case .cancel(let job): return try takeCancel(job)
-        case .hello, .goAway, .accepted, .started, .output, .result: return []
+        case .extend(let job, let extend): return try takeExtend(job, extend.steps)
+        case .hello, .goAway, .accepted, .started, .output, .result, .paused: return []
         }
     }
 
@@ -272,6 +280,18 @@ extension ServerSession {
         remove(number)
         let error = WireError(.cancelledUpload, "the image was not complete", frameType: FrameType.cancel.rawValue)
         return [.send(Message.error(job: number, ErrorReport(error)).encode())] + closeIfDone()
+    }
+
+    /// A job that is not there any more has ended while the EXTEND was on its way.
+    private mutating func takeExtend(_ number: UInt32, _ steps: UInt64) throws(WireError) -> [ServerAction] {
+        try check(number, .extend)
+        guard let stage = jobs[number]?.stage else { return [] }
+        guard stage == .paused else {
+            throw WireError(
+                .unexpectedFrame, "job \(number) is not paused", frameType: FrameType.extend.rawValue)
+        }
+        jobs[number]?.stage = .accepted
+        return [.extend(job: number, steps: steps)]
     }
 
     /// A number at or below the highest is a job that is there or was; one above it never was.

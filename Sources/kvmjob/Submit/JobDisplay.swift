@@ -46,6 +46,7 @@ struct JobDisplay {
         switch channel {
         case .console: try await receive(console: bytes)
         case .portWrites: await receive(portWrites: portWrites.feed(bytes))
+        case .memory, .trace: break
         }
     }
 
