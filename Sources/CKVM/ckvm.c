@@ -4,6 +4,7 @@
 #include "ckvm.h"
 
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -119,6 +120,10 @@ int ckvm_map_memory(uint64_t size, void **address) {
     return 0;
 }
 
+int ckvm_resident_pages(void *address, uint64_t size, unsigned char *states) {
+    return mincore(address, size, states) < 0 ? fail() : 0;
+}
+
 int ckvm_map_run_area(int vcpu, uint64_t size, void **address) {
     void *result = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
     if (result == MAP_FAILED) return fail();
@@ -133,4 +138,49 @@ void ckvm_close(int fd) { close(fd); }
 int64_t ckvm_read_at(int fd, void *buffer, uint64_t count, uint64_t offset) {
     ssize_t result = pread(fd, buffer, count, (off_t)offset);
     return result < 0 ? fail() : result;
+}
+
+int ckvm_open_instruction_counter(void) {
+    struct perf_event_attr attributes = {
+        .type = PERF_TYPE_HARDWARE,
+        .size = sizeof attributes,
+        .config = PERF_COUNT_HW_INSTRUCTIONS,
+        // A counter with a period of 0 never overflows; the real one is set at each start.
+        .sample_period = UINT64_C(1) << 62,
+        .read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
+        .disabled = 1,
+        .pinned = 1,
+        .exclude_host = 1,
+        .exclude_hv = 1,
+    };
+    int fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+    if (fd < 0) return fail();
+    struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = ckvm_thread_id()};
+    if (fcntl(fd, F_SETOWN_EX, &owner) < 0 || fcntl(fd, F_SETSIG, ckvm_kick_signal()) < 0 ||
+        fcntl(fd, F_SETFL, O_ASYNC) < 0) {
+        int result = fail();
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int ckvm_start_instruction_counter(int fd, uint64_t period) {
+    if (ioctl(fd, PERF_EVENT_IOC_RESET, 0) < 0) return fail();
+    if (ioctl(fd, PERF_EVENT_IOC_PERIOD, &period) < 0) return fail();
+    return ioctl(fd, PERF_EVENT_IOC_ENABLE, 0) < 0 ? fail() : 0;
+}
+
+int ckvm_stop_instruction_counter(int fd) { return ioctl(fd, PERF_EVENT_IOC_DISABLE, 0) < 0 ? fail() : 0; }
+
+int ckvm_read_instruction_counter(int fd, uint64_t *count) {
+    struct {
+        uint64_t value, enabled, running;
+    } reading;
+    ssize_t result = read(fd, &reading, sizeof reading);
+    if (result < 0) return fail();
+    // A pinned counter that lost its place on the processor reads as the end of a file.
+    if (result != sizeof reading || reading.enabled != reading.running) return -EAGAIN;
+    *count = reading.value;
+    return 0;
 }

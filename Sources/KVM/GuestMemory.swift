@@ -13,6 +13,9 @@ public struct GuestMemory: ~Copyable, Sendable {
 
     private let mapping: Mapping
 
+    /// SAFETY: valid for ``bytes`` bytes as long as this value lives.
+    var base: UnsafeMutableRawPointer { unsafe mapping.base }
+
     /// Bytes of memory; the first address that is outside.
     public var bytes: UInt64 { UInt64(mapping.count) }
 
@@ -26,9 +29,12 @@ public struct GuestMemory: ~Copyable, Sendable {
     }
 
     /// `KVM_SET_USER_MEMORY_REGION`, slot 0.
-    func install(in machine: Int32) throws(KVMError) {
+    ///
+    /// - Parameter logsWrites: whether KVM notes which pages the guest writes.
+    func install(in machine: Int32, logsWrites: Bool) throws(KVMError) {
         var region = kvm_userspace_memory_region()
         region.memory_size = bytes
+        region.flags = logsWrites ? CKVM_MEM_LOG_WRITES : 0
         region.userspace_addr = unsafe UInt64(UInt(bitPattern: mapping.base))
         // SAFETY: the mapping outlives the machine's use of it: VirtualMachine owns both.
         _ = try KVMError.check(

@@ -41,6 +41,10 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case translate = "KVM_TRANSLATE", getStatsFD = "KVM_GET_STATS_FD"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getDirtyLog = "KVM_GET_DIRTY_LOG", getXSAVE = "KVM_GET_XSAVE", setXSAVE = "KVM_SET_XSAVE"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case residentPages = "mincore", countInstructions = "perf_event_open"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case mapMemory = "mmap(guest memory)", mapRunArea = "mmap(kvm_run)"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case prepareThread = "pthread_sigmask", makeTimer = "timer_create", armTimer = "timer_settime"

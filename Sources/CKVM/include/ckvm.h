@@ -29,9 +29,13 @@ static const unsigned long CKVM_GET_VCPU_EVENTS = KVM_GET_VCPU_EVENTS;
 static const unsigned long CKVM_SET_GUEST_DEBUG = KVM_SET_GUEST_DEBUG;
 static const unsigned long CKVM_TRANSLATE = KVM_TRANSLATE;
 static const unsigned long CKVM_GET_STATS_FD = KVM_GET_STATS_FD;
+static const unsigned long CKVM_GET_DIRTY_LOG = KVM_GET_DIRTY_LOG;
+static const unsigned long CKVM_GET_XSAVE = KVM_GET_XSAVE;
+static const unsigned long CKVM_SET_XSAVE = KVM_SET_XSAVE;
 
 // KVM_GUESTDBG_* as plain numbers of one type.
 static const uint32_t CKVM_GUESTDBG_SINGLESTEP_ON = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+static const uint32_t CKVM_MEM_LOG_WRITES = KVM_MEM_LOG_DIRTY_PAGES;
 
 /// An ioctl whose argument is a pointer.
 static inline int ckvm_ioctl(int fd, unsigned long request, void *_Nonnull argument) {
@@ -114,6 +118,9 @@ uint64_t ckvm_now(void);
 /// Anonymous private memory that takes host pages only as they are touched. Returns 0 or -errno.
 int ckvm_map_memory(uint64_t size, void *_Nullable *_Nonnull address);
 
+/// Stores a byte for each page of a mapping; bit 0 says that host memory backs it. Returns 0 or -errno.
+int ckvm_resident_pages(void *_Nonnull address, uint64_t size, unsigned char *_Nonnull states);
+
 /// The shared run area of a vCPU. Returns 0 or -errno.
 int ckvm_map_run_area(int vcpu, uint64_t size, void *_Nullable *_Nonnull address);
 
@@ -122,3 +129,18 @@ void ckvm_close(int fd);
 
 /// Reads from a statistics descriptor. Returns the bytes read or -errno.
 int64_t ckvm_read_at(int fd, void *_Nonnull buffer, uint64_t count, uint64_t offset);
+
+// The processor's counter of instructions that the guest retires on the calling thread (perf_event_open).
+
+/// Opens the counter, off, for the calling thread: guest only, pinned, its overflow sending the kick signal to this thread.
+/// Returns a descriptor or -errno.
+int ckvm_open_instruction_counter(void);
+
+/// Counts from zero, and kicks after this many instructions, not 0. Returns 0 or -errno.
+int ckvm_start_instruction_counter(int fd, uint64_t period);
+
+/// Stops counting. Returns 0 or -errno.
+int ckvm_stop_instruction_counter(int fd);
+
+/// Stores the count. Returns 0, or -EAGAIN when the counter was not on the processor all the time, or -errno.
+int ckvm_read_instruction_counter(int fd, uint64_t *_Nonnull count);
