@@ -18,16 +18,19 @@ internal import KVM
 ///   ``MergedRun`` finds out which they were. The number takes a call, an eighth of a step, so it is asked only where it may
 ///   be needed.
 /// - Hardware runs MOV SS and POP SS together with the next instruction; the profile tells.
-struct DebugExitMeter {
+struct DebugExitMeter: StepMeter {
     let machine: Machine
-    let execution: Execution
+    unowned let execution: Execution
     let backend: BackendProfile
 
     private var steps: UInt64 = 0
+    /// Where the present run stops.
+    private var limit: UInt64 = 0
     /// Instructions emulated before the run, where that is what tells of merged ones.
     private var emulated: UInt64?
     /// Whether the vCPU tells of exceptions, so that only IRETQ needs the count.
     private var isWatching = false
+    private var isStepping = false
     private var inexact: String?
 
     init(machine: Machine, execution: Execution, backend: BackendProfile) {
@@ -35,12 +38,8 @@ struct DebugExitMeter {
     }
 
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
-        // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
-        _ = try machine.vcpu.settle()
-        try machine.vcpu.setSingleStep(true)
-        if !backend.stepsHandlers, machine.mode != .user64 {
-            inexact = "this KVM does not step through exception handlers"
-        }
+        self.limit = limit
+        try startStepping()
         if let outcome = execution.interruption() { return ending(outcome) }
         var point = try machine.vcpu.executionPoint()
         while steps < limit {
@@ -48,7 +47,7 @@ struct DebugExitMeter {
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
             if instruction.isHalt, point.privilege == 0 { return try halt(instruction) }
             if try leavesStepping(instruction, at: point) { return beyondStepping() }
-            switch try step(instruction, at: point, remaining: limit - steps) {
+            switch try step(instruction, at: point) {
             case .goOn: point = try machine.vcpu.executionPoint()
             case .end(let outcome, _): return ending(outcome)
             }
@@ -56,9 +55,21 @@ struct DebugExitMeter {
         return ending(.exhausted(.steps, limit: limit, used: steps))
     }
 
+    /// Once: a guest that goes on is still being stepped, and asking again would clear a trap flag of its own.
+    private mutating func startStepping() throws(KVMError) {
+        guard !isStepping else { return }
+        isStepping = true
+        // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
+        _ = try machine.vcpu.settle()
+        try machine.vcpu.setSingleStep(true)
+        if !backend.stepsHandlers, machine.mode != .user64 {
+            inexact = "this KVM does not step through exception handlers"
+        }
+    }
+
     /// One entry into the guest, and what it adds to the count.
     private mutating func step(
-        _ instruction: Instruction, at point: ExecutionPoint, remaining: UInt64
+        _ instruction: Instruction, at point: ExecutionPoint
     ) throws(KVMError) -> Execution.Verdict {
         let frame = try returnFrame(instruction, at: point)
         emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
@@ -71,7 +82,7 @@ struct DebugExitMeter {
         if case .end(_, retired: false) = verdict { return verdict }
         try stepOn(behind: exit, instruction)
         let after = try machine.vcpu.executionPoint()
-        let ranHalt = try add(instruction, frame, from: point, to: after, remaining: remaining)
+        let ranHalt = try add(instruction, frame, from: point, to: after)
         if case .end = verdict { return verdict }
         return ranHalt ? .end(.halted, retired: true) : .goOn
     }
@@ -112,8 +123,7 @@ struct DebugExitMeter {
 
     /// Adds what the run retired. Returns whether a HLT was among it.
     private mutating func add(
-        _ instruction: Instruction, _ frame: UInt64?, from before: ExecutionPoint, to after: ExecutionPoint,
-        remaining: UInt64
+        _ instruction: Instruction, _ frame: UInt64?, from before: ExecutionPoint, to after: ExecutionPoint
     ) throws(KVMError) -> Bool {
         let emulatedNow = max(1, emulatedInRun())
         defer { watchAgain() }
@@ -122,9 +132,6 @@ struct DebugExitMeter {
         let merged = backend.mergesStackSegmentLoads && instruction.loadsStackSegment
         var run = MergedRun(retired: merged ? 2 : 1)
         if emulatedNow > 1 { run = try MergedRun(of: emulatedNow, frame: frame, endingAt: after, in: machine) }
-        if run.retired > remaining {
-            inexact = "the last instruction retired together with the one behind it"
-        }
         steps += run.retired
         return run.endsInHalt
     }
@@ -169,8 +176,12 @@ struct DebugExitMeter {
         return ending
     }
 
+    /// Instructions that retire together can take the guest beyond its limit. Then the count is right and the place is not; a
+    /// guest that goes on has nothing to tell of that.
     private func ending(_ outcome: Outcome) -> Execution.Ending {
-        .init(outcome: outcome, steps: steps, meter: inexact.map { .bounded(reason: $0) } ?? .exact)
+        let overrun = steps > limit ? "the last instruction retired together with the one behind it" : nil
+        return .init(
+            outcome: outcome, steps: steps, meter: (inexact ?? overrun).map { .bounded(reason: $0) } ?? .exact)
     }
 }
 

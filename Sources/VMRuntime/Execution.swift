@@ -18,6 +18,8 @@ final class Execution {
     private let reportsPortWrites: Bool
     private let emit: (JobEvent) -> Void
 
+    /// Counts the steps, where they are counted; there from the first run on.
+    private var meter: (any StepMeter)?
     private var board = Board()
     private var output = PendingOutput()
     private var outputBytes: UInt64 = 0
@@ -89,15 +91,18 @@ final class Execution {
     }
 
     private func count(upTo limit: UInt64) throws(KVMError) -> Ending {
+        if meter == nil { meter = try makeMeter() }
+        let ending = try meter?.run(limit: limit)
+        return ending
+            ?? Ending(outcome: .hostError("steps cannot be counted in \(machine.mode.name) on this machine"))
+    }
+
+    /// nil where steps cannot be counted.
+    private func makeMeter() throws(KVMError) -> (any StepMeter)? {
         switch backend.stepping(of: machine.mode) {
-        case .debugExits:
-            var meter = DebugExitMeter(machine: machine, execution: self, backend: backend)
-            return try meter.run(limit: limit)
-        case .guestTrap:
-            var meter = try GuestTrapMeter(machine: machine, execution: self)
-            return try meter.run(limit: limit)
-        case .unavailable:
-            return Ending(outcome: .hostError("steps cannot be counted in \(machine.mode.name) on this machine"))
+        case .debugExits: DebugExitMeter(machine: machine, execution: self, backend: backend)
+        case .guestTrap: try GuestTrapMeter(machine: machine, execution: self)
+        case .unavailable: nil
         }
     }
 

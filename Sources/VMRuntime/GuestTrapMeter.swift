@@ -10,12 +10,14 @@ internal import KVM
 /// With RFLAGS.TF set, each instruction ends in a debug exception; its stub in the system area writes to the trap port, which
 /// brings the worker back, and IRETQ returns to the program. The program cannot tell: what PUSHF shows and what POPF or IRET
 /// set is kept apart from the meter's own flag.
-struct GuestTrapMeter {
+struct GuestTrapMeter: StepMeter {
     private let machine: Machine
-    private let execution: Execution
+    private unowned let execution: Execution
 
     private var steps: UInt64 = 0
-    private var inexact: String?
+    /// Where the present run stops.
+    private var limit: UInt64 = 0
+    private var hasStarted = false
     /// The program as it is between two instructions, its own trap flag included and the meter's not.
     private var program: Registers
     /// The program's registers behind an instruction whose trap is still to come.
@@ -34,15 +36,14 @@ struct GuestTrapMeter {
     }
 
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
-        var started = program
-        started.rflags |= ExceptionFrame.trapFlag
-        try machine.vcpu.setRegisters(started)
+        self.limit = limit
+        try start()
         if let outcome = execution.interruption() { return ending(outcome) }
         while steps < limit {
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
             // A repeated string instruction may change its own bytes: it stays what it was until it is done.
             repeat {
-                let verdict = try step(instruction, remaining: limit - steps)
+                let verdict = try step(instruction)
                 if case .end(let outcome, _) = verdict { return ending(outcome) }
             } while awaitingTrap != nil || (instruction.isRepeatedString && program.rip == point.rip)
             point.rip = program.rip
@@ -50,11 +51,20 @@ struct GuestTrapMeter {
         return ending(.exhausted(.steps, limit: limit, used: steps))
     }
 
+    /// Once: a program that goes on stands in the stub behind its last trap, or has the meter's trap flag set already.
+    private mutating func start() throws(KVMError) {
+        guard !hasStarted else { return }
+        hasStarted = true
+        var started = program
+        started.rflags |= ExceptionFrame.trapFlag
+        try machine.vcpu.setRegisters(started)
+    }
+
     /// One entry into the guest. Where it ends says whether the instruction retired.
-    private mutating func step(_ instruction: Instruction, remaining: UInt64) throws(KVMError) -> Execution.Verdict {
+    private mutating func step(_ instruction: Instruction) throws(KVMError) -> Execution.Verdict {
         let exit = try execution.enter()
         if case .interrupted = exit { return try execution.serve(exit) }
-        if try isTrap(exit) { return try trapped(instruction, remaining: remaining) }
+        if try isTrap(exit) { return try trapped(instruction) }
         let verdict = try execution.complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
         guard exit.needsCompletion else { return verdict }
@@ -64,7 +74,7 @@ struct GuestTrapMeter {
             awaitingTrap = registers
         } else {
             let count = try lastRetired(instruction, endingAt: registers.rip).count
-            retire(instruction, registers, count: count, remaining: remaining)
+            retire(instruction, registers, count: count)
         }
         return verdict
     }
@@ -74,7 +84,7 @@ struct GuestTrapMeter {
         return try machine.vcpu.executionPoint().privilege == 0
     }
 
-    private mutating func trapped(_ instruction: Instruction, remaining: UInt64) throws(KVMError) -> Execution.Verdict {
+    private mutating func trapped(_ instruction: Instruction) throws(KVMError) -> Execution.Verdict {
         awaitingTrap = nil
         _ = try machine.vcpu.settle()
         let frame = try machine.exceptionFrame()
@@ -90,7 +100,7 @@ struct GuestTrapMeter {
         let ownTrap = program.rflags & ExceptionFrame.trapFlag != 0
         if !last.popsFlags { registers = restoringOwnTrapFlag(registers) }
         if last.pushesFlags, !ownTrap { try hideTrapFlag(at: registers.rsp) }
-        retire(instruction, registers, count: count, remaining: remaining)
+        retire(instruction, registers, count: count)
         point.is64Bit = frame.isProgram64Bit(machine.vm.memory)
         if ownTrap { return .end(.faulted(fault), retired: true) }
         let flags = registers.rflags | ExceptionFrame.trapFlag
@@ -107,13 +117,10 @@ struct GuestTrapMeter {
         return registers
     }
 
-    private mutating func retire(
-        _ instruction: Instruction, _ registers: Registers, count: UInt64, remaining: UInt64
-    ) {
+    private mutating func retire(_ instruction: Instruction, _ registers: Registers, count: UInt64) {
         let before = program.rip
         program = registers
         if instruction.isRepeatedString, registers.rip == before { return }
-        if count > remaining { inexact = "MOV SS retired together with the instruction behind it" }
         steps += count
     }
 
@@ -140,9 +147,12 @@ struct GuestTrapMeter {
         _ = machine.vm.memory.write([machine.vm.memory.byte(at: address) & ~1], at: address)
     }
 
+    /// MOV SS can take the program beyond its limit. Then the count is right and the place is not; a program that goes on has
+    /// nothing to tell of that.
     private func ending(_ outcome: Outcome) -> Execution.Ending {
-        .init(
-            outcome: outcome, steps: steps, meter: inexact.map { .bounded(reason: $0) } ?? .exact,
+        let overrun = "MOV SS retired together with the instruction behind it"
+        return .init(
+            outcome: outcome, steps: steps, meter: steps > limit ? .bounded(reason: overrun) : .exact,
             registers: awaitingTrap ?? program)
     }
 }
