@@ -17,9 +17,14 @@ public final class Backend: Sendable {
     /// unblocked.
     ///
     /// - Throws: ``KVMError`` when there is no KVM, or when it fails under the probe.
-    public init() throws(KVMError) {
+    public convenience init() throws(KVMError) { try self.init { _ in } }
+
+    /// The same with something of the profile changed afterwards.
+    init(adjusting adjust: (inout BackendProfile) -> Void) throws(KVMError) {
         let hypervisor = try Hypervisor()
-        profile = try Probe.run(hypervisor)
+        var profile = try Probe.run(hypervisor)
+        adjust(&profile)
+        self.profile = profile
         self.hypervisor = hypervisor
     }
 }
@@ -42,6 +47,9 @@ private enum Probe {
             profile.stepsHandlers = try stepsHandlers(hypervisor, profile, thread)
             profile.mergesStackSegmentLoads = try mergesStackSegmentLoads(hypervisor, profile, thread)
         }
+        for mode in GuestMode.allCases where profile.modes[mode] == .debugExits {
+            profile.counters[mode] = try counter(for: mode, hypervisor, profile, thread)
+        }
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
         return profile
     }
@@ -51,7 +59,7 @@ private enum Probe {
         _ hypervisor: borrowing Hypervisor, _ thread: VCPUThread
     ) throws(KVMError) -> Bool {
         let image: [UInt8] = [0xB9, 50, 0, 0x49, 0x75, 0xFD, 0xF4]
-        let machine = try machine(image, .real16, hypervisor)
+        let machine = try machine(image, JobSpec(mode: .real16, memoryBytes: 2 << 20), hypervisor)
         machine.vcpu.attach()
         defer { machine.vcpu.detach() }
         try thread.setAlarm(at: MonotonicClock.now + patience.wholeNanoseconds)
@@ -97,6 +105,37 @@ private enum Probe {
         return (result.outcome == expected && result.registers?.rcx == 0, result.steps)
     }
 
+    /// The counter that gets a loop of 2 × 1,000 instructions right between its IN, its OUT and its HLT, if one does.
+    private static func counter(
+        for mode: GuestMode, _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> BackendProfile.Counter? {
+        let candidates: [BackendProfile.Counter] = profile.countsEmulation ? [.emulation] : [.processor]
+        for candidate in candidates {
+            var trial = profile
+            trial.counters[mode] = candidate
+            let run = Result { () throws(KVMError) in
+                try execute(countedImage(mode), mode, steps: .max, hypervisor, trial, thread)
+            }
+            // A processor without a counter, or one that this user may not have, is no error.
+            guard case .success(let result) = run else { continue }
+            if result.steps == countedSteps, result.meter == .exact, result.exits.debug < countedSteps / 2 {
+                return candidate
+            }
+        }
+        return nil
+    }
+
+    /// `mov ecx, 1000; out 0x80, al; again: dec ecx; jnz again; in al, 0x80; hlt`, or at ring 3 `out 0xF4, al` for HLT.
+    private static let countedSteps: UInt64 = 2004
+
+    private static func countedImage(_ mode: GuestMode) -> [UInt8] {
+        switch mode {
+        case .real16: [0xB9, 0xE8, 3, 0xE6, 0x80, 0x49, 0x75, 0xFD, 0xE4, 0x80, 0xF4]
+        case .protected32, .long64: [0xB9, 0xE8, 3, 0, 0, 0xE6, 0x80, 0xFF, 0xC9, 0x75, 0xFC, 0xE4, 0x80, 0xF4]
+        case .user64: [0xB9, 0xE8, 3, 0, 0, 0xE6, 0x80, 0xFF, 0xC9, 0x75, 0xFC, 0xE4, 0x80, 0xE6, 0xF4]
+        }
+    }
+
     /// Divides by zero; the handler at 0x1010 is `nop; nop; hlt`: with `xor bl, bl` before, four instructions retire.
     private static func stepsHandlers(
         _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
@@ -131,21 +170,24 @@ private enum Probe {
         _ image: [UInt8], _ mode: GuestMode, load: UInt64? = nil, entry: UInt64? = nil, steps: UInt64? = nil,
         _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
     ) throws(KVMError) -> JobResult {
-        let machine = try machine(image, mode, load: load, entry: entry, hypervisor)
+        let spec = JobSpec(
+            mode: mode, loadAddress: load, entryPoint: entry, memoryBytes: 2 << 20,
+            budget: Budget(steps: steps, wallTime: patience))
+        let plan = profile.plan(for: spec)
+        let machine = try machine(image, spec, hypervisor, logsWrites: plan.logsWrites)
         let execution = Execution(
-            machine, budget: Budget(steps: steps, wallTime: patience), reportsPortWrites: false,
-            control: JobControl(hasInput: false), thread: thread, backend: profile, emit: { _ in })
+            machine, budget: spec.budget, reportsPortWrites: false, plan: plan, control: JobControl(hasInput: false),
+            thread: thread, backend: profile, emit: { _ in })
         return execution.run()
     }
 
     private static func machine(
-        _ image: [UInt8], _ mode: GuestMode, load: UInt64? = nil, entry: UInt64? = nil,
-        _ hypervisor: borrowing Hypervisor
+        _ image: [UInt8], _ spec: JobSpec, _ hypervisor: borrowing Hypervisor, logsWrites: Bool = false
     ) throws(KVMError) -> Machine {
-        let spec = JobSpec(mode: mode, loadAddress: load, entryPoint: entry, memoryBytes: 2 << 20)
         let layout = Result<GuestLayout, Refusal> { () throws(Refusal) in try GuestLayout(flat: image, spec: spec) }
         switch layout {
-        case .success(let layout): return try Machine(layout, on: hypervisor, countsEmulation: true)
+        case .success(let layout):
+            return try Machine(layout, on: hypervisor, countsEmulation: true, logsWrites: logsWrites)
         case .failure(let refusal): preconditionFailure("a probe's image was refused: \(refusal.message)")
         }
     }

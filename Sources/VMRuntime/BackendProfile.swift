@@ -21,6 +21,10 @@ public struct BackendProfile: Sendable, Hashable {
 
     /// The modes in which a guest ran to its end, and how their steps can be counted.
     public internal(set) var modes: [GuestMode: Stepping] = [:]
+    /// In which of them a counter can be had that spares most single steps.
+    public internal(set) var counters: [GuestMode: Counter] = [:]
+    /// Single steps before a counter's first slice: most jobs are over by then, and a slice needs a copy of memory.
+    var stepsBeforeSlices: UInt64 = 256
     /// KVM's count of emulated instructions is the count of all instructions outside ring 3.
     public internal(set) var countsEmulation = false
     /// Single-stepping goes on inside exception handlers.
@@ -34,17 +38,4 @@ public struct BackendProfile: Sendable, Hashable {
     var stepsRing3: Bool { modes[.user64] == .debugExits }
 
     func stepping(of mode: GuestMode) -> Stepping { modes[mode] ?? .unavailable }
-
-    /// Why a job cannot run here, if it cannot.
-    public func refusal(of spec: JobSpec) -> Refusal? {
-        guard let stepping = modes[spec.mode] else {
-            return Refusal(
-                .modeUnavailable, "this machine's KVM cannot run \(spec.mode.name) guests; see kvmjob doctor")
-        }
-        guard spec.budget.steps != nil, stepping == .unavailable else { return nil }
-        return Refusal(
-            .modeUnavailable,
-            "this machine's KVM cannot count the steps of \(spec.mode.name) guests: leave the step budget out; "
-                + "see kvmjob doctor")
-    }
 }

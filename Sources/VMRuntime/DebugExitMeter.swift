@@ -23,9 +23,9 @@ struct DebugExitMeter: StepMeter {
     unowned let execution: Execution
     let backend: BackendProfile
 
-    private var steps: UInt64 = 0
+    private(set) var steps: UInt64 = 0
     /// Where the present run stops.
-    private var limit: UInt64 = 0
+    var limit: UInt64 = 0
     /// Instructions emulated before the run, where that is what tells of merged ones.
     private var emulated: UInt64?
     /// Whether the vCPU tells of exceptions, so that only IRETQ needs the count.
@@ -37,12 +37,15 @@ struct DebugExitMeter: StepMeter {
         (self.machine, self.execution, self.backend) = (machine, execution, backend)
     }
 
-    mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
+    mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending { try run(limit: limit, upTo: limit) }
+
+    /// Steps on as `run(limit:)` does, and stops at a number of steps before the limit, or one behind it, as if out of steps.
+    mutating func run(limit: UInt64, upTo stop: UInt64) throws(KVMError) -> Execution.Ending {
         self.limit = limit
         try startStepping()
         if let outcome = execution.interruption() { return ending(outcome) }
         var point = try machine.vcpu.executionPoint()
-        while steps < limit {
+        while steps < stop {
             if isBeyondStepping(point) { return beyondStepping() }
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
             if instruction.isHalt, point.privilege == 0 { return try halt(instruction) }
@@ -63,9 +66,19 @@ struct DebugExitMeter: StepMeter {
         _ = try machine.vcpu.settle()
         try machine.vcpu.setSingleStep(true)
         if !backend.stepsHandlers, machine.mode != .user64 {
-            inexact = "this KVM does not step through exception handlers"
+            inexact = BackendProfile.handlersAreSkipped
         }
     }
+
+    /// Lets the guest run freely until the next run; a trap flag of its own is gone then, as it is while being stepped.
+    mutating func stopStepping() throws(KVMError) {
+        guard isStepping else { return }
+        isStepping = false
+        try machine.vcpu.setSingleStep(false)
+    }
+
+    /// Counts steps that the guest took without being stepped.
+    mutating func add(_ count: UInt64) { steps += count }
 
     /// One entry into the guest, and what it adds to the count.
     private mutating func step(
@@ -101,7 +114,7 @@ struct DebugExitMeter: StepMeter {
     }
 
     /// Whether the guest is where single-stepping does not reach.
-    private func isBeyondStepping(_ point: ExecutionPoint) -> Bool { point.privilege != 0 && losesRing3(at: point) }
+    func isBeyondStepping(_ point: ExecutionPoint) -> Bool { point.privilege != 0 && losesRing3(at: point) }
 
     /// Whether this instruction would take the guest there. It must not run: nothing but the wall time would stop it then.
     private func leavesStepping(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> Bool {
@@ -178,7 +191,7 @@ struct DebugExitMeter: StepMeter {
 
     /// Instructions that retire together can take the guest beyond its limit. Then the count is right and the place is not; a
     /// guest that goes on has nothing to tell of that.
-    private func ending(_ outcome: Outcome) -> Execution.Ending {
+    func ending(_ outcome: Outcome) -> Execution.Ending {
         let overrun = steps > limit ? "the last instruction retired together with the one behind it" : nil
         return .init(
             outcome: outcome, steps: steps, meter: (inexact ?? overrun).map { .bounded(reason: $0) } ?? .exact)

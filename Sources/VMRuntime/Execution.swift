@@ -16,10 +16,11 @@ final class Execution {
     private let backend: BackendProfile
     private let budget: Budget
     private let reportsPortWrites: Bool
+    private let plan: MeterPlan
     private let emit: (JobEvent) -> Void
 
     /// Counts the steps, where they are counted; there from the first run on.
-    private var meter: (any StepMeter)?
+    var meter: (any StepMeter)?
     private var board = Board()
     private var output = PendingOutput()
     private var outputBytes: UInt64 = 0
@@ -29,11 +30,11 @@ final class Execution {
     private let deadline: UInt64
 
     init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, control: JobControl, thread: VCPUThread,
-        backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, control: JobControl,
+        thread: VCPUThread, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
-        (self.budget, self.reportsPortWrites, self.emit) = (budget, reportsPortWrites, emit)
+        (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         startedAt = MonotonicClock.now
         let end = startedAt.addingReportingOverflow(budget.wallTime.wholeNanoseconds)
         deadline = end.overflow ? .max : end.partialValue
@@ -63,8 +64,8 @@ final class Execution {
     }
 
     private func runToEnd() throws(KVMError) -> Ending {
-        guard let limit = budget.steps else { return Ending(outcome: try runFree()) }
-        return try count(upTo: limit)
+        guard plan != .none else { return Ending(outcome: try runFree()) }
+        return try count(upTo: budget.steps ?? .max)
     }
 
     // MARK: The loop
@@ -99,16 +100,18 @@ final class Execution {
 
     /// nil where steps cannot be counted.
     private func makeMeter() throws(KVMError) -> (any StepMeter)? {
-        switch backend.stepping(of: machine.mode) {
-        case .debugExits: DebugExitMeter(machine: machine, execution: self, backend: backend)
-        case .guestTrap: try GuestTrapMeter(machine: machine, execution: self)
-        case .unavailable: nil
-        }
+        try plan.makeMeter(for: machine, self, on: backend)
     }
 
     /// Enters the guest once and counts the exit.
     func enter() throws(KVMError) -> VMExit {
         let exit = try machine.vcpu.run()
+        count(exit)
+        return exit
+    }
+
+    /// Counts an exit that was not entered through ``enter()``.
+    func count(_ exit: VMExit) {
         switch exit {
         case .portIn, .portOut: exits.io += 1
         case .mmioRead, .mmioWrite: exits.mmio += 1
@@ -116,7 +119,6 @@ final class Execution {
         case .interrupted: exits.interrupted += 1
         case .halt, .shutdown, .failEntry, .internalError, .taskPriorityChanged, .other: exits.other += 1
         }
-        return exit
     }
 
     // MARK: What an exit means
@@ -231,6 +233,11 @@ final class Execution {
     /// The deadline, or an earlier reason to look up. A failure is as good as none: the timer exists, and its argument is right.
     private func setAlarm(at instant: UInt64) { try? thread.setAlarm(at: min(instant, deadline)) }
 
+    /// When the present slice ends, if the meter runs the guest in slices. Behind it the alarm is set anew.
+    var sliceEnd: UInt64? {
+        didSet { setAlarm(at: min(sliceEnd ?? .max, output.dueAt ?? .max)) }
+    }
+
     // MARK: Streams
 
     private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) {
@@ -284,7 +291,7 @@ final class Execution {
     /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
     private func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
         let wall = MonotonicClock.now - startedAt
-        try settleAfterEnd()
+        try settlePending()
         sendRest()
         var result = result(ending, wall: wall)
         try readRegisters(into: &result, ending)
@@ -308,7 +315,7 @@ final class Execution {
     }
 
     /// An IN that nobody answered any more reads as zeros.
-    private func settleAfterEnd() throws(KVMError) {
+    func settlePending() throws(KVMError) {
         for _ in 0..<Self.maximumTrailingParts {
             guard let exit = try machine.vcpu.settle() else { return }
             switch exit {

@@ -13,11 +13,13 @@ final class Machine {
 
     /// Makes a machine, puts the layout's pieces in its memory and its first state in the vCPU.
     ///
-    /// - Parameter countsEmulation: whether the vCPU's count of emulated instructions will be asked for.
+    /// - Parameters:
+    ///   - countsEmulation: whether the vCPU's count of emulated instructions will be asked for.
+    ///   - logsWrites: whether the pages that the guest writes will be asked for.
     init(
-        _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool
+        _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool, logsWrites: Bool = false
     ) throws(KVMError) {
-        let vm = try hypervisor.makeVirtualMachine(memoryBytes: layout.memoryBytes)
+        let vm = try hypervisor.makeVirtualMachine(memoryBytes: layout.memoryBytes, logsWrites: logsWrites)
         let vcpu = try hypervisor.makeVirtualCPU(in: vm, countsEmulation: countsEmulation)
         for piece in layout.pieces where !vm.memory.write(piece.bytes, at: piece.address) {
             preconditionFailure("GuestLayout placed a piece at \(piece.address), outside its own memory")

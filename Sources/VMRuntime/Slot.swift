@@ -13,6 +13,8 @@ public struct AdmittedJob: Sendable {
     public let layout: GuestLayout
     /// What the job may use.
     public let budget: Budget
+    /// How its steps are counted.
+    let plan: MeterPlan
     /// Whether writes to unclaimed ports are streamed.
     public let reportsPortWrites: Bool
 
@@ -21,6 +23,7 @@ public struct AdmittedJob: Sendable {
         layout = try GuestLayout(flat: image, spec: spec)
         if let refusal = profile.refusal(of: spec) { throw refusal }
         budget = spec.budget
+        plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
     }
 }
@@ -83,10 +86,12 @@ public final class Slot: Sendable {
         do throws(KVMError) {
             let machine = try Machine(
                 order.job.layout, on: backend.hypervisor,
-                countsEmulation: order.job.budget.steps != nil && backend.profile.countsEmulation)
+                countsEmulation: order.job.plan.countsEmulation(on: backend.profile),
+                logsWrites: order.job.plan.logsWrites)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                control: order.control, thread: try thread.get(), backend: backend.profile, emit: order.emit)
+                plan: order.job.plan, control: order.control, thread: try thread.get(), backend: backend.profile,
+                emit: order.emit)
             order.emit(.finished(execution.run()))
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))

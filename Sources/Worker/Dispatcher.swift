@@ -241,9 +241,12 @@ extension BackendProfile {
     /// The modes as HELLO tells them.
     var offers: [(GuestMode, ModeMeter)] {
         GuestMode.allCases.compactMap { mode in
-            modes[mode].map { (mode, $0 == .unavailable ? .none : isExact(mode) ? .exact : .bounded) }
+            guard modes[mode] != nil else { return nil }
+            return switch counting(of: mode) {
+            case .none: (mode, .none)
+            case .exact: (mode, .exact)
+            case .bounded: (mode, .bounded)
+            }
         }
     }
-
-    private func isExact(_ mode: GuestMode) -> Bool { mode == .user64 || stepsHandlers }
 }

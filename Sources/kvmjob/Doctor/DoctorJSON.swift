@@ -10,7 +10,7 @@ internal import JobProtocol
 /// |---|---|
 /// | `can_run_jobs` | whether `kvmjob submit` would run a job |
 /// | `kvm` | `usable`, `error` (what to do), `api_version`, `backend` (`software` or `hardware`), `keeps_registers_after_triple_fault` |
-/// | `modes` | of each: `mode`, `runs`, `steps` (`none`, `exact`, `bounded`) |
+/// | `modes` | of each: `mode`, `runs`, `steps` (`none`, `exact`, `bounded`), `meter` (what counts, for people), `reason` of `bounded` |
 /// | `capabilities` | of each: `name`, `purpose`, `value` (0 when missing) |
 /// | `worker` | `kind` (`socket` or `embedded`), `path`, `reachable`, `error`, `terms` |
 ///
@@ -48,7 +48,8 @@ struct DoctorJSON {
     private func mode(_ finding: ModeFinding) -> JSONValue {
         .object([
             ("mode", .string(finding.mode.name)), ("runs", .bool(finding.runs)),
-            ("steps", .string(finding.counting.rawValue)),
+            ("steps", .string(finding.counting.rawValue)), ("meter", .text(finding.meter)),
+            ("reason", .text(finding.inexactness)),
         ])
     }
 

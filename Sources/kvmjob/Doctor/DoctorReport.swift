@@ -47,6 +47,10 @@ struct ModeFinding: Sendable, Hashable {
     var mode: GuestMode
     var runs: Bool
     var counting: StepCounting
+    /// Why the count may be off, where it may.
+    var inexactness: String?
+    /// What counts, fastest first; nil where nothing does.
+    var meter: String?
 }
 
 /// How the steps of a mode are counted; the raw values are the names in JSON.

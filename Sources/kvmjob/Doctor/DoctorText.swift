@@ -32,7 +32,10 @@ struct DoctorText {
     }
 
     private func line(_ finding: ModeFinding) -> String {
-        Self.row(finding.mode.name, finding.runs ? "runs; \(finding.counting.text)" : "does not run")
+        guard finding.runs else { return Self.row(finding.mode.name, "does not run") }
+        let meter = finding.meter.map { " by \($0)" } ?? ""
+        let reason = finding.inexactness.map { ": \($0)" } ?? ""
+        return Self.row(finding.mode.name, "runs; \(finding.counting.text)\(meter)\(reason)")
     }
 
     private func line(_ name: String, _ purpose: String, _ value: Int32) -> String {

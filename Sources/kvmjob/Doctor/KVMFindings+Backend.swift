@@ -23,20 +23,34 @@ extension KVMFindings {
         version = Hypervisor.apiVersion
         capabilities = Capability.allCases.map { ($0.name, $0.purpose, backend.capabilities[$0] ?? 0) }
         modes = GuestMode.allCases.map { mode in
-            ModeFinding(mode: mode, runs: profile.modes[mode] != nil, counting: StepCounting(mode, profile))
+            ModeFinding(mode, profile)
         }
         isSoftware = profile.countsEmulation
         keepsRegistersAfterShutdown = profile.keepsRegistersAfterShutdown
     }
 }
 
-extension StepCounting {
+extension ModeFinding {
     fileprivate init(_ mode: GuestMode, _ profile: BackendProfile) {
-        self =
+        let counting = profile.counting(of: mode)
+        self.init(mode: mode, runs: profile.modes[mode] != nil, counting: StepCounting(counting))
+        if case .bounded(let reason) = counting { inexactness = reason }
+        meter =
             switch profile.modes[mode] {
-            case nil, .unavailable: .none
-            case .debugExits: profile.stepsHandlers ? .exact : .bounded
-            case .guestTrap: .exact
+            case nil, .unavailable: nil
+            case .guestTrap: "the processor's own step trap"
+            case .debugExits: profile.counters[mode].map { "\($0.text), single-stepping" } ?? "single-stepping"
+            }
+    }
+}
+
+extension StepCounting {
+    fileprivate init(_ counting: BackendProfile.Counting) {
+        self =
+            switch counting {
+            case .none: .none
+            case .exact: .exact
+            case .bounded: .bounded
             }
     }
 }
