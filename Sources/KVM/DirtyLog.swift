@@ -75,6 +75,18 @@ public struct MemoryShadow: ~Copyable {
 }
 
 extension GuestMemory {
+    /// A page's bytes as little-endian words; none for a page that is not inside.
+    public borrowing func words(of page: UInt64) -> [UInt64] {
+        let offset = page.multipliedReportingOverflow(by: Self.pageBytes)
+        guard !offset.overflow, contains(offset.partialValue, count: Int(Self.pageBytes)) else { return [] }
+        return unsafe [UInt64](unsafeUninitializedCapacity: Int(Self.pageBytes) / 8) { buffer, count in
+            // SAFETY: the bounds were checked above, and the buffer has a page's bytes.
+            unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(
+                from: UnsafeRawBufferPointer(start: base + Int(offset.partialValue), count: Int(Self.pageBytes)))
+            count = Int(Self.pageBytes) / 8
+        }
+    }
+
     /// The numbers of the pages that host memory backs, rising: all that anybody has touched.
     ///
     /// `mincore`.

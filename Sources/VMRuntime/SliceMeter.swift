@@ -157,9 +157,8 @@ private struct MemoryWatch: ~Copyable {
 
     private mutating func look(at pages: [UInt64]) {
         for page in pages {
-            let bytes = machine.vm.memory.read(
-                at: page * GuestMemory.pageBytes, count: Int(GuestMemory.pageBytes))
-            if bytes.map(SuspectCode.isIn) ?? false { suspects.insert(page) } else { suspects.remove(page) }
+            let words = machine.vm.memory.words(of: page)
+            if SuspectCode.isIn(words) { suspects.insert(page) } else { suspects.remove(page) }
         }
     }
 }

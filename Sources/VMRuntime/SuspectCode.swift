@@ -10,43 +10,48 @@
 /// It looks at bytes, not at instructions: whatever could be one at any alignment is found, and much that is none. What would
 /// go on in the next page is taken for one too, since what the guest has mapped there is not known.
 struct SuspectCode {
-    private struct Class: OptionSet {
-        let rawValue: UInt8
-        static let prefix = Class(rawValue: 1)
-        static let repeatPrefix = Class(rawValue: 2)
-        static let string = Class(rawValue: 4)
-        static let afterEscape = Class(rawValue: 8)
-    }
+    private static let anyPrefix: UInt8 = 1
+    private static let repeatPrefix: UInt8 = 2
+    private static let string: UInt8 = 4
+    private static let afterEscape: UInt8 = 8
+    private static let escape: UInt8 = 16
 
-    private static let escape: UInt8 = 0x0F
-
-    private static let classes: [Class] = (0...255).map { (byte: UInt8) in
+    private static let classes: [UInt8] = (0...255).map { (byte: UInt8) in
         switch byte {
-        case 0xF2, 0xF3: [.prefix, .repeatPrefix]
+        case 0xF2, 0xF3: anyPrefix | repeatPrefix
         // Segments, sizes, LOCK, and REX, which in other modes is an instruction of its own.
-        case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0x40...0x4F: .prefix
-        case 0x6C...0x6F, 0xA4...0xA7, 0xAA...0xAF: .string
+        case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0x40...0x4F: anyPrefix
+        case 0x6C...0x6F, 0xA4...0xA7, 0xAA...0xAF: string
         // WRMSR, MOV to a debug register, and the group that XSETBV is in.
-        case 0x30, 0x23, 0x01: .afterEscape
-        default: []
+        case 0x30, 0x23, 0x01: afterEscape
+        case 0x0F: escape
+        default: 0
         }
     }
 
-    /// Whether a page could hold such an instruction or the beginning of one.
-    static func isIn(_ page: [UInt8]) -> Bool {
-        var repeats = false
-        var escaped = false
-        for byte in page {
-            let kind = classes[Int(byte)]
-            if kind.isEmpty {
-                (repeats, escaped) = (false, byte == escape)
+    /// Whether a page, as little-endian words, could hold such an instruction or the beginning of one.
+    static func isIn(_ page: [UInt64]) -> Bool {
+        let classes = classes
+        /// ``repeatPrefix`` if one is among the prefixes just before, or ``escape``.
+        var before: UInt8 = 0
+        for word in page {
+            // Most of most pages.
+            if word == 0 {
+                before = 0
                 continue
             }
-            if repeats, kind.contains(.string) { return true }
-            if escaped, kind.contains(.afterEscape) { return true }
-            repeats = kind.contains(.repeatPrefix) || (repeats && kind.contains(.prefix))
-            escaped = false
+            var rest = word
+            for _ in 0..<8 {
+                let kind = classes[Int(rest & 0xFF)]
+                rest >>= 8
+                if before != 0 {
+                    if before == repeatPrefix, kind & string != 0 { return true }
+                    if before == escape, kind & afterEscape != 0 { return true }
+                    if kind & anyPrefix != 0, before == repeatPrefix { continue }
+                }
+                before = kind & (repeatPrefix | escape)
+            }
         }
-        return repeats || escaped
+        return before != 0
     }
 }
