@@ -36,6 +36,18 @@ GUEST steps
     jmp 1b
 END steps
 
+// Writes memory in every turn: the stack and a variable.
+GUEST calls16
+    .code16
+1:  call 2f
+    dec %cx
+    jmp 1b
+2:  push %cx
+    pop %ax
+    incw 0x3000
+    ret
+END calls16
+
 // Computes for some 30 ms where every instruction is emulated.
 GUEST compute16
     .code16

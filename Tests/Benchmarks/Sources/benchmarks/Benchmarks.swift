@@ -6,7 +6,8 @@ import Foundation
 @main
 enum Benchmarks {
     private static let all: [(name: String, run: @Sendable () async throws -> Void)] = [
-        ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("job", JobBenchmark.run),
+        ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("meter", MeterBenchmark.run),
+        ("job", JobBenchmark.run),
         ("exits", ExitsBenchmark.run),
     ]
 

@@ -26,6 +26,9 @@ struct Guest {
     static let writes64 = Guest(.user64, floor_writes64(), floor_writes64_bytes())
     static let console16 = Guest(.real16, floor_console16(), floor_console16_bytes())
 
+    /// Seven instructions for ever: a call, its return, a push, a pop and an addition in memory among them.
+    static let calls16 = Guest(.real16, floor_calls16(), floor_calls16_bytes())
+
     /// Two instructions for ever.
     static func steps(_ mode: GuestMode) -> Guest { Guest(mode, floor_steps(), floor_steps_bytes()) }
 }

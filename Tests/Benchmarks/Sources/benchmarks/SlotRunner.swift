@@ -19,8 +19,9 @@ final class SlotRunner {
 
     deinit { slots.forEach { $0.stop() } }
 
-    func admit(_ guest: Guest, steps: UInt64? = nil) throws -> AdmittedJob {
-        let spec = JobSpec(mode: guest.mode, budget: Budget(steps: steps))
+    func admit(_ guest: Guest, steps: UInt64? = nil, meter: MeterRequest? = nil) throws -> AdmittedJob {
+        var spec = JobSpec(mode: guest.mode, budget: Budget(steps: steps))
+        spec.meter = meter
         return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile)
     }
 

@@ -52,7 +52,7 @@ enum StepBenchmark {
 
     /// A job whose steps run out. The result's own wall time leaves out making and ending the machine.
     private static func metered(_ runner: SlotRunner, _ mode: GuestMode) throws -> Subject {
-        let job = try runner.admit(.steps(mode), steps: UInt64(steps))
+        let job = try runner.admit(.steps(mode), steps: UInt64(steps), meter: .stepped)
         return Subject(name: "\(mode.name) metered", unit: "steps") {
             let result = runner.run(job)
             guard case .exhausted(.steps, _, UInt64(steps)) = result.outcome, result.meter == .exact else {

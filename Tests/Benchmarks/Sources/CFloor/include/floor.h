@@ -75,6 +75,7 @@ int64_t floor_process_time(int process);
     static inline size_t floor_##name##_bytes(void) { return (size_t)(guest_##name##_end - guest_##name); }
 FLOOR_GUEST(hello)
 FLOOR_GUEST(steps)
+FLOOR_GUEST(calls16)
 FLOOR_GUEST(compute16)
 FLOOR_GUEST(compute64)
 FLOOR_GUEST(writes16)
