@@ -8,6 +8,9 @@ internal import NIOConcurrencyHelpers
 
 /// The one place where a running job and the rest of the worker meet: whoever holds it can stop the job, give it input and let
 /// it write more. All calls may come from any thread and none of them blocks, but for those that say so.
+///
+/// A paused job has no thread, so its machine is here: put by the slot that it leaves, and taken once, by the slot that it goes
+/// on in or by ``endPaused()``.
 public final class JobControl: Sendable {
     private struct State {
         var canceller: Canceller?
@@ -15,7 +18,21 @@ public final class JobControl: Sendable {
         var credit = 0
         var input: [UInt8] = []
         var inputEnded: Bool
+        var paused: Paused?
     }
+
+    /// An execution that nobody runs.
+    ///
+    /// Sendable although an execution is confined to a thread: the slot that puts it here does not touch it afterwards, and whoever
+    /// takes it out, under the lock, is alone with it. What it refers to besides is this control, its vCPU, which is detached from
+    /// every thread, and the thread that it ran on, which it leaves alone until it is given its next one.
+    private struct Paused: @unchecked Sendable {
+        let execution: Execution
+    }
+
+    /// Paused jobs end here, in the order in which they are told to: that takes as long as a short job, more than the caller's
+    /// thread should wait.
+    private static let endings = DispatchQueue(label: "kvmjob.paused-endings")
 
     private let state: NIOLockedValueBox<State>
     /// Signalled whenever something changed that a slot may be waiting for.
@@ -53,7 +70,27 @@ public final class JobControl: Sendable {
         changed.signal()
     }
 
+    /// Ends the job where it is paused: as cancelled if ``cancel(_:)`` was called, or else for want of steps.
+    /// ``JobEvent/finished(_:)`` follows, on a thread of its own. Does nothing for a job that is not paused.
+    public func endPaused() {
+        Self.endings.async { [self] in
+            guard let execution = takePaused() else { return }
+            execution.emit(.finished(execution.endPaused()))
+        }
+    }
+
     // MARK: For the slot
+
+    /// Keeps a paused job's machine; the caller does not touch it any more.
+    func keep(_ execution: Execution) { state.withLockedValue { $0.paused = Paused(execution: execution) } }
+
+    /// Takes the paused job's machine, if it is still here: whoever gets it is its owner.
+    func takePaused() -> Execution? {
+        state.withLockedValue { state in
+            defer { state.paused = nil }
+            return state.paused?.execution
+        }
+    }
 
     /// Who cancelled the job, if somebody did.
     var canceller: Canceller? { state.withLockedValue { $0.canceller } }
