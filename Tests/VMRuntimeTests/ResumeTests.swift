@@ -45,7 +45,7 @@ private struct Stretches {
         _ atPause: (Int, JobControl) -> Void
     ) throws {
         var spec = spec
-        spec.memoryBytes = 2 << 20
+        spec.memoryBytes = 4 << 20
         let total = try #require(spec.budget.steps)
         var limits = stops.filter { $0 < total } + [total]
         spec.budget.steps = limits.removeFirst()
