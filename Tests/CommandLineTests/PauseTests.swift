@@ -26,7 +26,7 @@ import Testing
         (["a", "--repeat", "2", "--steps", "5", "--on-exhausted", "pause"], "one job only"),
         (["-", "--steps", "5", "--on-exhausted", "pause"], "answers pauses"),
         (["a", "--stdin", "-", "--steps", "5", "--on-exhausted", "pause"], "answers pauses"),
-        (["a", "--steps", "5", "--on-exhausted", "stop"], "end, pause"),
+        (["a", "--steps", "5", "--on-exhausted", "stop"], "'end' and 'pause'"),
     ])
     func `wrong usage is told, with status 64`(arguments: [String], reason: String) {
         let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(arguments) }
