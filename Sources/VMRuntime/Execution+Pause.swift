@@ -35,6 +35,11 @@ extension Execution {
         stepLimit = limit.overflow ? .max : limit.partialValue
         self.thread = thread
         _ = leaveStop()
+        do throws(KVMError) {
+            try meter?.changeThread()
+        } catch {
+            return .ended(fail(error))
+        }
         return runOn()
     }
 

@@ -49,14 +49,15 @@ private struct Stretches {
         let total = try #require(spec.budget.steps)
         var limits = stops.filter { $0 < total } + [total]
         spec.budget.steps = limits.removeFirst()
+        let plan = backend.profile.plan(for: spec)
         let machine = try Machine(
             GuestLayout(flat: image, spec: spec), on: backend.hypervisor,
-            countsEmulation: backend.profile.countsEmulation)
+            countsEmulation: plan.countsEmulation(on: backend.profile), logsWrites: plan.logsWrites)
         let console = Console()
         let thread = try VCPUThread()
         let execution = Execution(
-            machine, budget: spec.budget, reportsPortWrites: false, pauses: true, control: control, thread: thread,
-            backend: backend.profile,
+            machine, budget: spec.budget, reportsPortWrites: false, plan: plan, pauses: true, control: control,
+            thread: thread, backend: backend.profile,
             emit: { if case .output(.console, let bytes) = $0 { console.bytes += bytes } })
         var departure = execution.run()
         var last = try #require(spec.budget.steps)
@@ -128,6 +129,20 @@ struct ResumeTests {
         let paused = try await Stretches.of(guest.image, spec, pausing: Array(1...max(1, steps)))
         expectSame(paused, whole, "paused after each step")
         #expect(paused.pauses.map(\.steps) == paused.pauses.map(\.steps).sorted())
+    }
+
+    @Test("However its steps are counted", arguments: ["primes", "primes-user", "mode-switch"])
+    func meters(name: String) async throws {
+        let guest = try GuestProgram.named(name)
+        var spec = guest.spec(Budget(steps: 200_000))
+        spec.meter = .stepped
+        let whole = try await Stretches.of(guest.image, spec)
+        spec.meter = nil
+        for distance in [50_000, 7001] as [UInt64] {
+            let stops = Array(stride(from: distance, to: 200_000, by: UInt64.Stride(distance)))
+            let paused = try await Stretches.of(guest.image, spec, pausing: stops)
+            expectSame(paused, whole, "paused every \(distance) steps")
+        }
     }
 
     @Test("A pause tells what a job that ends there tells", arguments: short)
