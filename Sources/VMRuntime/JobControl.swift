@@ -18,16 +18,8 @@ public final class JobControl: Sendable {
         var credit = 0
         var input: [UInt8] = []
         var inputEnded: Bool
-        var paused: Paused?
-    }
-
-    /// An execution that nobody runs.
-    ///
-    /// Sendable although an execution is confined to a thread: the slot that puts it here does not touch it afterwards, and whoever
-    /// takes it out, under the lock, is alone with it. What it refers to besides is this control, its vCPU, which is detached from
-    /// every thread, and the thread that it ran on, which it leaves alone until it is given its next one.
-    private struct Paused: @unchecked Sendable {
-        let execution: Execution
+        /// Refers to this control, its own vCPU, and the thread that it ran on, which it leaves alone until it has its next one.
+        var paused: Handover<Execution>?
     }
 
     /// Paused jobs end here, in the order in which they are told to: that takes as long as a short job, more than the caller's
@@ -82,14 +74,15 @@ public final class JobControl: Sendable {
     // MARK: For the slot
 
     /// Keeps a paused job's machine; the caller does not touch it any more.
-    func keep(_ execution: Execution) { state.withLockedValue { $0.paused = Paused(execution: execution) } }
+    func keep(_ execution: Execution) { state.withLockedValue { $0.paused = Handover(execution) } }
 
     /// Takes the paused job's machine, if it is still here: whoever gets it is its owner.
     func takePaused() -> Execution? {
-        state.withLockedValue { state in
+        let paused = state.withLockedValue { state in
             defer { state.paused = nil }
-            return state.paused?.execution
+            return state.paused
         }
+        return paused?.take()
     }
 
     /// Who cancelled the job, if somebody did.
