@@ -24,11 +24,17 @@ public enum SchedulerAction: Sendable, Hashable {
     case stop(JobKey, Canceller)
     /// The job has ended before it started.
     case abandon(JobKey, Canceller)
+    /// Run the job, which was paused and has more steps now, on in this slot, which is free.
+    case resume(JobKey, slot: Int)
+    /// End the job, which is paused: as cancelled, or without a canceller for want of steps. Its result comes as usual.
+    case end(JobKey, Canceller?)
 }
 
 /// Who runs next: a pure state machine that knows jobs by key, slots by number, and nothing else.
 ///
-/// First come, first served. Each key goes through queued, running and gone; its owner tells when a run has ended.
+/// First come, first served. Each key goes through queued, running and gone; its owner tells when a run has ended. A job that is
+/// paused leaves its slot without having ended. When it is extended it goes to the end of the queue, whatever the queue's limits,
+/// which it has passed before.
 public struct Scheduler: Sendable {
     /// The most jobs that wait when the owner names no other bound.
     public static let defaultQueueLimit = 16_384
@@ -38,9 +44,15 @@ public struct Scheduler: Sendable {
     private enum State: Sendable {
         case queued(bytes: Int)
         case running(slot: Int)
-        case stopping(slot: Int)
+        case stopping(slot: Int, Canceller)
+        case paused
+        /// Paused and extended.
+        case requeued
+        /// Paused, and told to end.
+        case ending
     }
 
+    private let slots: Int
     private let queueLimit: Int
     private let waitingBytesLimit: Int
     private var jobs: [JobKey: State] = [:]
@@ -55,6 +67,7 @@ public struct Scheduler: Sendable {
         waitingBytesLimit: Int = Scheduler.defaultWaitingBytesLimit
     ) {
         precondition(slots > 0)
+        self.slots = slots
         self.queueLimit = queueLimit
         self.waitingBytesLimit = waitingBytesLimit
         freeSlots = (0..<slots).reversed()
@@ -63,7 +76,9 @@ public struct Scheduler: Sendable {
     /// Jobs that wait.
     public var queuedCount: Int { queue.count }
     /// Jobs that have a slot.
-    public var runningCount: Int { jobs.count - queue.count }
+    public var runningCount: Int { slots - freeSlots.count }
+    /// Jobs that are paused, those that are about to end included.
+    public var pausedCount: Int { jobs.count - queue.count - runningCount }
     /// Whether no job is left.
     public var isIdle: Bool { jobs.isEmpty }
 
@@ -93,16 +108,61 @@ public struct Scheduler: Sendable {
         return (position, fill())
     }
 
-    /// The job's run is over and its slot is free.
+    /// The job's run is over and its slot, if it had one, is free.
     public mutating func finished(_ job: JobKey) -> [SchedulerAction] {
         switch jobs.removeValue(forKey: job) {
-        case .running(let slot), .stopping(let slot): freeSlots.append(slot)
-        case .queued, nil: preconditionFailure("only a running job can finish")
+        case .running(let slot), .stopping(let slot, _): freeSlots.append(slot)
+        case .ending: break
+        case .queued, .paused, .requeued, nil: preconditionFailure("only a job that runs or was told to end can finish")
         }
         return fill()
     }
 
-    /// Stops a job, queued or running. Does nothing for one that has ended or is stopping.
+    // MARK: Pauses
+
+    /// The job has used up its steps, and its machine is kept: its slot is free.
+    ///
+    /// A job that was told to stop in the meantime ends here, and so does every job of a worker that drains, which nobody may
+    /// wait for.
+    public mutating func paused(_ job: JobKey) -> [SchedulerAction] {
+        var actions: [SchedulerAction] = []
+        switch jobs[job] {
+        case .running(let slot):
+            freeSlots.append(slot)
+            jobs[job] = .paused
+            if isDraining { actions = end(job) }
+        case .stopping(let slot, let canceller):
+            freeSlots.append(slot)
+            jobs[job] = .ending
+            actions = [.end(job, canceller)]
+        case .queued, .paused, .requeued, .ending, nil: preconditionFailure("only a running job can be paused")
+        }
+        return actions + fill()
+    }
+
+    /// Whether the job is paused and can be extended.
+    public func isPaused(_ job: JobKey) -> Bool {
+        if case .paused? = jobs[job] { true } else { false }
+    }
+
+    /// The job has more steps, and waits for a slot again. Does nothing for one that is not paused any more.
+    public mutating func extended(_ job: JobKey) -> [SchedulerAction] {
+        guard isPaused(job) else { return [] }
+        jobs[job] = .requeued
+        queue.append(job)
+        return fill()
+    }
+
+    /// The job gets no more steps. Does nothing for one that is not paused any more.
+    public mutating func end(_ job: JobKey) -> [SchedulerAction] {
+        guard isPaused(job) else { return [] }
+        jobs[job] = .ending
+        return [.end(job, nil)]
+    }
+
+    // MARK: Ends
+
+    /// Stops a job, queued, running or paused. Does nothing for one that has ended or is stopping.
     public mutating func cancel(_ job: JobKey, by canceller: Canceller) -> [SchedulerAction] {
         switch jobs[job] {
         case .queued(let bytes):
@@ -111,31 +171,46 @@ public struct Scheduler: Sendable {
             queue.removeAll { $0 == job }
             return [.abandon(job, canceller)]
         case .running(let slot):
-            jobs[job] = .stopping(slot: slot)
+            jobs[job] = .stopping(slot: slot, canceller)
             return [.stop(job, canceller)]
-        case .stopping, nil: return []
+        case .requeued:
+            queue.removeAll { $0 == job }
+            fallthrough
+        case .paused:
+            jobs[job] = .ending
+            return [.end(job, canceller)]
+        case .stopping, .ending, nil: return []
         }
     }
 
-    /// Takes no more jobs; those accepted go on.
-    public mutating func drain() { isDraining = true }
+    /// Takes no more jobs; those accepted go on, but for the paused ones, which end.
+    public mutating func drain() -> [SchedulerAction] {
+        isDraining = true
+        return jobs.keys.sorted().flatMap { end($0) }
+    }
 
     /// Stops every job that is left.
     public mutating func cancelAll(by canceller: Canceller) -> [SchedulerAction] {
         let waiting = queue
         (queue, waitingBytes) = ([], 0)
-        for job in waiting { jobs[job] = nil }
-        let running = jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
-        return running + waiting.map { .abandon($0, canceller) }
+        // Those that never started come last.
+        let fresh = waiting.filter { if case .queued? = jobs[$0] { true } else { false } }
+        for job in fresh { jobs[job] = nil }
+        let started = jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
+        return started + fresh.map { .abandon($0, canceller) }
     }
 
     private mutating func fill() -> [SchedulerAction] {
         var actions: [SchedulerAction] = []
         while let slot = freeSlots.last, let job = queue.popFirst() {
             freeSlots.removeLast()
-            if case .queued(let bytes)? = jobs[job] { waitingBytes -= bytes }
+            if case .queued(let bytes)? = jobs[job] {
+                waitingBytes -= bytes
+                actions.append(.start(job, slot: slot))
+            } else {
+                actions.append(.resume(job, slot: slot))
+            }
             jobs[job] = .running(slot: slot)
-            actions.append(.start(job, slot: slot))
         }
         return actions
     }

@@ -107,6 +107,13 @@ final class ClientHandler: ChannelInboundHandler {
         }
     }
 
+    func extend(_ handle: JobHandle, steps: UInt64) {
+        guard let number = numbers[handle.key] else { return }
+        let actions = session.extend(number, steps: steps)
+        if !actions.isEmpty { handle.buffer.forgetPause() }
+        perform(actions)
+    }
+
     func grantOutput(_ count: Int, to identity: JobHandle.Identity) {
         guard let number = numbers[ObjectIdentifier(identity)] else { return }
         perform(session.grantOutput(number, count))
@@ -186,7 +193,7 @@ final class ClientHandler: ChannelInboundHandler {
             case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
             case .output(let job, let channel, let bytes):
                 jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
-            case .paused(let job, _): perform(session.extend(job, steps: 0))
+            case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
             case .finished(let job, let result): finish(job, .success(result))
             case .inputDrained(let job): inputSent(job)
             case .goAway:

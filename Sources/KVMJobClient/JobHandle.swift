@@ -42,6 +42,8 @@ final class JobHandle: Sendable {
 
     func cancel() { eventLoop.execute { self.handler.value.cancel(self) } }
 
+    func extend(steps: UInt64) { eventLoop.execute { self.handler.value.extend(self, steps: steps) } }
+
     /// Completes when all of these bytes are on their way to the worker.
     func sendInput(_ bytes: [UInt8], end: Bool) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)

@@ -53,6 +53,8 @@ final class OutputBuffer: Sendable {
         var chunks: [OutputChunk] = []
         var waiters: [Waiter] = []
         var end: Result<OutputChunk?, any Error>?
+        /// A pause that nobody was told of, since output before it was not read.
+        var pause: Pause?
         var isDiscarding = false
         /// Bytes that were read and whose credit was not given back.
         var owed = 0
@@ -62,11 +64,16 @@ final class OutputBuffer: Sendable {
     /// Credit goes back in pieces of this many bytes: a frame for each chunk would be a frame for each byte of a slow guest.
     private let creditStep: Int
     private let giveCredit: @Sendable (Int) -> Void
+    /// The job's pauses, each when a reader has come to the place in the output where it happened. Only the newest matters: the
+    /// job does not go on before it is answered.
+    let pauses: AsyncStream<Pause>
+    private let tellPause: AsyncStream<Pause>.Continuation
 
     /// - Parameter giveCredit: called with no lock held, on the reader's thread or the event loop.
     init(window: UInt32, giveCredit: @escaping @Sendable (Int) -> Void) {
         creditStep = max(1, Int(window) / 2)
         self.giveCredit = giveCredit
+        (pauses, tellPause) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Bytes came.
@@ -83,8 +90,22 @@ final class OutputBuffer: Sendable {
         waiter?.resume(returning: chunk)
     }
 
+    /// The guest stands still behind the bytes that have come.
+    func append(_ pause: Pause) {
+        let isReached = state.withLockedValue { state in
+            let isReached = state.isDiscarding || !state.waiters.isEmpty
+            state.pause = isReached ? nil : pause
+            return isReached
+        }
+        if isReached { tellPause.yield(pause) }
+    }
+
+    /// The guest goes on, so a pause that nobody was told of is over.
+    func forgetPause() { state.withLockedValue { $0.pause = nil } }
+
     /// Nothing more comes.
     func finish(_ end: Result<OutputChunk?, any Error>) {
+        tellPause.finish()
         let waiters = state.withLockedValue { state -> [Waiter] in
             guard state.end == nil else { return [] }
             state.end = end
@@ -96,27 +117,35 @@ final class OutputBuffer: Sendable {
 
     /// From here on output is dropped as it comes.
     func discard() {
-        let credit = state.withLockedValue { state -> Int in
-            let chunks = state.chunks
-            (state.chunks, state.isDiscarding) = ([], true)
-            return chunks.reduce(0) { $0 + consume($1, &state) }
+        let (credit, pause) = state.withLockedValue { state -> (Int, Pause?) in
+            let (chunks, pause) = (state.chunks, state.pause)
+            (state.chunks, state.pause, state.isDiscarding) = ([], nil, true)
+            return (chunks.reduce(0) { $0 + consume($1, &state) }, pause)
         }
         if credit > 0 { giveCredit(credit) }
+        if let pause { tellPause.yield(pause) }
     }
 
     func next() async throws -> OutputChunk? {
         try await withCheckedThrowingContinuation { (waiter: Waiter) in
-            let (ready, credit) = state.withLockedValue { state -> (Result<OutputChunk?, any Error>?, Int) in
-                guard !state.chunks.isEmpty else {
-                    if state.end == nil { state.waiters.append(waiter) }
-                    return (state.end, 0)
-                }
+            let (ready, credit, pause) = state.withLockedValue { state in
+                guard !state.chunks.isEmpty else { return wait(waiter, &state) }
                 let chunk = state.chunks.removeFirst()
-                return (.success(chunk), consume(chunk, &state))
+                return (.success(chunk), consume(chunk, &state), nil)
             }
             if credit > 0 { giveCredit(credit) }
+            if let pause { tellPause.yield(pause) }
             if let ready { waiter.resume(with: ready) }
         }
+    }
+
+    /// Everything that has come was read: what remains is the end, or to wait behind a pause.
+    private func wait(
+        _ waiter: Waiter, _ state: inout State
+    ) -> (ready: Result<OutputChunk?, any Error>?, credit: Int, pause: Pause?) {
+        defer { state.pause = nil }
+        if state.end == nil { state.waiters.append(waiter) }
+        return (state.end, 0, state.pause)
     }
 
     /// Counts a chunk as read, and returns the credit to give back now.

@@ -56,6 +56,23 @@ public final class RunningJob: Sendable {
     /// first.
     public func cancel() { handle.cancel() }
 
+    /// The pauses of a job whose spec says that it pauses when its steps run out; the sequence ends with the job.
+    ///
+    /// A pause is given when all output that came before it has been read or dropped, so read ``output`` in another task, or call
+    /// ``discardOutput()``. Answer with ``extend(steps:)``: the worker keeps the machine for `keepNanoseconds` only, and then, or
+    /// if nobody looks at the pauses at all, the job ends as `steps-exhausted`. A worker that can keep no more machines ends the job
+    /// so at once, without a pause. For one task: several would share the pauses between them.
+    ///
+    /// ```swift
+    /// for await pause in job.pauses { job.extend(steps: pause.steps < 1_000_000 ? 1000 : 0) }
+    /// ```
+    public var pauses: AsyncStream<Pause> { handle.buffer.pauses }
+
+    /// Lets a paused job take this many steps more; with 0 it ends as `steps-exhausted`. The job waits for a slot again.
+    ///
+    /// Does nothing for a job that is not paused, or not any more: its result tells.
+    public func extend(steps: UInt64) { handle.extend(steps: steps) }
+
     /// Gives the guest bytes to read, and returns when all are on their way: the worker takes only so many ahead of the guest.
     ///
     /// - Throws: ``JobClientError`` with ``JobClientError/Code-swift.struct/inputNotTaken`` when the job has ended, when its spec

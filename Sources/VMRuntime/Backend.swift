@@ -178,7 +178,10 @@ private enum Probe {
         let execution = Execution(
             machine, budget: spec.budget, reportsPortWrites: false, plan: plan, control: JobControl(hasInput: false),
             thread: thread, backend: profile, emit: { _ in })
-        return execution.run()
+        switch execution.run() {
+        case .ended(let result): return result
+        case .paused: preconditionFailure("a probe was paused without asking for it")
+        }
     }
 
     private static func machine(

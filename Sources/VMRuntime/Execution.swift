@@ -7,17 +7,19 @@ internal import KVM
 
 /// One job in one machine, from its first instruction to its result.
 ///
-/// Everything happens on the slot's thread. The guest leaves `KVM_RUN` for a device, for the alarm of its deadline, or because
-/// somebody kicked it; what each exit means is decided here, and whatever the guest does ends in an ``Outcome``.
+/// Everything happens on a slot's thread, one at a time: a job that was paused may go on on another. The guest leaves `KVM_RUN` for
+/// a device, for the alarm of its deadline, or because somebody kicked it; what each exit means is decided here, and whatever the
+/// guest does ends in an ``Outcome``.
 final class Execution {
-    private let machine: Machine
-    private let control: JobControl
-    private let thread: VCPUThread
+    let machine: Machine
+    let control: JobControl
+    var thread: VCPUThread
     private let backend: BackendProfile
     private let budget: Budget
     private let reportsPortWrites: Bool
     private let plan: MeterPlan
-    private let emit: (JobEvent) -> Void
+    let pauses: Bool
+    let emit: (JobEvent) -> Void
 
     /// Counts the steps, where they are counted; there from the first run on.
     var meter: (any StepMeter)?
@@ -26,24 +28,43 @@ final class Execution {
     private var outputBytes: UInt64 = 0
     private var droppedWrites: UInt64 = 0
     private var exits = ExitCounts()
-    private let startedAt: UInt64
-    private let deadline: UInt64
+    /// Later by each time that the job was paused.
+    var startedAt: UInt64
+    var deadline: UInt64
+    /// The step budget with all that it was extended by.
+    var stepLimit: UInt64?
+    /// Where the job stands while it is paused.
+    var stop: Stop?
 
+    /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
     init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, control: JobControl,
-        thread: VCPUThread, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
+        control: JobControl, thread: VCPUThread, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
+        (self.pauses, stepLimit) = (pauses, budget.steps)
         startedAt = MonotonicClock.now
         let end = startedAt.addingReportingOverflow(budget.wallTime.wholeNanoseconds)
         deadline = end.overflow ? .max : end.partialValue
     }
 
-    /// Runs the guest to its end. Blocks the slot's thread for as long as that takes.
+    /// How a job leaves its slot.
+    enum Departure {
+        case ended(JobResult)
+        /// The guest is between two instructions, and all its output is sent. ``resume(steps:on:)`` or ``endPaused()`` is next.
+        case paused(Pause)
+    }
+
+    /// Runs the guest to its end, or until it is paused. Blocks the slot's thread for as long as that takes.
     ///
     /// When KVM fails, the outcome says so, and what the guest had written still arrives.
-    func run() -> JobResult {
+    func run() -> Departure {
+        emit(.started)
+        return runOn()
+    }
+
+    func runOn() -> Departure {
         machine.vcpu.attach()
         control.attach(machine.vcpu.kicker)
         defer {
@@ -52,20 +73,25 @@ final class Execution {
         }
         do throws(KVMError) {
             try thread.setAlarm(at: deadline)
-            emit(.started)
-            let ending = try runToEnd()
+            var ending = try runToEnd()
+            let pause = try pause(at: &ending)
             try thread.setAlarm(at: nil)
-            return try conclude(ending)
+            if let pause { return .paused(pause) }
+            return .ended(try conclude(ending))
         } catch {
             try? thread.setAlarm(at: nil)
-            sendRest()
-            return result(Ending(outcome: .hostError(error.description)), wall: MonotonicClock.now - startedAt)
+            return .ended(fail(error))
         }
+    }
+
+    func fail(_ error: KVMError) -> JobResult {
+        sendRest()
+        return result(Ending(outcome: .hostError(error.description)), wall: MonotonicClock.now - startedAt)
     }
 
     private func runToEnd() throws(KVMError) -> Ending {
         guard plan != .none else { return Ending(outcome: try runFree()) }
-        return try count(upTo: budget.steps ?? .max)
+        return try count(upTo: stepLimit ?? .max)
     }
 
     // MARK: The loop
@@ -245,7 +271,7 @@ final class Execution {
     }
 
     /// Sends what is waiting, as the client's credit allows; without credit the guest waits here, at most until its deadline.
-    private func flush() -> Outcome? {
+    func flush() -> Outcome? {
         while !output.isEmpty {
             let credit = control.takeCredit(upTo: output.count)
             if credit > 0 {
@@ -277,7 +303,7 @@ final class Execution {
         board.uart.refill(bytes, ended: ended)
     }
 
-    private func reportConsumed() {
+    func reportConsumed() {
         guard board.uart.consumed > 0 else { return }
         emit(.inputConsumed(board.uart.consumed))
         board.uart.consumed = 0
@@ -289,7 +315,7 @@ final class Execution {
     private static let maximumTrailingParts = 64
 
     /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
-    private func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
+    func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
         let wall = MonotonicClock.now - startedAt
         try settlePending()
         sendRest()
@@ -328,7 +354,7 @@ final class Execution {
         }
     }
 
-    private func readRegisters(into result: inout JobResult, _ ending: Ending) throws(KVMError) {
+    func readRegisters(into result: inout JobResult, _ ending: Ending) throws(KVMError) {
         if case .tripleFault = ending.outcome, !backend.keepsRegistersAfterShutdown { return }
         var registers = try machine.vcpu.registers()
         var system = try machine.vcpu.systemRegisters()

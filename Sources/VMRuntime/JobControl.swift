@@ -8,6 +8,9 @@ internal import NIOConcurrencyHelpers
 
 /// The one place where a running job and the rest of the worker meet: whoever holds it can stop the job, give it input and let
 /// it write more. All calls may come from any thread and none of them blocks, but for those that say so.
+///
+/// A paused job has no thread, so its machine is here: put by the slot that it leaves, and taken once, by the slot that it goes
+/// on in or by ``endPaused()``.
 public final class JobControl: Sendable {
     private struct State {
         var canceller: Canceller?
@@ -15,7 +18,13 @@ public final class JobControl: Sendable {
         var credit = 0
         var input: [UInt8] = []
         var inputEnded: Bool
+        /// Refers to this control, its own vCPU, and the thread that it ran on, which it leaves alone until it has its next one.
+        var paused: Handover<Execution>?
     }
+
+    /// Paused jobs end here, in the order in which they are told to: that takes as long as a short job, more than the caller's
+    /// thread should wait.
+    private static let endings = DispatchQueue(label: "kvmjob.paused-endings")
 
     private let state: NIOLockedValueBox<State>
     /// Signalled whenever something changed that a slot may be waiting for.
@@ -53,7 +62,28 @@ public final class JobControl: Sendable {
         changed.signal()
     }
 
+    /// Ends the job where it is paused: as cancelled if ``cancel(_:)`` was called, or else for want of steps.
+    /// ``JobEvent/finished(_:)`` follows, on a thread of its own. Does nothing for a job that is not paused.
+    public func endPaused() {
+        Self.endings.async { [self] in
+            guard let execution = takePaused() else { return }
+            execution.emit(.finished(execution.endPaused()))
+        }
+    }
+
     // MARK: For the slot
+
+    /// Keeps a paused job's machine; the caller does not touch it any more.
+    func keep(_ execution: Execution) { state.withLockedValue { $0.paused = Handover(execution) } }
+
+    /// Takes the paused job's machine, if it is still here: whoever gets it is its owner.
+    func takePaused() -> Execution? {
+        let paused = state.withLockedValue { state in
+            defer { state.paused = nil }
+            return state.paused
+        }
+        return paused?.take()
+    }
 
     /// Who cancelled the job, if somebody did.
     var canceller: Canceller? { state.withLockedValue { $0.canceller } }

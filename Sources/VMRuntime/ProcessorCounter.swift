@@ -15,7 +15,7 @@ struct ProcessorCounter: SliceCounter, ~Copyable {
     /// went beyond the limit is taken back all the same.
     let reach: UInt64 = 20_000
 
-    private let counter: InstructionCounter
+    private var counter: InstructionCounter
     private let statistics: ExitStatistics
     private var before = ExitStatistics.Counts()
     private var period: UInt64 = 0
@@ -29,6 +29,9 @@ struct ProcessorCounter: SliceCounter, ~Copyable {
         self.counter = counter
         self.statistics = statistics
     }
+
+    /// The counter is one thread's.
+    mutating func changeThread() throws(KVMError) { counter = try InstructionCounter() }
 
     mutating func start(left: UInt64, on machine: Machine) throws(KVMError) -> SliceStart {
         guard let now = statistics.counts() else { return .impossible }

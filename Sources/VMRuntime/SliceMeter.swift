@@ -54,6 +54,8 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
         }
     }
 
+    func changeThread() throws(KVMError) { try counter.changeThread() }
+
     /// Tries a slice. Returns the job's end if it came.
     private func slice(_ left: UInt64) throws(KVMError) -> Execution.Ending? {
         try stepper.stopStepping()

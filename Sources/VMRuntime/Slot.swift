@@ -17,6 +17,8 @@ public struct AdmittedJob: Sendable {
     let plan: MeterPlan
     /// Whether writes to unclaimed ports are streamed.
     public let reportsPortWrites: Bool
+    /// Whether the job is paused, not ended, when its steps are used up.
+    public let pauses: Bool
 
     /// Decides an image's layout and checks that this backend can run it.
     public init(image: [UInt8], spec: JobSpec, on profile: BackendProfile) throws(Refusal) {
@@ -25,6 +27,7 @@ public struct AdmittedJob: Sendable {
         budget = spec.budget
         plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
+        pauses = spec.pausesWhenStepsRunOut
     }
 }
 
@@ -42,6 +45,7 @@ public final class Slot: Sendable {
 
     private enum Mail: Sendable {
         case run(Order)
+        case resume(JobControl, steps: UInt64)
         case stop
     }
 
@@ -57,10 +61,17 @@ public final class Slot: Sendable {
 
     /// Runs a job as soon as the one before it is done. Does not block.
     ///
-    /// - Parameter emit: called on the slot's thread, in order, with ``JobEvent/finished(_:)`` last and exactly once.
+    /// - Parameter emit: called on the thread of the slot that the job is in, in order, with ``JobEvent/finished(_:)`` last and
+    ///   exactly once. After ``JobEvent/paused(_:)`` the slot is free and nothing follows until ``resume(_:steps:)`` or
+    ///   ``JobControl/endPaused()``; the slot keeps no time, so how long the machine is kept is for the owner to say and to do.
     public func start(_ job: AdmittedJob, control: JobControl, emit: @escaping @Sendable (JobEvent) -> Void) {
         deliver(.run(Order(job: job, control: control, emit: emit)))
     }
+
+    /// Lets a paused job go on in this slot, for this many steps more, as soon as the job before it is done. Does not block.
+    ///
+    /// It may have been paused in any slot of the same backend. Does nothing for a job that is not paused.
+    public func resume(_ control: JobControl, steps: UInt64) { deliver(.resume(control, steps: steps)) }
 
     /// Ends the slot's thread after what has been started.
     public func stop() { deliver(.stop) }
@@ -77,6 +88,7 @@ public final class Slot: Sendable {
             switch mailbox.withLockedValue({ $0.removeFirst() }) {
             case .stop: return
             case .run(let order): run(order, on: thread)
+            case .resume(let control, let steps): resume(control, steps: steps, on: thread)
             }
         }
     }
@@ -90,11 +102,31 @@ public final class Slot: Sendable {
                 logsWrites: order.job.plan.logsWrites)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                plan: order.job.plan, control: order.control, thread: try thread.get(), backend: backend.profile,
-                emit: order.emit)
-            order.emit(.finished(execution.run()))
+                plan: order.job.plan, pauses: order.job.pauses, control: order.control, thread: try thread.get(),
+                backend: backend.profile, emit: order.emit)
+            leave(execution, execution.run())
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))
+        }
+    }
+
+    private func resume(_ control: JobControl, steps: UInt64, on thread: Result<VCPUThread, KVMError>) {
+        guard let execution = control.takePaused() else { return }
+        do throws(KVMError) {
+            leave(execution, execution.resume(steps: steps, on: try thread.get()))
+        } catch {
+            execution.emit(.finished(execution.fail(error)))
+        }
+    }
+
+    /// A paused job is given away before anybody is told, so that whoever is told finds it.
+    private func leave(_ execution: Execution, _ departure: Execution.Departure) {
+        let emit = execution.emit
+        switch departure {
+        case .ended(let result): emit(.finished(result))
+        case .paused(let pause):
+            execution.control.keep(execution)
+            emit(.paused(pause))
         }
     }
 }

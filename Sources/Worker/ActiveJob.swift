@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobScheduling
+internal import NIOCore
 internal import VMRuntime
 
 /// One accepted job, from acceptance to the moment its result has been given to its connection.
@@ -13,12 +14,19 @@ struct ActiveJob {
     /// Its number on that connection.
     let number: UInt32
     let label: String
+    let memoryBytes: UInt64
     /// What the slot will run; nil once it has it.
     var admitted: AdmittedJob?
     let control: JobControl
     let acceptedAt: ContinuousClock.Instant
     var startedAt: ContinuousClock.Instant?
     var gate = OutputGate()
+    /// Whether nobody can extend it any more.
+    var isFinal = false
+    /// While it is paused: when its machine has been kept long enough.
+    var keepEnd: Scheduled<Void>?
+    /// By how many steps it was extended, until it goes on.
+    var moreSteps: UInt64 = 0
     /// The result, while output in front of it waits for credit.
     var heldResult: JobResult?
 

@@ -51,7 +51,7 @@ final class Connection {
         keys = [:]
     }
 
-    /// The client gives no more credit, so no result may wait for some.
+    /// The client gives no more credit and no more steps, so no result may wait for some.
     private func endCredit() {
         for key in keys.values.sorted() { dispatcher.endCredit(of: key) }
     }
@@ -77,6 +77,8 @@ final class Connection {
     }
 
     func inputConsumed(_ job: UInt32, _ count: Int) { perform(session.inputConsumed(job, count)) }
+
+    func paused(_ job: UInt32, _ pause: Pause) { perform(session.paused(job, pause)) }
 
     func finished(_ job: UInt32, _ result: JobResult) {
         keys[job] = nil
@@ -111,7 +113,7 @@ final class Connection {
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
-            case .extend: break
+            case .extend(let job, let steps): keys[job].map { dispatcher.extend($0, by: steps) }
             case .stopReading:
                 channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
                 endCredit()

@@ -18,6 +18,7 @@ final class Dispatcher {
     private let limits: WorkerLimits
     private let slots: [Slot]
     private var scheduler: Scheduler
+    private var kept: KeptMachines<ObjectIdentifier>
     private var jobs: [JobKey: ActiveJob] = [:]
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
@@ -33,6 +34,10 @@ final class Dispatcher {
         slots = (0..<configuration.slots).map { Slot(number: $0, backend: backend) }
         scheduler = Scheduler(
             slots: configuration.slots, queueLimit: limits.queuedJobs, waitingBytesLimit: limits.queuedImageBytes)
+        kept = KeptMachines(
+            limits: .init(
+                machines: limits.pausedJobs, machinesPerOwner: limits.pausedJobsPerConnection,
+                memoryBytes: limits.pausedMemoryBytes))
         terms = WorkerTerms(
             jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
@@ -88,8 +93,9 @@ final class Dispatcher {
         let admission = try scheduler.submit(key, bytes: image.count)
         lastKey = key
         jobs[key] = ActiveJob(
-            connection: connection, peer: connection.peer, number: number, label: spec.label, admitted: admitted,
-            control: JobControl(hasInput: spec.hasInput), acceptedAt: .now)
+            connection: connection, peer: connection.peer, number: number, label: spec.label,
+            memoryBytes: spec.memoryBytes, admitted: admitted, control: JobControl(hasInput: spec.hasInput),
+            acceptedAt: .now)
         return (key, admission.position, admission.actions)
     }
 
@@ -113,8 +119,17 @@ final class Dispatcher {
         grant(key)
     }
 
-    /// No more credit will come for this job: its result does not wait for any.
+    /// Lets a paused job take this many steps more; with 0 it ends. Does nothing for one that is ending already.
+    func extend(_ key: JobKey, by steps: UInt64) {
+        guard steps > 0 else { return perform(scheduler.end(key)) }
+        jobs[key]?.moreSteps = steps
+        perform(scheduler.extended(key))
+    }
+
+    /// No more credit and no more steps will come for this job: its result does not wait for any.
     func endCredit(of key: JobKey) {
+        jobs[key]?.isFinal = true
+        perform(scheduler.end(key))
         jobs[key]?.gate.close()
         if let result = jobs[key]?.heldResult { deliver(result, of: key) }
     }
@@ -132,6 +147,8 @@ final class Dispatcher {
             case .start(let key, let slot): start(key, in: slots[slot])
             case .stop(let key, let canceller): jobs[key]?.control.cancel(canceller)
             case .abandon(let key, let canceller): conclude(key, JobResult(outcome: .cancelled(by: canceller)))
+            case .resume(let key, let slot): resume(key, in: slots[slot])
+            case .end(let key, let canceller): endPaused(key, by: canceller)
             }
         }
     }
@@ -162,13 +179,61 @@ final class Dispatcher {
         case .inputConsumed(let count):
             guard let job = jobs[key] else { return }
             job.connection?.inputConsumed(job.number, count)
-        case .paused: break
+        case .paused(let pause): self.pause(key, pause)
         case .finished(let result):
+            kept.release(key)
             conclude(key, result)
             perform(scheduler.finished(key))
             noteProgress()
         }
     }
+
+    // MARK: Pauses
+
+    /// The job has used up its steps. It is paused if there is room for one more machine and somebody to extend it; otherwise it
+    /// ends.
+    private func pause(_ key: JobKey, _ pause: Pause) {
+        var actions = scheduler.paused(key)
+        if scheduler.isPaused(key), let job = jobs[key] {
+            if let connection = job.connection, !job.isFinal,
+                kept.keep(key, of: ObjectIdentifier(connection), memoryBytes: job.memoryBytes)
+            {
+                var pause = pause
+                pause.keepNanoseconds = limits.pauseTime.wholeNanoseconds
+                jobs[key]?.keepEnd = scheduleKeepEnd(of: key)
+                connection.paused(job.number, pause)
+            } else {
+                actions += scheduler.end(key)
+            }
+        }
+        perform(actions)
+    }
+
+    private func scheduleKeepEnd(of key: JobKey) -> Scheduled<Void> {
+        eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(limits.pauseTime)) { [weak self] in
+            guard let self else { return }
+            perform(scheduler.end(key))
+        }
+    }
+
+    private func resume(_ key: JobKey, in slot: Slot) {
+        guard let job = jobs[key] else { preconditionFailure("the scheduler resumed a job that is not there") }
+        job.keepEnd?.cancel()
+        jobs[key]?.keepEnd = nil
+        kept.release(key)
+        slot.resume(job.control, steps: job.moreSteps)
+    }
+
+    /// Its result comes as an event, as that of a running job.
+    private func endPaused(_ key: JobKey, by canceller: Canceller?) {
+        guard let job = jobs[key] else { return }
+        job.keepEnd?.cancel()
+        jobs[key]?.keepEnd = nil
+        if let canceller { job.control.cancel(canceller) }
+        job.control.endPaused()
+    }
+
+    // MARK: Ends
 
     /// The job has ended. Its result goes out now, or behind the output that waits for credit.
     private func conclude(_ key: JobKey, _ result: JobResult) {
@@ -201,8 +266,8 @@ final class Dispatcher {
         if !isDraining {
             isDraining = true
             log.draining(jobs: jobs.count)
-            scheduler.drain()
             for connection in connections.values { connection.goAway(reason) }
+            perform(scheduler.drain())
         }
         noteProgress()
     }
@@ -233,7 +298,8 @@ final class Dispatcher {
     var status: WorkerStatus {
         WorkerStatus(
             slots: slots.count, running: scheduler.runningCount, queued: scheduler.queuedCount,
-            connections: connections.count, finished: finishedCount, idleSince: idleSince, isDraining: isDraining)
+            paused: scheduler.pausedCount, connections: connections.count, finished: finishedCount,
+            idleSince: idleSince, isDraining: isDraining)
     }
 }
 

@@ -100,7 +100,8 @@ public final class Worker: Sendable {
 
     /// Takes no more jobs and returns when every accepted job has its result and every client has read it.
     ///
-    /// Jobs may finish within the grace time; what is left is cancelled. A client that does not read its last results within
+    /// Jobs may finish within the grace time; what is left is cancelled. A paused job ends at once, as one whose steps are used up:
+    /// nobody may keep the worker from leaving by thinking. A client that does not read its last results within
     /// ``farewell`` after that is cut off.
     ///
     /// - Parameter reason: what clients are told.

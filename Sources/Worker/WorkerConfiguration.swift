@@ -60,6 +60,18 @@ public struct WorkerLimits: Sendable, Hashable {
     public var memoryBytes: UInt64
     /// Wall-time budget of one job.
     public var wallTime: Duration
+    /// How long a paused job's machine is kept for an extension; then the job ends.
+    public var pauseTime: Duration
+    /// Machines that are kept at once for jobs that are paused, or wait for a slot to go on in. A job that would be one more ends
+    /// where it would be paused.
+    public var pausedJobs: Int
+    /// As ``pausedJobs``, of one connection.
+    public var pausedJobsPerConnection: Int
+    /// As ``pausedJobs``, bytes of guest memory of all those machines.
+    public var pausedMemoryBytes: UInt64
+
+    /// How long a paused job's machine is kept unless the worker is told otherwise: 30 s.
+    public static let defaultPauseTime = Duration.seconds(30)
 
     /// The usual bounds.
     public init(
@@ -67,7 +79,8 @@ public struct WorkerLimits: Sendable, Hashable {
         queuedJobs: Int = Scheduler.defaultQueueLimit, queuedImageBytes: Int = Scheduler.defaultWaitingBytesLimit,
         uploadBytes: Int = 512 << 20,
         imageBytes: UInt64 = WorkerTerms.defaultImageLimit, memoryBytes: UInt64 = WorkerTerms.defaultMemoryMaximum,
-        wallTime: Duration = WorkerTerms.defaultWallMaximum
+        wallTime: Duration = WorkerTerms.defaultWallMaximum, pauseTime: Duration = WorkerLimits.defaultPauseTime,
+        pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30
     ) {
         self.connections = connections
         self.jobsPerConnection = jobsPerConnection
@@ -77,6 +90,9 @@ public struct WorkerLimits: Sendable, Hashable {
         self.imageBytes = imageBytes
         self.memoryBytes = memoryBytes
         self.wallTime = wallTime
+        self.pauseTime = pauseTime
+        (self.pausedJobs, self.pausedJobsPerConnection) = (pausedJobs, pausedJobsPerConnection)
+        self.pausedMemoryBytes = pausedMemoryBytes
     }
 }
 
@@ -104,6 +120,8 @@ public struct WorkerStatus: Sendable, Hashable {
     public var running: Int
     /// Jobs that wait.
     public var queued: Int
+    /// Jobs that are paused.
+    public var paused: Int
     /// Open connections.
     public var connections: Int
     /// Jobs that have ended since the start.

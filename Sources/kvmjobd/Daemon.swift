@@ -151,7 +151,8 @@ extension Daemon.Event {
 extension WorkerStatus {
     /// One line for `systemctl status`.
     fileprivate var text: String {
-        "\(slots) slots, \(running) running, \(queued) queued, \(connections) connections, \(finished) finished"
+        "\(slots) slots, \(running) running, \(queued) queued, \(paused) paused, \(connections) connections, "
+            + "\(finished) finished"
     }
 }
 

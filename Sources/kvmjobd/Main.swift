@@ -62,7 +62,9 @@ enum Main {
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
         let configuration = WorkerConfiguration(
             slots: slots, jobLogging: options.jobLogging,
-            limits: WorkerLimits(connections: min(options.connections, roomForConnections(besides: slots))),
+            limits: WorkerLimits(
+                connections: min(options.connections, roomForConnections(besides: slots + options.pausedJobs)),
+                pauseTime: options.pauseTime, pausedJobs: options.pausedJobs),
             software: Software.nameAndVersion)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
@@ -74,12 +76,12 @@ enum Main {
 
     /// Connections and guests share this process's descriptors. Those that guests need are kept for them, so that a crowd of
     /// clients is turned away and no job fails for want of a descriptor.
-    private static func roomForConnections(besides slots: Int) -> Int {
+    private static func roomForConnections(besides machines: Int) -> Int {
         let own = 32
-        let perSlot = 4
+        let perMachine = 4
         // Outside systemd the soft limit is often 1024.
         guard let limit = UnixSocket.raiseDescriptorLimit() else { return Int.max }
-        return max(1, limit - own - slots * perSlot)
+        return max(1, limit - own - machines * perMachine)
     }
 
     /// Says why it leaves where the log goes; everything logged before has been flushed.

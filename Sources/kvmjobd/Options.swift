@@ -11,6 +11,8 @@ struct Options {
     static let longestTime = Duration.seconds(365 * 24 * 3600)
     /// The most connections that `--max-connections` takes, within the unit's `LimitNOFILE=`.
     static let maximumConnections = 16384
+    /// The most paused jobs that `--max-paused` takes.
+    static let maximumPausedJobs = 1024
 
     /// The path to listen at; nil means the service manager's socket.
     var socketPath: String?
@@ -26,6 +28,10 @@ struct Options {
     var drainTimeout = Duration.seconds(45)
     /// Connections at once.
     var connections = WorkerLimits().connections
+    /// How long a paused job's machine is kept.
+    var pauseTime = WorkerLimits.defaultPauseTime
+    /// Machines of paused jobs that are kept at once.
+    var pausedJobs = WorkerLimits().pausedJobs
 }
 
 /// What the command line says.
@@ -89,6 +95,15 @@ extension OptionRule {
             name: "--max-connections", value: "N", help: ["connections at once (default: \(Options().connections))"],
             store: { text, options in store(number(text, upTo: Options.maximumConnections), &options.connections) },
             wanted: "a number from 1 to \(Options.maximumConnections)"),
+        OptionRule(
+            name: "--pause-time", value: "TIME",
+            help: ["how long a job that used up its steps waits to be given more", "(default: 30s)"],
+            store: { text, options in store(time(text), &options.pauseTime) }, wanted: aTime),
+        OptionRule(
+            name: "--max-paused", value: "N",
+            help: ["jobs that wait for more steps at once (default: \(Options().pausedJobs))"],
+            store: { text, options in store(number(text, upTo: Options.maximumPausedJobs), &options.pausedJobs) },
+            wanted: "a number from 1 to \(Options.maximumPausedJobs)"),
     ]
 
     private static let aTime = "a time such as 500ms, 45s, 10m or 2h, at most a year"

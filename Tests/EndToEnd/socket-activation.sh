@@ -46,6 +46,9 @@ activate single --fdname=api -- --log-jobs all
 expect 'the first connection starts it and its jobs are answered' Tests/EndToEnd/batch.py "$socket" --jobs 3 --label act
 printf '\xf4' >"$folder/halt.bin"
 expect 'kvmjob submit runs a job on it' "$kvmjob" submit --socket "$socket" "$folder/halt.bin"
+expect 'a job that used up its steps goes on with those from a pipe' equals \
+    "$(printf '4\n\n100\n' | timeout 20 "$kvmjob" submit --socket "$socket" --hex 'b90500 b061 e6e9 e2fc f4' --steps 3 \
+        --on-exhausted pause 2>/dev/null)" aaaaa
 kill -TERM "$activator"
 await_end
 expect 'SIGTERM ends it with status 0' equals $status 0

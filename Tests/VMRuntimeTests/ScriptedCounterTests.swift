@@ -94,7 +94,8 @@ struct ScriptedCounterTests {
         let log = ScriptedCounter.Log()
         execution.meter = SliceMeter(
             ScriptedCounter(acts, log: log), machine: machine, execution: execution, backend: backend.profile)
-        return (execution.run(), log)
+        guard case .ended(let result) = execution.run() else { throw Run.Missing.result }
+        return (result, log)
     }
 
     @Test(

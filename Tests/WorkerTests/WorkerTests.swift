@@ -15,7 +15,7 @@ import Testing
 @testable import Worker
 
 /// Whether this machine can run guests; says why not.
-private let kvmIsUsable: Bool = {
+let kvmIsUsable: Bool = {
     do throws(KVMError) {
         _ = try Hypervisor()
         return true
@@ -26,7 +26,7 @@ private let kvmIsUsable: Bool = {
 }()
 
 /// A whole worker in this process, as the daemon and the command line's embedded mode make it.
-private struct TestWorker {
+struct TestWorker {
     let worker: Worker
 
     init(slots: Int = 2, limits: WorkerLimits = WorkerLimits()) async throws {

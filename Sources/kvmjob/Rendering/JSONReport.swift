@@ -45,7 +45,7 @@ struct JSONReport {
     var value: JSONValue {
         .object(
             [("image", .string(report.image)), ("name", .string(report.name)), ("outcome", .string(report.end.name))]
-                + ending + measures + output + state)
+                + ending + measures + output + Self.state(result?.registers, result?.system))
     }
 
     private var result: JobResult? {
@@ -53,7 +53,7 @@ struct JSONReport {
         return result
     }
 
-    private typealias Members = [(key: String, value: JSONValue)]
+    typealias Members = [(key: String, value: JSONValue)]
 
     private var ending: Members {
         var (code, fault, unemulatable) = (JSONValue.null, JSONValue.null, JSONValue.null)
@@ -138,14 +138,14 @@ struct JSONReport {
         ]
     }
 
-    private var state: Members {
-        let registers = result?.registers.map { registers in
+    /// The members that tell a guest's registers.
+    static func state(_ registers: Registers?, _ system: SystemRegisters?) -> Members {
+        let registers = registers.map { registers in
             JSONValue.object(RegisterName.allCases.map { ($0.name, .hex(registers[$0])) })
         }
-        let system = result?.system
         return [
-            ("registers", registers ?? .null), ("segments", system.map(Self.segments) ?? .null),
-            ("tables", system.map(Self.tables) ?? .null), ("control", system.map(Self.control) ?? .null),
+            ("registers", registers ?? .null), ("segments", system.map(segments) ?? .null),
+            ("tables", system.map(tables) ?? .null), ("control", system.map(control) ?? .null),
         ]
     }
 

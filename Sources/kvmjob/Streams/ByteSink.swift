@@ -10,6 +10,9 @@ final class ByteSink: Sendable {
     private let handle: FileHandle
     private let queue: DispatchQueue
     private let failure = NIOLockedValueBox<OutputError?>(nil)
+    private let lineStart = NIOLockedValueBox(true)
+    /// Whether the last byte written was a newline, or nothing was written.
+    var isAtLineStart: Bool { lineStart.withLockedValue(\.self) }
 
     init(_ handle: FileHandle, name: String) {
         self.handle = handle
@@ -25,6 +28,7 @@ final class ByteSink: Sendable {
         let handle = handle
         do {
             try await queue.perform { try handle.write(contentsOf: Data(bytes)) }
+            lineStart.withLockedValue { $0 = bytes.last == UInt8(ascii: "\n") }
         } catch {
             let error = OutputError(SystemReason(error))
             failure.withLockedValue { $0 = error }

@@ -14,6 +14,8 @@ struct Submission: Sendable {
     let input: String?
     let presentation: Presentation
     let console: Console
+    /// Who says how a job goes on that has used up its steps; nil where it ends then.
+    var answers: AnswerSource?
 
     /// Runs all jobs and returns the process's exit status. Ctrl-C stops them; what they are worth then is still shown.
     ///
@@ -85,6 +87,7 @@ struct Submission: Sendable {
         var spec = spec
         spec.label = JobList.label(name)
         let job = try await start(spec, image, source, client)
+        if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()
     }
@@ -99,6 +102,14 @@ struct Submission: Sendable {
         let job = try await client.submit(spec, image: image, input: first ?? [], moreInput: first != nil)
         if first != nil { feed(job, from: source) }
         return job
+    }
+
+    /// Nobody waits for this task: a job can end while somebody still thinks about how it should go on.
+    private func answer(_ job: RunningJob, name: String, from answers: AnswerSource) {
+        let dialog = PauseDialog(
+            name: name, presentation: presentation, console: console, source: answers,
+            usualSteps: spec.budget.steps ?? 0)
+        Task { await dialog.follow(job) }
     }
 
     // MARK: Input

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import ArgumentParser
+internal import Glibc
 internal import JobModel
 
 /// `kvmjob submit`: runs images and waits for them.
@@ -34,6 +35,14 @@ struct SubmitCommand: AsyncParsableCommand {
         completion: .file())
     var stdin: String?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            What becomes of a job that has used up its --steps: end or pause. Paused, it tells where it stands and reads a \
+            line from standard input: how many steps more, nothing for as many as at first, or q to give up.
+            """, valueName: "action"))
+    var onExhausted = ExhaustionAction.end
+
     @Option(name: .customLong("repeat"), help: ArgumentHelp("Run each image this often.", valueName: "count"))
     var repeats = 1
 
@@ -60,6 +69,18 @@ struct SubmitCommand: AsyncParsableCommand {
         guard stdin != "-" || jobs.isSingle else {
             throw ValidationError("Standard input can feed one job only; give several jobs a file.")
         }
+        try validatePauses(readsInput: readers > 0)
+    }
+
+    private func validatePauses(readsInput: Bool) throws {
+        guard onExhausted == .pause else { return }
+        guard guest.steps != nil else {
+            throw ValidationError("--on-exhausted pause needs --steps: without a budget no steps are used up.")
+        }
+        guard jobs.isSingle else { throw ValidationError("--on-exhausted pause takes one job only.") }
+        guard !readsInput else {
+            throw ValidationError("Standard input answers pauses; give the image and the guest's input as files.")
+        }
     }
 
     var jobs: JobList { JobList(files: images, snippets: hex, repeats: repeats) }
@@ -71,9 +92,14 @@ struct SubmitCommand: AsyncParsableCommand {
     }
 
     func submission(console: Console) throws(ValueError) -> Submission {
-        Submission(
-            jobs: jobs, spec: try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil), input: stdin,
-            presentation: presentation, console: console)
+        var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
+        spec.pausesWhenStepsRunOut = onExhausted == .pause
+        var submission = Submission(
+            jobs: jobs, spec: spec, input: stdin, presentation: presentation, console: console)
+        if onExhausted == .pause {
+            submission.answers = AnswerSource(path: "-", isTerminal: isatty(STDIN_FILENO) == 1)
+        }
+        return submission
     }
 
     func run() async throws {
