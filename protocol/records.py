@@ -43,7 +43,7 @@ def trace_size(data: bytes) -> int | None:
     _, code, changes, bits, _, _ = STEP_HEADER.unpack_from(data)
     if code > MOST_CODE or changes > MOST_CHANGES or bits not in (16, 32, 64):
         raise BrokenStream(f"a step of {code} bytes and {changes} changes in a segment of {bits} bits")
-    return STEP_HEADER.size + code + 9 * changes
+    return STEP_HEADER.size + int(code) + 9 * int(changes)
 
 
 def trace_record(data: bytes) -> Json:
