@@ -13,12 +13,13 @@ from decoder import END, FIRST_FRAME_LIMIT, LARGEST_CREDIT, MESSAGES, NUMBERS, F
 class Job:
     image_bytes: int
     has_input: bool
-    state: str = "submitted"  # accepted, started, ended, refused
+    can_pause: bool
+    state: str = "submitted"  # accepted, started, paused, ended, refused
     image: int = 0
     image_ended: bool = False
     input: int = 0
     input_ended: bool = False
-    output: dict[int, int] = field(default_factory=lambda: {1: 0, 3: 0})
+    output: dict[int, int] = field(default_factory=lambda: {1: 0, 3: 0, 4: 0, 5: 0})
     granted: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
     used: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
 
@@ -29,7 +30,8 @@ STEPS = {
     "ACCEPTED": (("submitted",), "accepted"),
     "STARTED": (("accepted",), "started"),
     "OUTPUT": (("started",), "started"),
-    "RESULT": (("accepted", "started"), "ended"),
+    "PAUSED": (("started",), "paused"),
+    "RESULT": (("accepted", "started", "paused"), "ended"),
     "ERROR": (("submitted",), "refused"),
 }
 
@@ -67,7 +69,7 @@ class Conversation:
         if frame.type == "SUBMIT":
             require(frame.job > max(self.jobs, default=0), "bad-job")
             size = int(frame.fields.get("image_bytes", 0))
-            self.jobs[frame.job] = Job(size, frame.fields.get("input", False))
+            self.jobs[frame.job] = Job(size, frame.fields.get("input", False), frame.fields.get("pause", False))
             return
         require(frame.job in self.jobs, "unexpected-frame")
         job = self.jobs[frame.job]
@@ -79,6 +81,9 @@ class Conversation:
             self.take_image(job, frame)
         elif frame.type == "INPUT" and job.state not in ("refused", "ended"):
             self.take_input(job, frame)
+        elif frame.type == "EXTEND" and job.state not in ("refused", "ended"):
+            require(job.state == "paused", "unexpected-frame")
+            job.state = "started"
         else:
             require(frame.type != "ERROR", "unexpected-frame")  # refusing is the worker's
 
@@ -113,7 +118,10 @@ class Conversation:
 
     def take_answer(self, name: str, job: Job, frame: Frame) -> None:
         before, after = STEPS[name]
+        if name == "OUTPUT" and frame.fields["channel"] == 4 and job.state == "paused":
+            before, after = ("paused",), "paused"  # its end is near
         require(job.state in before and (name != "ACCEPTED" or job.image_ended), "unexpected-frame")
+        require(name != "PAUSED" or job.can_pause, "unexpected-frame")
         job.state = after
         if name == "OUTPUT":
             channel, count = frame.fields["channel"], len(frame.fields["bytes"]) // 2

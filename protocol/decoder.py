@@ -76,9 +76,9 @@ def text(most: int) -> Kind:
 
 
 def record(layout: str, names: str, count: range, valid: Callable[[list[Json]], bool] = lambda _: True) -> Kind:
-    """A list of equal records, each a dictionary with these names."""
+    """A list of equal records, each a dictionary with these names. `x` in the layout is a byte that is ignored."""
     shape, keys = struct.Struct(">" + layout), names.split()
-    sizes = [struct.calcsize(">" + letter) for letter in layout]
+    sizes = [struct.calcsize(">" + letter) for letter in layout if letter != "x"]
 
     def read(data: bytes) -> Json:
         rows = [{k: plain(v, s) for k, v, s in zip(keys, row, sizes)} for row in shape.iter_unpack(data)]
@@ -96,15 +96,43 @@ def single(kind: Kind) -> Kind:
     return Kind(kind.fits, lambda data: kind.read(data)[0], lambda value: kind.write([value]))
 
 
-def rising_registers(rows: list[Json]) -> bool:
-    numbers = [row["register"] for row in rows]
-    return all(n <= 17 and n != 16 for n in numbers) and all(a < b for a, b in zip(numbers, numbers[1:]))
+def rising(most: int, *never: int) -> Callable[[list[Json]], bool]:
+    """Whether the records' register numbers rise strictly, are known, and are none of these."""
+
+    def valid(rows: list[Json]) -> bool:
+        numbers = [row["register"] for row in rows]
+        known = all(n <= most and n not in never for n in numbers)
+        return known and all(a < b for a, b in zip(numbers, numbers[1:]))
+
+    return valid
+
+
+def window(most: int) -> Kind:
+    """A linear address and the memory from there on."""
+    return Kind(
+        lambda n: 8 <= n <= 8 + most,
+        lambda data: {"address": str(int.from_bytes(data[:8], "big")), "bytes": data[8:].hex()},
+        lambda value: U64.write(value["address"]) + bytes.fromhex(value["bytes"]),
+    )
+
+
+def blob(most: int, least: int = 0) -> Kind:
+    return Kind(lambda n: least <= n <= most, bytes.hex, bytes.fromhex)
+
+
+def meaningful_attributes(kind: Kind) -> Kind:
+    """Segments whose attributes keep the bits that mean something; the others are ignored."""
+
+    def read(data: bytes) -> Json:
+        return [row | {"attributes": row["attributes"] & 0x1FFF} for row in kind.read(data)]
+
+    return Kind(kind.fits, read, kind.write)
 
 
 SEGMENTS = "cs ds es fs gs ss tr ldt".split()
 TABLES = "gdt idt".split()
 SYSTEM_VALUES = "cr0 cr2 cr3 cr4 cr8 efer apic_base".split()
-SEGMENT = single(record("QIHH", "base limit selector attributes", range(1, 2)))
+SEGMENT = single(meaningful_attributes(record("QIHH", "base limit selector attributes", range(1, 2))))
 TABLE = single(record("QH", "base limit", range(1, 2)))
 
 
@@ -112,7 +140,6 @@ def read_system(data: bytes) -> Json:
     out: dict[str, Json] = {}
     for i, name in enumerate(SEGMENTS):
         out[name] = SEGMENT.read(data[16 * i : 16 * i + 16])
-        out[name]["attributes"] &= 0x1FFF  # the rest is ignored
     for i, name in enumerate(TABLES):
         out[name] = TABLE.read(data[128 + 10 * i : 138 + 10 * i])
     return out | dict(zip(SYSTEM_VALUES, map(str, struct.unpack(">7Q", data[148:]))))
@@ -127,8 +154,15 @@ U8, U16, U32, U64 = uint(1), uint(2), uint(4), uint(8)
 FLAG = Kind(lambda n: n == 1, lambda data: bool(uint(1, 0, 1).read(data)), lambda value: bytes([value]))
 VERSION = single(record("BB", "major minor", range(1, 2)))
 MODES = record("BB", "mode meter", range(257), lambda rows: all(row["meter"] <= 2 for row in rows))
-INSTRUCTION = Kind(lambda n: n <= 15, bytes.hex, bytes.fromhex)
-FIRST_REGISTERS = record("BQ", "register value", range(18), rising_registers)
+FIRST_REGISTERS = record("BQ", "register value", range(18), rising(17, 16))
+FIRST_SEGMENTS = meaningful_attributes(record("BQIHH", "register base limit selector attributes", range(9), rising(7)))
+FIRST_TABLES = record("BQH", "register base limit", range(3), rising(1))
+FIRST_CONTROLS = record("BQ", "register value", range(7), rising(5))
+PIECES = record("QQ", "address count", range(1025))
+DUMPS = record("QQ", "address count", range(65))
+EXIT_LOG = record(
+    "BBxxIQQQ", "kind size elements address value rip", range(33), lambda rows: all(1 <= r["kind"] <= 9 for r in rows)
+)
 LAST_REGISTERS = Kind(
     lambda n: n == 144,
     lambda data: [str(value) for value in struct.unpack(">18Q", data)],
@@ -177,6 +211,20 @@ FIELDS: dict[str, Table] = {
         0x8009: ("wall_budget", U64),
         0x800A: ("port_writes", FLAG),
         0x800B: ("input", FLAG),
+        0x800C: ("cpu_budget", U64),
+        0x800D: ("exit_budget", U64),
+        0x800E: ("output_budget", U64),
+        0x800F: ("memory_budget", U64),
+        0x8010: ("meter", uint(1, 1, 2)),
+        0x8011: ("pause", FLAG),
+        0x8012: ("report", uint(1, 0, 31)),
+        0x8013: ("segments", FIRST_SEGMENTS),
+        0x8014: ("tables", FIRST_TABLES),
+        0x8015: ("controls", FIRST_CONTROLS),
+        0x8016: ("pieces", PIECES),
+        0x8017: ("dumps", DUMPS),
+        0x8018: ("trace", FLAG),
+        0x8019: ("deterministic", FLAG),
     },
     "ACCEPTED": {0x0001: ("queue_position", U32)},
     "STARTED": {
@@ -192,7 +240,7 @@ FIELDS: dict[str, Table] = {
         0x0004: ("error_code", U32),
         0x0005: ("address", U64),
         0x0006: ("rip", U64),
-        0x0007: ("instruction", INSTRUCTION),
+        0x0007: ("instruction", blob(15)),
         0x0008: ("limit", U64),
         0x0009: ("used", U64),
         0x000A: ("canceller", uint(1, 1, 3)),
@@ -208,6 +256,23 @@ FIELDS: dict[str, Table] = {
         0x0014: ("dropped_memory_writes", U64),
         0x0015: ("registers", LAST_REGISTERS),
         0x0016: ("system", SYSTEM),
+        0x0017: ("cpu_ns", U64),
+        0x0018: ("touched_bytes", U64),
+        0x0019: ("cause_vector", U8),
+        0x001A: ("cause_error_code", U32),
+        0x001B: ("cause_address", U64),
+        0x001C: ("code_window", window(128)),
+        0x001D: ("stack_window", window(512)),
+        0x001E: ("exit_log", EXIT_LOG),
+        0x001F: ("fpu", blob(512, 512)),
+        0x0020: ("digest", blob(32, 32)),
+    },
+    "EXTEND": {0x8001: ("steps*", U64)},
+    "PAUSED": {
+        0x0001: ("steps*", U64),
+        0x0002: ("keep_ns*", U64),
+        0x0003: ("registers", LAST_REGISTERS),
+        0x0004: ("system", SYSTEM),
     },
 }
 OUTCOME_TAGS = range(0x0002, 0x000C)
@@ -243,10 +308,12 @@ MESSAGES: dict[int, Message] = {
     0x11: Message("IMAGE", "c", "n", (0,)),
     0x12: Message("INPUT", "c", "n", (0,)),
     0x13: Message("CANCEL", "c", "n", 0),
+    0x14: Message("EXTEND", "c", "n", "fields"),
     0x20: Message("ACCEPTED", "w", "n", "fields"),
     0x21: Message("STARTED", "w", "n", "fields"),
-    0x22: Message("OUTPUT", "w", "n", (1, 3)),
+    0x22: Message("OUTPUT", "w", "n", (1, 3, 4, 5)),
     0x23: Message("RESULT", "w", "n", "fields"),
+    0x24: Message("PAUSED", "w", "n", "fields"),
 }
 NUMBERS = {message.name: number for number, message in MESSAGES.items()}
 

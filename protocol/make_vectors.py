@@ -12,7 +12,9 @@ import json
 import sys
 from pathlib import Path
 
+from generator.digests import digests
 from generator.encoder import Json
+from generator.record_streams import record_streams
 from generator.right_frames import right_frames
 from generator.right_talks import right_conversations
 from generator.script import Script
@@ -37,7 +39,13 @@ def conversation(script: Script) -> str:
 
 def files() -> dict[str, str]:
     """Every vector file by its path under vectors/."""
-    out = {"frames.json": listing(right_frames()) + "\n", "bad.json": listing(wrong_frames()) + "\n"}
+    lists = {
+        "frames.json": right_frames(),
+        "bad.json": wrong_frames(),
+        "records.json": record_streams(),
+        "digests.json": digests(),
+    }
+    out = {path: listing(entries) + "\n" for path, entries in lists.items()}
     for script in right_conversations() + wrong_conversations():
         path = f"transcripts/{script.name}.json"
         assert path not in out, path

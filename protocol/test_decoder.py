@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import decoder
+import digest
 import make_vectors
+import records
 from conversation import OTHER, Conversation
 from decoder import Frame, Reader, WireError
 
@@ -26,6 +28,7 @@ Check = tuple[str, Callable[[], None]]
 VECTORS = Path(__file__).resolve().parent / "vectors"
 CHUNKS = [1, 2, 3, 5, 7, 11, 12, 13, 64, 4096, 1 << 30]
 SPLIT_EVERYWHERE = 200  # longer frames are split in two at their first bytes and at every 97th
+LONG = 4096  # and frames of a longer payload at every 997th
 CODES = """frame-too-long reserved-not-zero unknown-type bad-job payload-truncated field-order unknown-critical-field
 field-size bad-text bad-value field-missing hello-expected version-unsupported handshake-timeout unexpected-frame
 bad-offset data-overrun window-exceeded window-overflow too-many-connections internal""".split()
@@ -45,7 +48,16 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def split_points(data: bytes) -> Iterator[int]:
-    return (i for i in range(len(data) + 1) if len(data) <= SPLIT_EVERYWHERE or i < 48 or i % 97 == 0)
+    return (i for i in range(len(data) + 1) if len(data) <= SPLIT_EVERYWHERE or i < 48 or i % stride(data) == 0)
+
+
+def stride(data: bytes) -> int:
+    return 97 if len(data) <= 12 + LONG else 997
+
+
+def lengths(most: int, data: bytes) -> range:
+    """All lengths below `most`; of a long frame some."""
+    return range(0, most, 1 if len(data) <= 12 + LONG else 499)
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
@@ -85,32 +97,33 @@ def resized(data: bytes, size: int) -> bytes:
 
 
 def right_frame(entry: Json) -> None:
-    data = bytes.fromhex(entry["hex"])
+    data, limit = bytes.fromhex(entry["hex"]), entry.get("frame_limit", 4096)
     for parts in splits(data):
-        equal([frame.json() for frame in read(parts, 4096)], [entry["decoded"]])
-    for size in range(len(data)):
-        equal(tolerant(data[:size], 4096), None)
-    for size in range(len(data) - 12):
-        tolerant(resized(data, size), 4096)
+        equal([frame.json() for frame in read(parts, limit)], [entry["decoded"]])
+    for size in lengths(len(data), data):
+        equal(tolerant(data[:size], limit), None)
+    for size in lengths(len(data) - 12, data):
+        tolerant(resized(data, size), limit)
+    equal("frame_limit" in entry, len(data) > 12 + 4096)
 
 
 def encodes_back(entry: Json) -> None:
-    data = bytes.fromhex(entry["hex"])
-    frame = read([data], 4096)[0]
+    data, limit = bytes.fromhex(entry["hex"]), entry.get("frame_limit", 4096)
+    frame = read([data], limit)[0]
     canonical = bytes.fromhex(entry.get("canonical", entry["hex"]))
     equal(decoder.encode(frame).hex(), canonical.hex())
-    equal([again.json() for again in read([canonical], 4096)], [entry["decoded"]])
+    equal([again.json() for again in read([canonical], limit)], [entry["decoded"]])
 
 
 def survives_bit_flips(entry: Json) -> None:
     """Every bit flipped: a frame, an error or a wait, and what decodes has one encoding."""
     data = bytes.fromhex(entry["hex"])
     for bit in range(8 * len(data)):
-        if len(data) > SPLIT_EVERYWHERE and bit > 8 * 48 and bit % 97:
+        if len(data) > SPLIT_EVERYWHERE and bit > 8 * 48 and bit % stride(data):
             continue
         flipped = bytearray(data)
         flipped[bit // 8] ^= 0x80 >> bit % 8
-        frame = tolerant(bytes(flipped), 4096)
+        frame = tolerant(bytes(flipped), entry.get("frame_limit", 4096))
         if isinstance(frame, Frame) and isinstance(frame.type, str) and frame.refusal is None:
             equal(read([decoder.encode(frame)], 1 << 16)[0].json(), frame.json())
 
@@ -118,7 +131,7 @@ def survives_bit_flips(entry: Json) -> None:
 def all_in_one_stream(entries: list[Json]) -> None:
     data = b"".join(bytes.fromhex(entry["hex"]) for entry in entries)
     for size in CHUNKS:
-        equal([frame.json() for frame in read(list(pieces(data, size)), 4096)], [entry["decoded"] for entry in entries])
+        equal([f.json() for f in read(list(pieces(data, size)), 65536)], [entry["decoded"] for entry in entries])
 
 
 # Wrong frames.
@@ -153,7 +166,7 @@ def wrong_frame(entry: Json) -> None:
         if len(parts) == len(data) > 1:  # one byte at a time
             equal(taken, 12 if entry["level"] == "header" else len(data))
     due = 12 if entry["level"] == "header" else len(data)
-    for size in range(due):
+    for size in lengths(due, data):
         equal(tolerant(data[:size], entry["frame_limit"]), None)
     level = tolerant(data, entry["frame_limit"])
     equal(isinstance(level, WireError), entry["level"] != "connection")
@@ -208,6 +221,57 @@ def each_direction_in_pieces(entry: Json) -> None:
             )
 
 
+# Records and digests.
+
+
+def record_stream(entry: Json) -> None:
+    data, channel = bytes.fromhex(entry["hex"]), entry["channel"]
+    for parts in splits(data):
+        stream, broken = records.RecordStream(channel), False
+        for part in parts:
+            try:
+                if not broken:
+                    stream.feed(part)
+            except records.BrokenStream:
+                broken = True
+        equal((stream.records, broken), (entry["records"], entry["end"] == "broken"))
+        if not broken:
+            equal(bool(stream.buffer), entry["end"] == "cut")
+    if entry["end"] == "whole":
+        back = b"".join(records.encode(channel, record) for record in entry["records"])
+        equal(back.hex(), entry.get("canonical", entry["hex"]))
+
+
+def record_bit_flips(entry: Json) -> None:
+    """Every bit flipped: records, a broken stream or a wait."""
+    data = bytes.fromhex(entry["hex"])
+    for bit in range(min(8 * len(data), 8 * SPLIT_EVERYWHERE)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 0x80 >> bit % 8
+        stream = records.RecordStream(entry["channel"])
+        try:
+            stream.feed(bytes(flipped))
+        except records.BrokenStream:
+            continue
+        again = b"".join(records.encode(entry["channel"], record) for record in stream.records)
+        equal(len(again) + len(stream.buffer), len(data))
+
+
+def digest_of(entry: Json) -> None:
+    contents = [(int(part["address"]), bytes.fromhex(part["bytes"])) for part in entry["memory"]]
+    memory = digest.memory_of(int(entry["memory_bytes"]), contents)
+    console, ports = bytes.fromhex(entry["console"]), bytes.fromhex(entry["port_writes"])
+    equal(digest.digest(bytes.fromhex(entry["result"])[12:], console, ports, memory).hex(), entry["digest"])
+
+
+def digests_differ(entries: list[Json]) -> None:
+    """Two entries have the same digest exactly where one says so: `as NAME`."""
+    known = {entry["name"]: entry["digest"] for entry in entries}
+    same = {entry["name"]: entry["why"].rpartition(": as ")[2] for entry in entries if ": as " in entry["why"]}
+    equal({name: known[name] for name in same}, {name: known[other] for name, other in same.items()})
+    equal(len(set(known.values())), len(known) - len(same))
+
+
 # The set of vectors.
 
 
@@ -245,11 +309,13 @@ def every_entry_is_described(entries: list[Json]) -> None:
 
 def checks() -> Iterator[Check]:
     frames, bad = load("frames.json"), load("bad.json")
+    streams, digests = load("records.json"), load("digests.json")
     talks = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((VECTORS / "transcripts").glob("*.json"))]
     yield "the committed files are what make_vectors.py writes", files_are_generated
     yield "every message, field and outcome is in frames.json", partial(every_field_is_shown, frames)
     yield "every error is in bad.json or a transcript", partial(every_error_is_shown, bad, talks)
-    for name, entries in {"frames": frames, "bad": bad, "transcripts": talks}.items():
+    lists = {"frames": frames, "bad": bad, "transcripts": talks, "records": streams, "digests": digests}
+    for name, entries in lists.items():
         yield f"{name}: names are unique, each with its why", partial(every_entry_is_described, entries)
     yield "frames.json as one stream, in pieces of every size", partial(all_in_one_stream, frames)
     for e in frames:
@@ -264,6 +330,12 @@ def checks() -> Iterator[Check]:
     for e in talks:
         yield f"transcript {e['name']}", partial(conversation, e)
         yield f"transcript {e['name']} in pieces of every size", partial(each_direction_in_pieces, e)
+    for e in streams:
+        yield f"records {e['name']} in any pieces", partial(record_stream, e)
+        yield f"records {e['name']} survive bit flips", partial(record_bit_flips, e)
+    yield "digests differ unless they say that they do not", partial(digests_differ, digests)
+    for e in digests:
+        yield f"digest {e['name']}", partial(digest_of, e)
 
 
 def main() -> int:

@@ -3,6 +3,8 @@
 
 /// A piece of a memory window on ``OutputChannel/memory``. Bytes of a window that no record covers are zero.
 ///
+/// A record without bytes, at the address behind a window, ends it; a window without its end was cut short.
+///
 /// On the wire: address u64, count u32, then the bytes; big-endian.
 public struct MemoryRecord: Sendable, Hashable {
     /// The most bytes of memory in one record: 32 KiB.
@@ -33,7 +35,7 @@ public struct MemoryRecord: Sendable, Hashable {
 public enum TraceRecord: Sendable, Hashable {
     /// An instruction retired.
     case step(TraceStep)
-    /// The guest left `KVM_RUN`; behind the step of the same instruction where that retired.
+    /// The guest left `KVM_RUN`; before or behind the step of the same instruction, where that retired.
     case exit(ExitRecord)
 
     /// The first byte of a record.
@@ -53,11 +55,13 @@ public enum TraceRecord: Sendable, Hashable {
 
 /// One instruction that retired, and the general registers that it changed.
 ///
-/// On the wire: n u8, changes u8, bits u8 (16, 32 or 64), rip u64, linear u64, n bytes of code, then for each change
+/// On the wire, behind the record's kind: n u8, changes u8, bits u8 (16, 32 or 64), rip u64, linear u64, n bytes of code, then for each change
 /// a register's number u8 and its value u64; big-endian.
 public struct TraceStep: Sendable, Hashable {
     /// The most bytes of code: 15.
     public static let codeLimit = 15
+    /// The most registers that can change: all but RIP.
+    public static let changeLimit = RegisterName.allCases.count - 1
 
     /// RIP of the instruction, as an offset in the code segment.
     public var rip: UInt64
@@ -86,6 +90,7 @@ public struct TraceStep: Sendable, Hashable {
     }
 
     var encoded: [UInt8] {
+        precondition(code.count <= Self.codeLimit && changes.count <= Self.changeLimit, "a step is within its limits")
         var encoded: [UInt8] = [UInt8(code.count), UInt8(changes.count), bits]
         encoded.append(number: rip, bytes: 8)
         encoded.append(number: linearAddress, bytes: 8)
@@ -131,47 +136,71 @@ extension ExitRecord {
 }
 
 extension TraceStep {
+    /// Bytes of a step's record in front of its code, the record's kind included.
+    static let headerBytes = 20
+    private static let changeBytes = 9
+
+    /// Bytes of the record that begins with these, or nil if that cannot be told yet. A record that promises more code or
+    /// changes than a step can have is not waited for: its decoding finds it wrong.
+    static func size(of record: ArraySlice<UInt8>) -> Int? {
+        guard record.count >= headerBytes else { return nil }
+        let (code, changes) = (Int(record[record.startIndex + 1]), Int(record[record.startIndex + 2]))
+        guard code <= codeLimit, changes <= changeLimit else { return headerBytes }
+        return headerBytes + code + changes * changeBytes
+    }
+
     init?(_ reader: inout RecordReader) {
         guard let codeBytes = reader.byte(), let changeCount = reader.byte(), let bits = reader.byte(),
-            codeBytes <= Self.codeLimit, let rip = reader.number(bytes: 8), let linear = reader.number(bytes: 8),
-            let code = reader.bytes(Int(codeBytes))
+            codeBytes <= Self.codeLimit, changeCount <= Self.changeLimit, [16, 32, 64].contains(bits),
+            let rip = reader.number(bytes: 8), let linear = reader.number(bytes: 8),
+            let code = reader.bytes(Int(codeBytes)), let changes = Self.changes(&reader, Int(changeCount))
         else { return nil }
+        self.init(rip: rip, linearAddress: linear, bits: bits, code: code, changes: changes)
+    }
+
+    /// This many changes, which rise strictly by number.
+    private static func changes(_ reader: inout RecordReader, _ count: Int) -> [RegisterChange]? {
         var changes: [RegisterChange] = []
-        for _ in 0..<changeCount {
-            guard let name = reader.byte().flatMap(RegisterName.init(rawValue:)), let value = reader.number(bytes: 8)
+        for _ in 0..<count {
+            guard let name = reader.byte().flatMap(RegisterName.init(rawValue:)), name != .rip,
+                changes.last.map({ $0.name.rawValue < name.rawValue }) ?? true, let value = reader.number(bytes: 8)
             else { return nil }
             changes.append(RegisterChange(name: name, value: value))
         }
-        self.init(rip: rip, linearAddress: linear, bits: bits, code: code, changes: changes)
+        return changes
     }
 }
 
 /// Takes records out of a stream whose pieces end anywhere.
 ///
 /// Bytes that make no record, which no worker sends, end the stream here: ``isBroken``.
-public struct RecordDecoder<Record> {
+///
+/// What does not make a record yet stays here, never more than the longest record has.
+public struct RecordDecoder<Record: Sendable>: Sendable {
     private var pending: [UInt8] = []
     /// Whether the stream held something that is no record.
     public private(set) var isBroken = false
-    private let size: (ArraySlice<UInt8>) -> Int?
-    private let decode: (inout RecordReader) -> Record?
+    private let size: @Sendable (ArraySlice<UInt8>) -> Int?
+    private let decode: @Sendable (inout RecordReader) -> Record?
+
+    /// Bytes of a record that is not complete.
+    public var pendingBytes: Int { pending.count }
 
     /// The records that these bytes complete.
     public mutating func feed(_ bytes: some Collection<UInt8>) -> [Record] {
         guard !isBroken else { return [] }
         pending.append(contentsOf: bytes)
-        var rest = pending[...]
-        var records: [Record] = []
-        while let count = size(rest), count <= rest.count {
-            var reader = RecordReader(rest.prefix(count))
+        var (records, start) = ([Record](), 0)
+        while let count = size(pending[start...]), count <= pending.count - start {
+            var reader = RecordReader(pending[start..<start + count])
             guard let record = decode(&reader) else {
-                isBroken = true
+                (isBroken, pending) = (true, [])
                 return records
             }
             records.append(record)
-            rest = rest.dropFirst(count)
+            start += count
         }
-        pending = Array(rest)
+        if start > 0 { pending.removeFirst(start) }
         return records
     }
 }
@@ -199,10 +228,11 @@ extension RecordDecoder where Record == TraceRecord {
         size = { bytes in
             var reader = RecordReader(bytes)
             guard let kind = reader.byte() else { return nil }
-            // An unknown kind is no record, which its decoding finds out.
-            guard kind == TraceRecord.Kind.step.rawValue else { return 1 + ExitRecord.recordBytes }
-            guard let code = reader.byte(), let changes = reader.byte() else { return nil }
-            return 20 + Int(code) + Int(changes) * 9
+            switch TraceRecord.Kind(rawValue: kind) {
+            case .step: return TraceStep.size(of: bytes)
+            case .exit: return 1 + ExitRecord.recordBytes
+            case nil: return 1  // No record, which its decoding finds out.
+            }
         }
         decode = { reader in
             switch reader.byte().flatMap(TraceRecord.Kind.init(rawValue:)) {
@@ -215,7 +245,7 @@ extension RecordDecoder where Record == TraceRecord {
 }
 
 /// Reads the parts of one record.
-public struct RecordReader {
+struct RecordReader {
     private var rest: ArraySlice<UInt8>
 
     init(_ bytes: ArraySlice<UInt8>) { rest = bytes }

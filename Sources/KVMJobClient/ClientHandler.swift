@@ -23,6 +23,7 @@ final class ClientHandler: ChannelInboundHandler {
     private var uploads: [UInt32] = []
     private var handshake: Scheduled<Void>?
     private var isClosed = false
+    private var isStarting = false
     private var isGoingAway = false
     /// Why the connection ended or will: what jobs that are lost are told.
     private var failure: JobClientError?
@@ -134,6 +135,9 @@ final class ClientHandler: ChannelInboundHandler {
     /// Submits what waits, as long as the worker's job limit has room.
     private func startWaiting() {
         guard !isClosed, session.isTakingJobs else { return failWaiting() }
+        guard !isStarting else { return }  // A job that is refused at once ends within the loop, which then goes on.
+        isStarting = true
+        defer { isStarting = false }
         while let next = waiting.first, let (number, actions) = session.submit(next.handle.spec, image: next.image) {
             let handle = waiting.removeFirst().handle
             jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput || next.inputEnds)

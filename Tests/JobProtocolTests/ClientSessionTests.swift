@@ -136,6 +136,40 @@ import Testing
         #expect(lost.count == (isOpen ? 1 : 0))
     }
 
+    @Test func `a submission that the worker's frames cannot hold is refused here`() throws {
+        var terms = WorkerTerms.test
+        terms.frameLimit = 4096
+        var session = ClientSession(software: "test")
+        _ = session.receive(Message.hello(terms.hello).frame)
+        var spec = JobSpec()
+        spec.pieces = (0..<1024).map { MemoryRange(address: $0, count: 1) }
+        var submitted = session.submit(spec, image: [1])
+        var refused = try #require(submitted)
+        guard case .refused(job: 1, let report)? = refused.actions.first, refused.actions.count == 1 else {
+            Issue.record("not refused: \(refused.actions)")
+            return
+        }
+        #expect(report.knownCode == .invalidField && report.limit == 4096 && (report.value ?? 0) > 16_384)
+        #expect(session.jobsInFlight == 0 && session.nextImageFrame(1) == nil)
+        spec.pieces = []
+        submitted = session.submit(spec, image: [1])
+        refused = try #require(submitted)
+        #expect(try refused.job == 2 && sent(refused.actions) == [.submit(job: 2, Submit(spec, imageBytes: 1))])
+    }
+
+    @Test(arguments: [(MemoryRange.pieceLimit, MemoryRange.dumpLimit), (1025, 0), (0, 65)])
+    func `a list is as long as the wire has it, and a longer one is refused here`(pieces: Int, dumps: Int) throws {
+        var session = ready()
+        var spec = JobSpec()
+        spec.pieces = (0..<pieces).map { MemoryRange(address: UInt64($0), count: 1) }
+        spec.dumps = (0..<dumps).map { MemoryRange(address: UInt64($0), count: 1) }
+        let made = session.submit(spec, image: [1])
+        let submitted = try #require(made)
+        let isRefused = if case .refused? = submitted.actions.first { true } else { false }
+        #expect(isRefused == (pieces > 1024 || dumps > 64))
+        #expect(try isRefused || sent(submitted.actions) == [.submit(job: 1, Submit(spec, imageBytes: 1))])
+    }
+
     @Test func `a worker that failed may still tell results, and a closed one tells nothing`() throws {
         var session = try running()
         guard case .workerFailed? = session.receive(Message.error(job: 0, ErrorReport(code: 21)).frame).first else {
@@ -193,7 +227,9 @@ import Testing
         let samples = allMessages.map(\.frame)
         for _ in 0..<3000 {
             var session = ready()
-            _ = session.submit(JobSpec(hasInput: true), image: [0xF4])
+            var spec = JobSpec(hasInput: true)
+            spec.pausesWhenStepsRunOut = true
+            _ = session.submit(spec, image: [0xF4])
             _ = session.nextImageFrame(1)
             for _ in 0..<30 {
                 var frame = samples[Int(random.next() % UInt64(samples.count))]
@@ -202,6 +238,7 @@ import Testing
                 _ = session.receive(frame)
                 _ = session.grantOutput(1, Int(random.next() % 10))
                 _ = session.sendInput(1, [1, 2, 3], end: false)
+                _ = session.extend(1, steps: random.next())
             }
             #expect(session.jobsInFlight <= 1)
         }

@@ -51,11 +51,35 @@ import Testing
     }
 
     @Test func `a submission keeps the spec`() {
-        let spec = JobSpec(
-            label: "boot", mode: .long64, loadAddress: 1, entryPoint: 2, registers: [.rsp: 3], memoryBytes: 4,
-            budget: Budget(steps: 5, wallTime: .nanoseconds(6)), reportsPortWrites: true, hasInput: true)
-        #expect(Submit(spec, imageBytes: 1).spec(mode: .long64) == spec)
+        #expect(Submit(everySpec, imageBytes: 1).spec(mode: .long64) == everySpec)
         #expect(Submit(mode: 1, imageBytes: 1).spec(mode: .real16) == JobSpec())
+    }
+
+    @Test(arguments: MeterRequest.allCases)
+    func `a submission keeps each way of counting`(meter: MeterRequest) {
+        var spec = JobSpec()
+        spec.meter = meter
+        #expect(Submit(spec, imageBytes: 1).spec(mode: .real16) == spec)
+    }
+
+    @Test func `the longest result fits in the least frame limit`() throws {
+        var report = ResultReport(JobResult(outcome: .hostError(String(repeating: "x", count: 1000))))
+        (report.meter, report.meterReason, report.steps) = (.bounded, String(repeating: "x", count: 1000), .max)
+        (report.registers, report.system, report.touchedBytes) = (Registers(), SystemRegisters(), .max)
+        (report.causeVector, report.causeErrorCode, report.causeAddress) = (14, .max, .max)
+        let window = MemoryWindow(address: 0, bytes: [UInt8](repeating: 1, count: 4096))
+        (report.code, report.stack) = (window, window)
+        report.exitLog = (0..<100).map { ExitRecord(kind: .halt, rip: $0) }
+        (report.fpu, report.digest) = (everyPostMortem.fpu, [UInt8](repeating: 6, count: 32))
+        let frame = Message.result(job: 1, report).frame
+        #expect(frame.payload.count == 3853)
+        #expect(frame.header.length <= FrameHeader.smallestFrameLimit)
+        guard case .result(job: 1, let back) = try Message(frame: frame) else {
+            Issue.record("no RESULT")
+            return
+        }
+        #expect(back.code?.bytes.count == PostMortem.codeLimit && back.stack?.bytes.count == PostMortem.stackLimit)
+        #expect(back.exitLog?.map(\.rip) == Array(68..<100), "of a log that is too long the last exits are kept")
     }
 
     @Test func `text is cut at a whole character when it is too long`() throws {
@@ -187,6 +211,27 @@ import Testing
         }
         #expect(unequal == 0)
         #expect(decoded > 1000)
+    }
+
+    @Test func `random records never trap and never pile up`() {
+        var random = SplitMix64(state: 5)
+        let samples = Vectors.records.filter { $0.name != "memory-most" }.map { hex($0.hex) }
+        var broken = 0
+        for _ in 0..<20_000 {
+            var (trace, memory) = (RecordDecoder<TraceRecord>(), RecordDecoder<MemoryRecord>())
+            var bytes: [UInt8] = [1]
+            for _ in 0..<3 { bytes = samples[Int(random.next() % UInt64(samples.count))] + bytes }
+            for _ in 0..<random.next() % 4 {
+                bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
+            }
+            let found = trace.feed(bytes)
+            #expect(found.flatMap(\.encoded).count + trace.pendingBytes <= bytes.count)
+            #expect(trace.pendingBytes < 20 + TraceStep.codeLimit + 9 * TraceStep.changeLimit)
+            _ = memory.feed(bytes)
+            #expect(memory.pendingBytes < MemoryRecord.headerBytes + MemoryRecord.limit)
+            broken += trace.isBroken ? 1 : 0
+        }
+        #expect(broken > 1000 && broken < 19_000)
     }
 
     @Test func `random bytes never trap the reader`() {

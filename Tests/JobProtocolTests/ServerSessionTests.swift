@@ -23,6 +23,12 @@ import Testing
             + session.receive(Message.image(job: job, StreamChunk(offset: 0, bytes: image, isEnd: true)).frame)
     }
 
+    /// Submits a job and lets it start.
+    private func run(_ session: inout ServerSession, _ job: UInt32) {
+        _ = submit(&session, job) + session.accepted(job, queuePosition: 0)
+        _ = session.started(job, queueNanoseconds: 0)
+    }
+
     private func fatal(_ actions: [ServerAction]) throws -> ErrorCode? {
         guard case .error(job: 0, let report)? = try sent(actions).first else { return nil }
         #expect(actions.dropFirst().first == .stopReading)
@@ -93,7 +99,7 @@ import Testing
 
     @Test func `output beyond the credit is our fault and is not sent`() throws {
         var session = session(window: 3)
-        _ = submit(&session, 1) + session.accepted(1, queuePosition: 0)
+        run(&session, 1)
         let messages = try sent(session.output(1, .console, [1, 2, 3, 4]))
         #expect(messages.first == .output(job: 1, .console, StreamChunk(offset: 0, bytes: [1, 2, 3])))
         guard case .error(job: 0, let report)? = messages.last else {
@@ -105,7 +111,7 @@ import Testing
 
     @Test func `output is cut to what the client takes`() throws {
         var session = session(window: 100_000)
-        _ = submit(&session, 1) + session.accepted(1, queuePosition: 0)
+        run(&session, 1)
         let messages = try sent(session.output(1, .console, [UInt8](repeating: 9, count: 10_000)))
         #expect(messages.map(\.frame.payload.count) == [4096, 4096, 1844])
     }
@@ -141,6 +147,9 @@ import Testing
         Wrong(.dataOverrun, small, image([1, 2, 3])),
         Wrong(.payloadTruncated, small, image([1], end: true)),
         Wrong(.windowOverflow, small, .window(job: 5, Window(credit: Hello.largestWindow))),
+        Wrong(.unexpectedFrame, .extend(job: 1, Extend(steps: 1))),
+        Wrong(.unexpectedFrame, small, .extend(job: 5, Extend(steps: 0))),
+        Wrong(.unexpectedFrame, .paused(job: 1, Paused(Pause(steps: 1, keepNanoseconds: 1)))),
     ])
     func `what a client may not send ends the connection`(wrong: Wrong) throws {
         var session = session()
@@ -187,6 +196,47 @@ import Testing
         ]
         for message in late { #expect(session.receive(message.frame).isEmpty) }
         #expect(self.submit(&session, 2).count == 2)
+    }
+
+    /// Every budget by the name that a refusal calls it.
+    private static let budgets: [(String, @Sendable (inout Submit, UInt64) -> Void)] = [
+        ("a step budget", { $0.stepBudget = $1 }), ("a wall-time budget", { $0.wallBudget = $1 }),
+        ("a CPU-time budget", { $0.cpuBudget = $1 }), ("an exit budget", { $0.exitBudget = $1 }),
+        ("an output budget", { $0.outputBudget = $1 }), ("a memory budget", { $0.memoryBudget = $1 }),
+    ]
+
+    @Test(arguments: budgets.indices)
+    func `a budget of zero is refused by its name and one of one is not`(index: Int) throws {
+        let (name, set) = Self.budgets[index]
+        var session = session()
+        var submit = Submit(mode: 1, imageBytes: 1)
+        set(&submit, 0)
+        guard case .error(job: 1, let report)? = try sent(session.receive(Message.submit(job: 1, submit).frame)).first
+        else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(report.knownCode == .budgetRange && report.limit == 1 && report.value == 0)
+        #expect(report.text?.hasPrefix("\(name) is at least 1") == true)
+        set(&submit, 1)
+        #expect(session.receive(Message.submit(job: 2, submit).frame).isEmpty)
+    }
+
+    /// What can be wrong with a SUBMIT at a session whose jobs are as many as may be, lowest code first.
+    private static let faults: [(ErrorCode, @Sendable (inout Submit) -> Void)] = [
+        (.imageTooLarge, { $0.imageBytes = 1001 }), (.memorySize, { $0.memoryBytes = 1 }),
+        (.budgetRange, { $0.exitBudget = 0 }), (.modeUnavailable, { $0.mode = 99 }), (.tooManyJobs, { _ in }),
+    ]
+
+    @Test(arguments: faults.indices, faults.indices)
+    func `of several refusals the lowest code is sent`(first: Int, second: Int) throws {
+        var session = session()
+        for job: UInt32 in 1...3 { run(&session, job) }
+        var submit = Submit(mode: 1, imageBytes: 1)
+        for index in [first, second] { Self.faults[index].1(&submit) }
+        let actions = session.receive(Message.submit(job: 4, submit).frame)
+        #expect(try refusal(actions, of: 4) == Self.faults[min(first, second)].0)
+        #expect(session.jobsInFlight == 3)
     }
 
     @Test func `a mode that nobody knows is refused`() throws {
@@ -304,10 +354,12 @@ import Testing
                 var frame = samples[Int(random.next() % UInt64(samples.count))]
                 if frame.header.job != 0 { frame.header.job = UInt32(random.next() % 4 + 1) }
                 for case .submit(let job, _, _) in session.receive(frame) {
-                    _ = session.accepted(job, queuePosition: 0)
+                    _ = session.accepted(job, queuePosition: 0) + session.started(job, queueNanoseconds: 0)
                     results[job] = 0
                 }
                 let job = UInt32(random.next() % 4 + 1)
+                if random.next().isMultiple(of: 5) { _ = session.paused(job, Pause(steps: 1, keepNanoseconds: 1)) }
+                _ = session.output(job, OutputChannel.allCases[Int(random.next() % 4)], [1, 2])
                 _ = session.inputConsumed(job, Int(random.next() % 100))
                 if random.next().isMultiple(of: 3), !session.finished(job, JobResult(outcome: .halted)).isEmpty {
                     results[job, default: 0] += 1

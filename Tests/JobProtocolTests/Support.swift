@@ -85,6 +85,10 @@ let allMessages: [Message] = {
             memoryBytes: 1 << 20, budget: Budget(steps: 5, wallTime: .milliseconds(3)), reportsPortWrites: true,
             hasInput: true), imageBytes: 7)
     submit.portWrites = false
+    let asked = Submit(everySpec, imageBytes: 7)
+    var nothing = Submit(mode: 1, imageBytes: 1)
+    (nothing.pause, nothing.trace, nothing.deterministic, nothing.report) = (false, false, false, [])
+    (nothing.segments, nothing.tables, nothing.controls, nothing.pieces, nothing.dumps) = ([:], [:], [:], [], [])
     var started = Started()
     (started.queueNanoseconds, started.stepBudget, started.wallBudget, started.memoryBytes) = (1, 2, 3, 4)
     return [
@@ -92,6 +96,12 @@ let allMessages: [Message] = {
         .pong(hex("ffffffffffffffff")), .goAway(GoAway(.idle)), .goAway(GoAway(.drain, lastJob: .max)),
         .error(job: 0, ErrorReport(code: 60_000)), .error(job: 9, report), .window(job: 1, Window(credit: 1)),
         .submit(job: 1, Submit(mode: 77, imageBytes: .max)), .submit(job: .max, submit),
+        .submit(job: 2, asked), .submit(job: 3, nothing), .extend(job: 1, Extend(steps: 0)),
+        .extend(job: .max, Extend(steps: .max)), .paused(job: 1, Paused(Pause(steps: 0, keepNanoseconds: .max))),
+        .paused(
+            job: 1, Paused(Pause(steps: 5, keepNanoseconds: 6, registers: Registers(), system: SystemRegisters()))),
+        .output(job: 1, .memory, StreamChunk(offset: 0, bytes: MemoryRecord(address: 1, bytes: [2]).encoded)),
+        .output(job: 1, .trace, StreamChunk(offset: 0, bytes: [2])),
         .image(job: 1, StreamChunk(offset: 0, bytes: [1, 2, 3], isEnd: true)),
         .input(job: 1, StreamChunk(offset: .max, bytes: [], isEnd: true)), .cancel(job: 4),
         .accepted(job: 1, Accepted()), .accepted(job: 1, Accepted(queuePosition: 3)), .started(job: 1, Started()),
@@ -99,6 +109,39 @@ let allMessages: [Message] = {
         .output(job: 1, .portWrites, StreamChunk(offset: 0, bytes: [], isEnd: true)),
         .skipped(Frame(type: 0x80, flags: 0xFF, job: 3, payload: [1, 2])),
     ] + allResults.map { .result(job: 1, ResultReport($0)) }
+}()
+
+/// A job that asks for everything there is.
+let everySpec: JobSpec = {
+    let budget = Budget(
+        steps: 5, wallTime: .milliseconds(3), cpuTime: .nanoseconds(4), exits: 6, outputBytes: 7, touchedBytes: .max)
+    var spec = JobSpec(
+        label: "boot", mode: .long64, loadAddress: 1, entryPoint: 2, registers: [.rsp: 3], memoryBytes: 4,
+        budget: budget, reportsPortWrites: true, hasInput: true)
+    (spec.meter, spec.pausesWhenStepsRunOut, spec.report) = (.stepped, true, .all)
+    let segment = Segment(base: 1, limit: 2, selector: 3, attributes: SegmentAttributes(type: 3, s: true))
+    spec.segments = [.cs: segment, .ss: segment, .ldt: segment]
+    spec.tables = [.gdt: DescriptorTable(base: 4, limit: 5), .idt: DescriptorTable(base: .max, limit: .max)]
+    spec.controls = [.cr0: 1, .cr4: 2, .efer: .max]
+    spec.pieces = [MemoryRange(address: 9, count: 3), MemoryRange(address: 1, count: 4)]
+    spec.dumps = [MemoryRange(address: 0, count: 1)]
+    (spec.isTraced, spec.isDeterministic) = (true, true)
+    return spec
+}()
+
+/// All that can be said of a job's end.
+let everyPostMortem: PostMortem = {
+    var postMortem = PostMortem()
+    postMortem.cause = Fault(vector: 14, errorCode: 2, address: 3, rip: 16 << 40 | 1)
+    postMortem.code = MemoryWindow(address: 1, bytes: [UInt8](repeating: 2, count: PostMortem.codeLimit))
+    postMortem.stack = MemoryWindow(address: .max, bytes: [UInt8](repeating: 3, count: PostMortem.stackLimit))
+    postMortem.exits = (0..<PostMortem.exitLimit).map { index in
+        let kinds = ExitRecord.Kind.allCases
+        return ExitRecord(
+            kind: kinds[index % kinds.count], size: 8, count: .max, address: 4, value: .max, rip: UInt64(index))
+    }
+    postMortem.fpu = [UInt8](repeating: 5, count: PostMortem.fpuBytes)
+    return postMortem
 }()
 
 /// One result for every outcome.
@@ -129,6 +172,8 @@ let allResults: [JobResult] = {
                 base: 1, limit: 2, selector: 3, attributes: SegmentAttributes(type: 11, s: true, dpl: 3, l: true))
             (system.gdt, system.cr3, system.apicBase) = (DescriptorTable(base: 4, limit: 5), 6, 7)
             result.system = system
+            (result.cpuNanoseconds, result.touchedBytes) = (10, .max)
+            (result.postMortem, result.digest) = (everyPostMortem, [UInt8](repeating: 6, count: 32))
         }
         return result
     }

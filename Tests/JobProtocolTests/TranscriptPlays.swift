@@ -30,6 +30,13 @@ struct WorkerPlay {
     private var session = ServerSession(terms: .test)
     private var sentMessages: [Message] = []
     private var cancels: [UInt32: Canceller] = [:]
+    /// Jobs of which PAUSED was sent, and neither RESULT nor their EXTEND has come since.
+    private var paused: Set<UInt32> = []
+    private var extensions: [Extension] = []
+
+    private struct Extension: Equatable {
+        var job: UInt32, steps: UInt64
+    }
 
     init(_ transcript: Transcript, chunk: Int) {
         self.transcript = transcript
@@ -51,10 +58,12 @@ struct WorkerPlay {
     private mutating func take(_ actions: [ServerAction]) throws {
         sentMessages += try sent(actions)
         for case .cancel(let job, let canceller) in actions { cancels[job] = canceller }
+        for case .extend(let job, let steps) in actions { extensions.append(Extension(job: job, steps: steps)) }
     }
 
     private mutating func receive(_ step: Transcript.Step, at index: Int) throws {
         let before = sentMessages.count
+        extensions = []
         do throws(WireError) {
             for frame in try feed.frames(hex(step.hex)) { take(noThrow: session.receive(frame)) }
         } catch {
@@ -65,6 +74,17 @@ struct WorkerPlay {
         }
         let expected = transcript.failure.flatMap { $0.step == index ? $0.code : nil }
         #expect(fatal.first == expected, "at step \(index)")
+        #expect(extensions == expectedExtensions(step, isFatal: expected != nil), "at step \(index)")
+    }
+
+    /// An EXTEND reaches the paused job that it is for; what is fatal gives up all that are paused.
+    private mutating func expectedExtensions(_ step: Transcript.Step, isFatal: Bool) -> [Extension] {
+        if isFatal {
+            defer { paused = [] }
+            return paused.sorted().map { Extension(job: $0, steps: 0) }
+        }
+        guard case .extend(let job, let extend)? = try? message(step.hex), paused.remove(job) != nil else { return [] }
+        return [Extension(job: job, steps: extend.steps)]
     }
 
     private mutating func take(noThrow actions: [ServerAction]) {
@@ -83,7 +103,9 @@ struct WorkerPlay {
         case .output(let job, let channel, let chunk): try take(session.output(job, channel, chunk.bytes))
         case .window(let job, let window): try take(session.inputConsumed(job, Int(window.credit)))
         case .result(let job, let report): return try playResult(job, report)
-        case .paused(let job, let paused): try take(session.paused(job, paused.pause))
+        case .paused(let job, let report):
+            try take(session.paused(job, report.pause))
+            paused.insert(job)
         case .goAway(let goAway): try take(session.goAway(goAway.reason))
         case .error(let job, let report): return try playError(job, report)
         case .ping, .skipped: return true
@@ -123,6 +145,7 @@ struct WorkerPlay {
 
     private mutating func playResult(_ job: UInt32, _ report: ResultReport) throws -> Bool {
         let result = report.jobResult
+        paused.remove(job)
         if case .cancelled(by: .disconnect) = result.outcome { try take(session.inputClosed()) }
         if case .cancelled(by: let canceller) = result.outcome, canceller != .drain {
             #expect(cancels[job] == canceller)

@@ -91,6 +91,8 @@ extension Message {
         case .paused(_, let paused):
             fields.big("steps", paused.steps)
             fields.big("keep_ns", paused.keepNanoseconds)
+            fields.put("registers", paused.registers?.vectorJSON)
+            fields.put("system", paused.system?.vectorJSON)
         case .cancel, .skipped: break
         }
         return fields
@@ -147,20 +149,45 @@ extension Submit {
         fields.big("image_bytes", imageBytes)
         fields.big("load_address", loadAddress)
         fields.big("entry_point", entryPoint)
-        let sorted = registers?.sorted { $0.key.rawValue < $1.key.rawValue }
-        fields.put(
-            "registers",
-            sorted.map { pairs in
-                .array(
-                    pairs.map {
-                        .object(["register": .number(UInt64($0.key.rawValue)), "value": .string(String($0.value))])
-                    })
-            })
+        fields.put("registers", registers?.vectorJSON { $0.big("value", $1) })
         fields.big("memory_bytes", memoryBytes)
         fields.big("step_budget", stepBudget)
         fields.big("wall_budget", wallBudget)
         fields.flag("port_writes", portWrites)
         fields.flag("input", input)
+        fields.big("cpu_budget", cpuBudget)
+        fields.big("exit_budget", exitBudget)
+        fields.big("output_budget", outputBudget)
+        fields.big("memory_budget", memoryBudget)
+        fields.small("meter", meter?.rawValue)
+        fields.flag("pause", pause)
+        fields.small("report", report?.rawValue)
+        fields.put("segments", segments?.vectorJSON { $1.describe(in: &$0) })
+        fields.put("tables", tables?.vectorJSON { $1.describe(in: &$0) })
+        fields.put("controls", controls?.vectorJSON { $0.big("value", $1) })
+        fields.put("pieces", pieces?.vectorJSON)
+        fields.put("dumps", dumps?.vectorJSON)
+        fields.flag("trace", trace)
+        fields.flag("deterministic", deterministic)
+    }
+}
+
+extension Dictionary where Key: RawRepresentable<UInt8> {
+    /// An entry for each register, by its number, with what `describe` says of the value.
+    fileprivate func vectorJSON(_ describe: (inout VectorFields, Value) -> Void) -> JSON {
+        .array(
+            sorted { $0.key.rawValue < $1.key.rawValue }.map { name, value in
+                var parts = VectorFields()
+                parts.small("register", name.rawValue)
+                describe(&parts, value)
+                return .object(parts.json)
+            })
+    }
+}
+
+extension [MemoryRange] {
+    fileprivate var vectorJSON: JSON {
+        .array(map { .object(["address": .string(String($0.address)), "count": .string(String($0.count))]) })
     }
 }
 
@@ -186,11 +213,77 @@ extension ResultReport {
         fields.big("output_bytes", outputBytes)
         fields.big("unclaimed_port_writes", unclaimedPortWrites)
         fields.big("dropped_memory_writes", droppedMemoryWrites)
-        fields.put(
-            "registers",
-            registers.map { all in .array(RegisterName.allCases.map { .string(String(all[$0])) }) })
+        fields.put("registers", registers?.vectorJSON)
         fields.put("system", system?.vectorJSON)
+        fields.big("cpu_ns", cpuNanoseconds)
+        fields.big("touched_bytes", touchedBytes)
+        fields.small("cause_vector", causeVector)
+        fields.small("cause_error_code", causeErrorCode)
+        fields.big("cause_address", causeAddress)
+        fields.put("code_window", code?.vectorJSON)
+        fields.put("stack_window", stack?.vectorJSON)
+        fields.put("exit_log", exitLog.map { .array($0.map { .object($0.vectorFields(kind: "kind").json) }) })
+        fields.bytes("fpu", fpu)
+        fields.bytes("digest", digest)
     }
+}
+
+extension MemoryWindow {
+    fileprivate var vectorJSON: JSON {
+        var fields = VectorFields()
+        fields.big("address", address)
+        fields.bytes("bytes", bytes)
+        return .object(fields.json)
+    }
+}
+
+extension ExitRecord {
+    /// The record's parts; its kind has different names in the vectors.
+    fileprivate func vectorFields(kind name: String) -> VectorFields {
+        var fields = VectorFields()
+        fields.small(name, kind.rawValue)
+        fields.small("size", size)
+        fields.small("elements", count)
+        fields.big("address", address)
+        fields.big("value", value)
+        fields.big("rip", rip)
+        return fields
+    }
+}
+
+extension MemoryRecord {
+    /// The record as `records.json` shows it.
+    var vectorJSON: JSON { MemoryWindow(address: address, bytes: bytes).vectorJSON }
+}
+
+extension TraceRecord {
+    /// The record as `records.json` shows it.
+    var vectorJSON: JSON {
+        var fields: VectorFields
+        switch self {
+        case .exit(let record):
+            fields = record.vectorFields(kind: "exit")
+            fields.text("kind", "exit")
+        case .step(let step):
+            fields = VectorFields()
+            fields.text("kind", "step")
+            fields.big("rip", step.rip)
+            fields.big("linear_address", step.linearAddress)
+            fields.small("bits", step.bits)
+            fields.bytes("code", step.code)
+            fields.put(
+                "changes",
+                .array(
+                    step.changes.map {
+                        .object(["register": .number(UInt64($0.name.rawValue)), "value": .string(String($0.value))])
+                    }))
+        }
+        return .object(fields.json)
+    }
+}
+
+extension Registers {
+    fileprivate var vectorJSON: JSON { .array(RegisterName.allCases.map { .string(String(self[$0])) }) }
 }
 
 extension ExitCounts {
@@ -205,6 +298,22 @@ extension ExitCounts {
     }
 }
 
+extension Segment {
+    fileprivate func describe(in fields: inout VectorFields) {
+        fields.big("base", base)
+        fields.small("limit", limit)
+        fields.small("selector", selector)
+        fields.small("attributes", attributes.rawValue)
+    }
+}
+
+extension DescriptorTable {
+    fileprivate func describe(in fields: inout VectorFields) {
+        fields.big("base", base)
+        fields.small("limit", limit)
+    }
+}
+
 extension SystemRegisters {
     fileprivate var vectorJSON: JSON {
         var fields = VectorFields()
@@ -212,16 +321,12 @@ extension SystemRegisters {
             ("cs", cs), ("ds", ds), ("es", es), ("fs", fs), ("gs", gs), ("ss", ss), ("tr", tr), ("ldt", ldt),
         ] {
             var parts = VectorFields()
-            parts.big("base", segment.base)
-            parts.small("limit", segment.limit)
-            parts.small("selector", segment.selector)
-            parts.small("attributes", segment.attributes.rawValue)
+            segment.describe(in: &parts)
             fields.put(name, .object(parts.json))
         }
         for (name, table) in [("gdt", gdt), ("idt", idt)] {
             var parts = VectorFields()
-            parts.big("base", table.base)
-            parts.small("limit", table.limit)
+            table.describe(in: &parts)
             fields.put(name, .object(parts.json))
         }
         for (name, value) in [

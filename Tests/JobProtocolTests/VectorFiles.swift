@@ -53,6 +53,20 @@ struct FrameVector: Decodable, Sendable, CustomTestStringConvertible {
     var testDescription: String { name }
 }
 
+/// One entry of `records.json`: a stream of channel 4 or 5.
+struct RecordVector: Decodable, Sendable, CustomTestStringConvertible {
+    enum End: String, Decodable { case whole, cut, broken }
+
+    var name: String
+    var channel: UInt8
+    var hex: String
+    var canonical: String?
+    var records: [JSON]
+    var end: End
+
+    var testDescription: String { name }
+}
+
 /// One file of `transcripts`.
 struct Transcript: Decodable, Sendable, CustomTestStringConvertible {
     struct Step: Decodable, Sendable {
@@ -93,6 +107,7 @@ enum Vectors {
 
     static let frames: [FrameVector] = read("frames.json")
     static let bad: [FrameVector] = read("bad.json")
+    static let records: [RecordVector] = read("records.json")
     static let transcripts: [Transcript] = {
         let names =
             (try? FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "transcripts").path)) ?? []
@@ -106,8 +121,9 @@ enum Vectors {
             let bytes = try Data(contentsOf: folder.appending(path: name))
             decoder.keyDecodingStrategy = .custom { path in
                 guard let last = path.last else { return Name("") }
-                // Only the entries' own keys are Swift names; what is inside `decoded` keeps the specification's.
-                return path.contains { $0.stringValue == "decoded" } ? last : Name(camel(last.stringValue))
+                // Only the entries' own keys are Swift names; what is inside these keeps the specification's.
+                let isInside = path.dropLast().contains { ["decoded", "records"].contains($0.stringValue) }
+                return isInside ? last : Name(camel(last.stringValue))
             }
             return try decoder.decode(T.self, from: bytes)
         } catch {

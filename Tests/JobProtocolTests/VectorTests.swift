@@ -13,6 +13,7 @@ private let chunkings = [1, 2, 3, 7, 64, .max / 2]
         #expect(Vectors.frames.count > 50)
         #expect(Vectors.bad.count > 200)
         #expect(Vectors.transcripts.count > 50)
+        #expect(Vectors.records.count > 30)
     }
 
     @Test(arguments: Vectors.frames)
@@ -85,6 +86,30 @@ private let chunkings = [1, 2, 3, 7, 64, .max / 2]
             return (.max, ErrorReport(code: 0))
         }
         return (job, report)
+    }
+
+    @Test(arguments: Vectors.records, chunkings)
+    func `the records of a stream are found at any chunking`(vector: RecordVector, chunk: Int) throws {
+        switch OutputChannel(rawValue: vector.channel) {
+        case .memory: check(vector, chunk, RecordDecoder<MemoryRecord>(), \.vectorJSON, \.encoded)
+        case .trace: check(vector, chunk, RecordDecoder<TraceRecord>(), \.vectorJSON, \.encoded)
+        case .console, .portWrites, nil: Issue.record("channel \(vector.channel) has no records here")
+        }
+    }
+
+    private func check<Record>(
+        _ vector: RecordVector, _ chunk: Int, _ decoder: RecordDecoder<Record>, _ json: (Record) -> JSON,
+        _ encode: (Record) -> [UInt8]
+    ) {
+        var (decoder, records, bytes) = (decoder, [Record](), hex(vector.hex)[...])
+        while !bytes.isEmpty {
+            records += decoder.feed(bytes.prefix(chunk))
+            bytes = bytes.dropFirst(chunk)
+        }
+        #expect(records.map(json) == vector.records)
+        #expect(decoder.isBroken == (vector.end == .broken))
+        #expect((decoder.pendingBytes > 0) == (vector.end == .cut))
+        if vector.end == .whole { #expect(records.flatMap(encode) == hex(vector.canonical ?? vector.hex)) }
     }
 
     @Test(arguments: Vectors.bad.filter { $0.level == .header })

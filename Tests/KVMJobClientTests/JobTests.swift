@@ -48,6 +48,18 @@ private let starting: ScriptedWorker.Script = { order, session in
         await client.shutdown()
     }
 
+    @Test func `a job that no SUBMIT can hold is refused, and the next one runs`() async throws {
+        let (client, _) = try await ScriptedWorker.connect(script: starting)
+        var spec = JobSpec()
+        spec.pieces = (0...MemoryRange.pieceLimit).map { MemoryRange(address: UInt64($0), count: 1) }
+        let tooMany = spec
+        let error = await #expect(throws: JobClientError.self) { try await client.submit(tooMany, image: [1]) }
+        #expect(error?.code == .refused && error?.refusal?.name == "invalid-field" && error?.refusal?.limit == 1024)
+        let job = try await client.submit(JobSpec(), image: [1])
+        #expect(try await job.started() != nil)
+        await client.shutdown()
+    }
+
     @Test func `output that nobody reads gives no credit back`() async throws {
         let (client, worker) = try await ScriptedWorker.connect(outputWindow: 8, script: starting)
         let job = try await client.submit(JobSpec(), image: [1])

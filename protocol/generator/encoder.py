@@ -70,6 +70,44 @@ def system(value: dict[str, Any]) -> tuple[str, Json]:
     return " ".join(hexes), shown
 
 
+def segments(value: list[tuple[int, tuple[int, int, int, int]]]) -> tuple[str, Json]:
+    return " ".join(f"{n:02x}{b:016x}{m:08x}{s:04x}{a:04x}" for n, (b, m, s, a) in value), [
+        {"register": n, "base": str(b), "limit": m, "selector": s, "attributes": a & 0x1FFF}
+        for n, (b, m, s, a) in value
+    ]
+
+
+def tables(value: list[tuple[int, tuple[int, int]]]) -> tuple[str, Json]:
+    shown = [{"register": n, "base": str(b), "limit": m} for n, (b, m) in value]
+    return " ".join(f"{n:02x}{b:016x}{m:04x}" for n, (b, m) in value), shown
+
+
+def ranges(value: list[tuple[int, int]]) -> tuple[str, Json]:
+    return " ".join(f"{a:016x}{n:016x}" for a, n in value), [{"address": str(a), "count": str(n)} for a, n in value]
+
+
+def window(value: tuple[int, bytes]) -> tuple[str, Json]:
+    address, content = value
+    return f"{address:016x} {content.hex()}".rstrip(), {"address": str(address), "bytes": content.hex()}
+
+
+def exit_record(value: tuple[int, int, int, int, int, int], zero: int = 0) -> tuple[str, Json]:
+    kind, width, elements, address, first, rip = value
+    return f"{kind:02x}{width:02x}{zero:04x}{elements:08x}{address:016x}{first:016x}{rip:016x}", {
+        "kind": kind,
+        "size": width,
+        "elements": elements,
+        "address": str(address),
+        "value": str(first),
+        "rip": str(rip),
+    }
+
+
+def exit_log(value: list[tuple[int, int, int, int, int, int]]) -> tuple[str, Json]:
+    made = [exit_record(record) for record in value]
+    return " ".join(hex for hex, _ in made), [shown for _, shown in made]
+
+
 u8, u16, u32, u64 = number(1), number(2), number(4), number(8)
 TYPE = {
     "HELLO": 0x01,
@@ -82,10 +120,12 @@ TYPE = {
     "IMAGE": 0x11,
     "INPUT": 0x12,
     "CANCEL": 0x13,
+    "EXTEND": 0x14,
     "ACCEPTED": 0x20,
     "STARTED": 0x21,
     "OUTPUT": 0x22,
     "RESULT": 0x23,
+    "PAUSED": 0x24,
 }
 TAGS: dict[str, dict[str, tuple[int, Any]]] = {
     "HELLO": {
@@ -124,6 +164,20 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "wall_budget": (0x8009, u64),
         "port_writes": (0x800A, flag),
         "input": (0x800B, flag),
+        "cpu_budget": (0x800C, u64),
+        "exit_budget": (0x800D, u64),
+        "output_budget": (0x800E, u64),
+        "memory_budget": (0x800F, u64),
+        "meter": (0x8010, u8),
+        "pause": (0x8011, flag),
+        "report": (0x8012, u8),
+        "segments": (0x8013, segments),
+        "tables": (0x8014, tables),
+        "controls": (0x8015, first_registers),
+        "pieces": (0x8016, ranges),
+        "dumps": (0x8017, ranges),
+        "trace": (0x8018, flag),
+        "deterministic": (0x8019, flag),
     },
     "ACCEPTED": {"queue_position": (1, u32)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},
@@ -150,7 +204,19 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "dropped_memory_writes": (20, u64),
         "registers": (21, last_registers),
         "system": (22, system),
+        "cpu_ns": (23, u64),
+        "touched_bytes": (24, u64),
+        "cause_vector": (25, u8),
+        "cause_error_code": (26, u32),
+        "cause_address": (27, u64),
+        "code_window": (28, window),
+        "stack_window": (29, window),
+        "exit_log": (30, exit_log),
+        "fpu": (31, raw),
+        "digest": (32, raw),
     },
+    "EXTEND": {"steps": (0x8001, u64)},
+    "PAUSED": {"steps": (1, u64), "keep_ns": (2, u64), "registers": (3, last_registers), "system": (4, system)},
 }
 
 # Frames: each is {"hex", "decoded"}.

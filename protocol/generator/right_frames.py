@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.encoder import Json, data, message, opaque, skipped
+from generator.right_reports import RightFrames, post_mortems, resumptions, states
 from generator.values import (
     CLIENT_HELLO,
     COUNTERS,
@@ -22,14 +23,6 @@ from generator.values import (
     SYSTEM,
     WORKER_HELLO,
 )
-
-
-class RightFrames:
-    def __init__(self) -> None:
-        self.entries: list[Json] = []
-
-    def add(self, name: str, why: str, made: Json) -> None:
-        self.entries.append({"name": name, "why": why} | made)
 
 
 def connection_messages(frames: RightFrames) -> None:
@@ -147,7 +140,7 @@ def submits(frames: RightFrames) -> None:
     )
     frames.add(
         "submit-maximum",
-        "every field at its most: 17 registers, all but rip",
+        "every field of a plain job at its most: 17 registers, all but rip",
         message(
             "SUBMIT",
             MOST32,
@@ -308,13 +301,13 @@ def ignored_parts(frames: RightFrames) -> None:
     frames.add(
         "result-unknown-field",
         "a field of a later minor version is skipped",
-        message("RESULT", 9, {0x0017: "00" * 8}, outcome=2, code=0),
+        message("RESULT", 9, {0x0021: "00" * 8}, outcome=2, code=0),
     )
     stray = message("RESULT", 9, outcome=2, code=0, vector=13, canceller=1)
     del stray["decoded"]["fields"]["vector"], stray["decoded"]["fields"]["canceller"]
     frames.add(
         "result-stray-fields",
-        "section 3.12: outcome fields of another outcome are ignored",
+        "section 3.13: outcome fields of another outcome are ignored",
         {"hex": stray["hex"], "canonical": message("RESULT", 9, outcome=2, code=0)["hex"], "decoded": stray["decoded"]},
     )
     noisy, quiet = SYSTEM | {"cs": (0, 0xFFFF, 0, 0xE09B)}, message("RESULT", 9, outcome=1, system=SYSTEM)
@@ -340,10 +333,13 @@ def right_frames() -> list[Json]:
     for part in [
         connection_messages,
         submits,
+        states,
         streams,
         answers,
         results,
         largest_results,
+        post_mortems,
+        resumptions,
         ignored_parts,
     ]:
         part(frames)

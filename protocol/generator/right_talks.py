@@ -8,6 +8,7 @@ from typing import Any
 
 from generator.encoder import data, message, opaque, skipped
 from generator.script import DONE, Conversations, Script, cancelled, grant, halted, refusal
+from generator.pause_talks import channels, pauses
 from generator.values import (
     CLIENT_HELLO,
     ECHO,
@@ -282,6 +283,8 @@ def right_conversations() -> list[Script]:
         drains,
         versions,
         connections,
+        pauses,
+        channels,
     ]:
         part(talks)
     return talks.scripts

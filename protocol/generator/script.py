@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.encoder import Json, data, message
-from generator.values import CLIENT_HELLO, HI, MIB, SECOND, WORKER_HELLO
+from generator.values import CLIENT_HELLO, HI, LOOP, MIB, SECOND, WORKER_HELLO
 
 
 class Script:
@@ -46,6 +46,10 @@ class Script:
 
     def run(self, job: int, image: bytes = HI, **fields: Any) -> Script:
         return self.upload(job, image, **fields).accept(job).start(job)
+
+    def pause(self, job: int, **fields: Any) -> Script:
+        """A job that runs and is paused after 1000 steps."""
+        return self.run(job, LOOP, step_budget=1000, pause=True, **fields).worker(paused(job))
 
     def wrong(self, error: str) -> Script:
         """The last step is wrong. Its receiver answers with a fatal ERROR."""
@@ -97,6 +101,18 @@ class Conversations:
 DONE = message(
     "RESULT", 1, outcome=1, meter=1, steps=5, queue_ns=41_000, wall_ns=1_250_000, exits=[2, 0, 5, 0, 1], output_bytes=2
 )
+
+
+def steps_exhausted(job: int, limit: int = 1000) -> Json:
+    return message("RESULT", job, outcome=6, limit=limit, used=limit, meter=1, steps=limit)
+
+
+def paused(job: int, steps: int = 1000) -> Json:
+    return message("PAUSED", job, steps=steps, keep_ns=60 * SECOND)
+
+
+def extend(job: int, steps: int) -> Json:
+    return message("EXTEND", job, steps=steps)
 
 
 def halted(job: int) -> Json:

@@ -72,6 +72,18 @@ COUNTERS: dict[str, Any] = {
     "registers": REGISTERS,
     "system": SYSTEM,
 }
+# An access's kind, bytes of an element, elements, address, first value, RIP.
+PORT_OUT, HLT = (2, 1, 1, 0xE9, 0x48, 0x1004), (5, 0, 0, 0, 0, 0x1009)
+CODE_WINDOW, STACK_WINDOW = (0x1000, HI), (0x7000, bytes(16))
+POST_MORTEM: dict[str, Any] = {
+    "cpu_ns": 812_000,
+    "touched_bytes": 24_576,
+    "code_window": CODE_WINDOW,
+    "stack_window": STACK_WINDOW,
+    "exit_log": [PORT_OUT, HLT],
+    "fpu": "7f03" + "00" * 22 + "801f0000ffff0000" + "00" * 480,
+    "digest": "5a" * 32,
+}
 OUTCOMES: dict[str, dict[str, Any]] = {
     "halted": {"outcome": 1},
     "exited": {"outcome": 2, "code": 3},

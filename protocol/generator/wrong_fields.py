@@ -22,6 +22,7 @@ from generator.bad_frames import (
 )
 from generator.encoder import TYPE, tlv, wire
 from generator.values import MIB, MOST32
+from generator.wrong_lists import list_sizes, list_values, report_values, resumption_fields
 
 
 def truncation(bad: BadFrames) -> None:
@@ -90,6 +91,7 @@ def critical(bad: BadFrames) -> None:
         ("accepted", 0x20, 1, [], "client"),
         ("started", 0x21, 1, [], "client"),
         ("result", 0x23, 1, [tlv(1, "01")], "client"),
+        ("paused", 0x24, 1, [tlv(1, "00" * 8), tlv(2, "00" * 8)], "client"),
     ]:
         bad.payload(
             f"critical-{name}",
@@ -100,6 +102,13 @@ def critical(bad: BadFrames) -> None:
             to=to,
             hello=name != "hello",
         )
+    bad.payload(
+        "critical-extend",
+        "a critical field that the receiver does not know",
+        wire(0x14, 1, tlv(0x8001, "00" * 8), tlv(0x8002)),
+        CRITICAL,
+        0x8002,
+    )
 
 
 def fixed_sizes(bad: BadFrames) -> None:
@@ -109,7 +118,9 @@ def fixed_sizes(bad: BadFrames) -> None:
         "GOAWAY": {1: 1, 2: 4},
         "ERROR": {1: 2, 2: 1, 3: 2, 4: 8, 5: 8, 6: 1},
         "WINDOW": {1: 4},
-        "SUBMIT": {0x8002: 1, 0x8003: 8, 0x8004: 8, 0x8005: 8, 0x8007: 8, 0x8008: 8, 0x8009: 8, 0x800A: 1, 0x800B: 1},
+        "SUBMIT": {0x8002: 1, 0x8003: 8, 0x8004: 8, 0x8005: 8, 0x8007: 8, 0x8008: 8, 0x8009: 8, 0x800A: 1, 0x800B: 1}
+        | {0x800C: 8, 0x800D: 8, 0x800E: 8, 0x800F: 8, 0x8010: 1, 0x8011: 1, 0x8012: 1, 0x8018: 1, 0x8019: 1},
+        "EXTEND": {0x8001: 8},
         "ACCEPTED": {1: 4},
         "STARTED": {1: 8, 2: 8, 3: 8, 4: 8},
         "RESULT": {
@@ -132,13 +143,21 @@ def fixed_sizes(bad: BadFrames) -> None:
             20: 8,
             21: 144,
             22: 204,
+            23: 8,
+            24: 8,
+            25: 1,
+            26: 4,
+            27: 8,
+            31: 512,
+            32: 32,
         },
+        "PAUSED": {1: 8, 2: 8, 3: 144, 4: 204},
     }
     for name, tags in fixed.items():
         for tag, right in tags.items():
             for length in [right - 1, right + 1]:
                 ahead = [outcome_owner(tag)] if name == "RESULT" and tag != 1 else []
-                to = "client" if name in ("GOAWAY", "ACCEPTED", "STARTED", "RESULT") else "worker"
+                to = "client" if name in ("GOAWAY", "ACCEPTED", "STARTED", "RESULT", "PAUSED") else "worker"
                 number = 1 if TYPE[name] >= 0x10 or name == "WINDOW" else 0
                 bad.payload(
                     f"size-{name.lower()}-{tag:04x}-{length}",
@@ -416,3 +435,4 @@ def outcome_owner(tag: int) -> str:
 
 
 FIELD_PARTS = [truncation, tag_order, critical, fixed_sizes, other_sizes, texts, values, missing, check_order]
+FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields]

@@ -72,7 +72,9 @@ def header_flags(bad: BadFrames) -> None:
         bad.header(f"flag-{bit}-image", "IMAGE has END and no other flag", head(0x11, 1, 13, flags=1 << bit), NOT_ZERO)
     for name, kind in TYPE.items():
         if name not in ("IMAGE", "INPUT", "OUTPUT", "CANCEL"):
-            receiver = "worker" if name in ("HELLO", "PING", "PONG", "ERROR", "WINDOW", "SUBMIT") else "client"
+            receiver = (
+                "worker" if name in ("HELLO", "PING", "PONG", "ERROR", "WINDOW", "SUBMIT", "EXTEND") else "client"
+            )
             number = 1 if kind >= 0x10 or name == "WINDOW" else 0
             bad.header(
                 f"end-{name.lower()}",
@@ -85,12 +87,12 @@ def header_flags(bad: BadFrames) -> None:
 
 def header_types(bad: BadFrames) -> None:
     """Types and jobs."""
-    for kind in [0x00, 0x07, 0x0F, 0x14, 0x1F, 0x24, 0x7F]:
+    for kind in [0x00, 0x07, 0x0F, 0x15, 0x1F, 0x25, 0x7F]:
         bad.header(f"type-{kind:02x}", "no such type, and below 0x80 it is not to skip", head(kind, 0, 0), UNKNOWN)
     bad.header("type-7f-client", "the same towards the client", head(0x7F, 1, 0), UNKNOWN, to="client")
-    for name in ["WINDOW", "SUBMIT", "IMAGE", "INPUT", "CANCEL"]:
+    for name in ["WINDOW", "SUBMIT", "IMAGE", "INPUT", "CANCEL", "EXTEND"]:
         bad.header(f"job-zero-{name.lower()}", "speaks of a job, so job 0 is wrong", head(TYPE[name], 0, 0), BAD_JOB)
-    for name in ["ACCEPTED", "STARTED", "OUTPUT", "RESULT"]:
+    for name in ["ACCEPTED", "STARTED", "OUTPUT", "RESULT", "PAUSED"]:
         bad.header(
             f"job-zero-{name.lower()}",
             "speaks of a job, so job 0 is wrong",
@@ -171,7 +173,7 @@ def data_headers(bad: BadFrames) -> None:
             NOT_ZERO,
             to=to,
         )
-        for other in ["01", "03", "ff"] if name != "OUTPUT" else ["00", "02", "04"]:
+        for other in ["01", "03", "ff"] if name != "OUTPUT" else ["00", "02", "06"]:
             bad.payload(
                 f"data-channel-{other}-{low}",
                 "no such channel here",
@@ -212,6 +214,7 @@ def places(bad: BadFrames) -> None:
         message("STARTED", 1),
         data("OUTPUT", 1, 0, b"x"),
         message("RESULT", 1, outcome=1),
+        message("PAUSED", 1, steps=1, keep_ns=1),
     ]:
         name = made["decoded"]["type"].lower()
         bad.connection(f"direction-{name}", "only a worker sends this", made["hex"], "unexpected-frame")
@@ -220,6 +223,7 @@ def places(bad: BadFrames) -> None:
         data("IMAGE", 1, 0, b"x"),
         data("INPUT", 1, 0, b"x"),
         opaque("CANCEL", job=1),
+        message("EXTEND", 1, steps=1),
     ]:
         name = made["decoded"]["type"].lower()
         bad.connection(f"direction-{name}", "only a client sends this", made["hex"], "unexpected-frame", to="client")

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from generator.encoder import data, message, opaque, tlv, wire
-from generator.script import Conversations, Script, cancelled, grant, halted, refusal
+from generator.script import Conversations, Script, cancelled, extend, grant, halted, paused, refusal
+from generator.pause_talks import wrong_pauses
 from generator.values import CLIENT_HELLO, HI, LOOP, MOST64, MOST_CREDIT, WORKER_HELLO
 
 NEVER = "unexpected-frame"
@@ -138,10 +139,17 @@ def directions(talks: Conversations) -> None:
         data("OUTPUT", 1, 0, b"x"),
         halted(1),
         message("GOAWAY", reason=1),
+        paused(1),
     ]:
         name = made["decoded"]["type"].lower()
         talks.script(f"direction-{name}", "a worker's frame from the client").client(SUBMIT, made).wrong(NEVER)
-    for made in [SUBMIT, data("IMAGE", 1, 0, HI), data("INPUT", 1, 0, b"x"), opaque("CANCEL", job=1)]:
+    for made in [
+        SUBMIT,
+        data("IMAGE", 1, 0, HI),
+        data("INPUT", 1, 0, b"x"),
+        opaque("CANCEL", job=1),
+        extend(1, 1),
+    ]:
         name = made["decoded"]["type"].lower()
         talks.script(f"direction-{name}", "a client's frame from the worker").client(WITH_INPUT).worker(made).wrong(
             NEVER
@@ -205,6 +213,7 @@ def wrong_conversations() -> list[Script]:
         directions,
         answers,
         outputs,
+        wrong_pauses,
     ]:
         part(talks)
     return talks.scripts

@@ -3,7 +3,6 @@
 
 import JobModel
 
-/// Reads numbers one after another from a block whose size was checked.
 /// Takes numbers off the front of a block whose size has been checked.
 struct BlockReader {
     var rest: ArraySlice<UInt8>

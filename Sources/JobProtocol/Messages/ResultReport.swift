@@ -4,6 +4,8 @@
 public import JobModel
 
 /// The content of a RESULT frame, as it came: what the worker did not say is nil.
+///
+/// With every field at its most it is shorter than the least frame limit, so that there is always a frame for it.
 public struct ResultReport: Sendable, Hashable {
     /// The largest text and the largest meter reason in bytes.
     public static let textLimit = 512
@@ -67,7 +69,7 @@ public struct ResultReport: Sendable, Hashable {
         case outcome = 0x0001, code, vector, errorCode, address, rip, instruction, limit, used, canceller, text
         case meter, meterReason, steps, queueNanoseconds, wallNanoseconds, exits, outputBytes, unclaimedPortWrites
         case droppedMemoryWrites, registers, system, cpuNanoseconds, touchedBytes
-        case causeVector, causeErrorCode, causeAddress, codeWindow, stack, exitLog, fpu, digest
+        case causeVector, causeErrorCode, causeAddress, codeWindow, stackWindow, exitLog, fpu, digest
     }
 
     init(_ frame: Frame) throws(WireError) {
@@ -107,7 +109,7 @@ public struct ResultReport: Sendable, Hashable {
         case .causeErrorCode: causeErrorCode = try field.integer()
         case .causeAddress: causeAddress = try field.integer()
         case .codeWindow: code = try field.window(atMost: PostMortem.codeLimit)
-        case .stack: stack = try field.window(atMost: PostMortem.stackLimit)
+        case .stackWindow: stack = try field.window(atMost: PostMortem.stackLimit)
         case .exitLog: exitLog = try field.exitLog()
         case .fpu: fpu = Array(try field.bytes(exactly: PostMortem.fpuBytes))
         case .digest: digest = Array(try field.bytes(exactly: Self.digestSize))
@@ -136,9 +138,9 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.causeVector, causeVector)
         fields.put(Tag.causeErrorCode, causeErrorCode)
         fields.put(Tag.causeAddress, causeAddress)
-        fields.put(Tag.codeWindow, bytes: code?.wire)
-        fields.put(Tag.stack, bytes: stack?.wire)
-        fields.put(Tag.exitLog, bytes: exitLog.map { $0.flatMap(\.encoded) })
+        fields.put(Tag.codeWindow, bytes: code?.wire(atMost: PostMortem.codeLimit))
+        fields.put(Tag.stackWindow, bytes: stack?.wire(atMost: PostMortem.stackLimit))
+        fields.put(Tag.exitLog, bytes: exitLog.map { $0.suffix(PostMortem.exitLimit).flatMap(\.encoded) })
         fields.put(Tag.fpu, bytes: fpu)
         fields.put(Tag.digest, bytes: digest)
         return Frame(.result, job: job, payload: fields.payload)
@@ -207,10 +209,10 @@ extension ResultReport {
 }
 
 extension MemoryWindow {
-    fileprivate var wire: [UInt8] {
+    fileprivate func wire(atMost limit: Int) -> [UInt8] {
         var wire: [UInt8] = []
         wire.append(bigEndian: address)
-        return wire + bytes
+        return wire + bytes.prefix(limit)
     }
 }
 

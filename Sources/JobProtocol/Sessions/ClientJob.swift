@@ -20,10 +20,14 @@ struct ClientJob {
     private var queuedInput: [UInt8] = []
     private var inputEnd = InputEnd.open
 
+    /// Whether the SUBMIT asked for a pause.
+    let canPause: Bool
+
     private enum InputEnd { case open, asked, sent }
 
-    init(image: [UInt8], hasInput: Bool, outputWindow: UInt32, inputCredit: UInt32) {
+    init(image: [UInt8], hasInput: Bool, canPause: Bool, outputWindow: UInt32, inputCredit: UInt32) {
         self.image = image
+        self.canPause = canPause
         self.outputWindow = ReceiveWindow(credit: outputWindow)
         inputWindow = SendWindow(credit: inputCredit)
         inputEnd = hasInput ? .open : .sent

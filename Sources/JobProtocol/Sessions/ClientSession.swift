@@ -80,14 +80,19 @@ public struct ClientSession: Sendable {
 
 extension ClientSession {
     /// Submits a job, or returns nil while ``canSubmit`` is false. Then pull ``nextImageFrame(_:)`` until it returns nil,
-    /// as fast as the connection takes it.
+    /// as fast as the connection takes it. A spec with lists that no SUBMIT can hold, or none that this worker takes, is
+    /// refused here: to send it would end the connection.
     public mutating func submit(_ spec: JobSpec, image: [UInt8]) -> (job: UInt32, actions: [ClientAction])? {
         guard canSubmit, let terms else { return nil }
         highestJob += 1
+        let frame = Message.submit(job: highestJob, Submit(spec, imageBytes: UInt64(image.count))).frame
+        if let refusal = spec.listRefusal ?? frame.refusal(frameLimit: terms.frameLimit) {
+            return (highestJob, [.refused(job: highestJob, ErrorReport(refusal))])
+        }
         jobs[highestJob] = ClientJob(
-            image: image, hasInput: spec.hasInput, outputWindow: hello.window, inputCredit: terms.inputWindow)
-        let submit = Message.submit(job: highestJob, Submit(spec, imageBytes: UInt64(image.count)))
-        return (highestJob, [.send(submit.encode())])
+            image: image, hasInput: spec.hasInput, canPause: spec.pausesWhenStepsRunOut, outputWindow: hello.window,
+            inputCredit: terms.inputWindow)
+        return (highestJob, [.send(frame.encode())])
     }
 
     /// The bytes of the next IMAGE frame of a job, or nil when the image is complete or the job has ended.
@@ -188,9 +193,7 @@ extension ClientSession {
             try advance(job, .result, from: [.accepted, .started, .paused])
             jobs[job] = nil
             return [.finished(job: job, report.jobResult)]
-        case .paused(let job, let paused):
-            try advance(job, .paused, from: [.started], to: .paused)
-            return [.paused(job: job, paused.pause)]
+        case .paused(let job, let paused): return try takePaused(job, paused)
         case .hello: throw .unexpected(.hello, "a second HELLO")
         case .submit, .image, .input, .cancel, .extend: return []
         }
@@ -207,9 +210,15 @@ extension ClientSession {
     private mutating func takeOutput(
         _ job: UInt32, _ channel: OutputChannel, _ chunk: StreamChunk
     ) throws(WireError) -> [ClientAction] {
-        try advance(job, .output, from: [.started])
+        try advance(job, .output, from: channel == .memory ? [.started, .paused] : [.started])
         try jobs[job]?.takeOutput(channel, chunk)
         return chunk.bytes.isEmpty ? [] : [.output(job: job, channel, chunk.bytes)]
+    }
+
+    private mutating func takePaused(_ job: UInt32, _ paused: Paused) throws(WireError) -> [ClientAction] {
+        try advance(job, .paused, from: [.started], to: .paused)
+        guard jobs[job]?.canPause == true else { throw .unexpected(.paused, "job \(job) did not ask for a pause") }
+        return [.paused(job: job, paused.pause)]
     }
 
     private mutating func takeWindow(_ job: UInt32, _ credit: UInt32) throws(WireError) -> [ClientAction] {
@@ -230,6 +239,30 @@ extension ClientSession {
     private mutating func fail(_ error: WireError) -> [ClientAction] {
         let report = ClientAction.send(Message.error(job: 0, ErrorReport(error)).encode())
         return [report, .protocolFailed(error)] + connectionClosed()
+    }
+}
+
+extension JobSpec {
+    /// What is wrong with lists that are longer than the wire's.
+    fileprivate var listRefusal: Refusal? {
+        let lists = [
+            (pieces, "pieces of the image", MemoryRange.pieceLimit), (dumps, "memory windows", MemoryRange.dumpLimit),
+        ]
+        for (list, name, limit) in lists where list.count > limit {
+            return Refusal(
+                .invalidField, "\(list.count) \(name) are above the limit of \(limit)", limit: UInt64(limit),
+                value: UInt64(list.count))
+        }
+        return nil
+    }
+}
+
+extension Frame {
+    fileprivate func refusal(frameLimit: UInt32) -> Refusal? {
+        guard header.length > frameLimit else { return nil }
+        return Refusal(
+            .invalidField, "the submission has \(header.length) bytes; this worker takes \(frameLimit) in a frame",
+            limit: UInt64(frameLimit), value: UInt64(header.length))
     }
 }
 

@@ -16,7 +16,8 @@ public enum ServerAction: Sendable, Hashable {
     case input(job: UInt32, bytes: [UInt8], end: Bool)
     /// Stop the job; its result is still wanted.
     case cancel(job: UInt32, Canceller)
-    /// Continue the paused job with this many steps more; with 0 end it.
+    /// Continue the paused job with this many steps more, any number; with 0 end it. Means nothing for a job that is about
+    /// to end: the EXTEND crossed its end, or a cancel came before.
     case extend(job: UInt32, steps: UInt64)
     /// Read nothing more from the connection; jobs go on and their bytes are still to be written.
     case stopReading

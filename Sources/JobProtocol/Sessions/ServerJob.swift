@@ -10,9 +10,11 @@ struct ServerJob {
         case uploading
         /// The worker has it and has not said yet whether it will run.
         case submitted
-        /// A RESULT will follow.
+        /// A RESULT will follow, from here on.
         case accepted
-        /// It waits for an EXTEND; a RESULT will follow all the same.
+        /// The client was told that the guest runs, or waits to go on after an EXTEND.
+        case started
+        /// It waits for an EXTEND.
         case paused
     }
 

@@ -114,13 +114,14 @@ extension ServerSession {
 
     /// The worker will not run the job. Does nothing once it was accepted.
     public mutating func refused(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
-        guard let stage = jobs[job]?.stage, stage != .accepted else { return [] }
+        guard let stage = jobs[job]?.stage, stage == .uploading || stage == .submitted else { return [] }
         return end(job, refusal) + closeIfDone()
     }
 
-    /// The guest is about to run, this long after acceptance.
+    /// The guest is about to run, this long after acceptance. Does nothing when it goes on after a pause.
     public mutating func started(_ job: UInt32, queueNanoseconds: UInt64) -> [ServerAction] {
         guard let spec = jobs[job]?.spec, jobs[job]?.stage == .accepted else { return [] }
+        jobs[job]?.stage = .started
         var started = Started()
         started.queueNanoseconds = queueNanoseconds
         started.stepBudget = spec.budget.steps
@@ -129,12 +130,15 @@ extension ServerSession {
         return [.send(Message.started(job: job, started).encode())]
     }
 
-    /// The guest wrote bytes; they go out in frames that the client takes.
+    /// The guest wrote bytes; they go out in frames that the client takes. Does nothing for a job that has not started, and
+    /// while it is paused only the memory channel has any.
     ///
     /// The worker keeps to the credit that it was given. If it does not, the bytes beyond are not sent and the connection
     /// ends with the fatal error `internal`: the client must not take a stream with a hole for a whole one.
     public mutating func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8]) -> [ServerAction] {
-        guard jobs[job]?.stage == .accepted, let chunk = jobs[job]?.takeOutput(channel, bytes) else { return [] }
+        guard let stage = jobs[job]?.stage, stage == .started || (stage == .paused && channel == .memory),
+            let chunk = jobs[job]?.takeOutput(channel, bytes)
+        else { return [] }
         let actions = chunk.split(frameLimit: client.frameLimit).map {
             ServerAction.send(Message.output(job: job, channel, $0).encode())
         }
@@ -149,16 +153,20 @@ extension ServerSession {
         return [.send(Message.window(job: job, window).encode())]
     }
 
-    /// The job has used up its steps and waits for an EXTEND.
+    /// The job has used up its steps and waits for an EXTEND. Where none can come, or the SUBMIT did not ask for a pause, the
+    /// job is to end at once.
     public mutating func paused(_ job: UInt32, _ pause: Pause) -> [ServerAction] {
-        guard jobs[job]?.stage == .accepted else { return [] }
+        guard jobs[job]?.stage == .started else { return [] }
+        guard phase == .open, jobs[job]?.spec.pausesWhenStepsRunOut == true else {
+            return [.extend(job: job, steps: 0)]
+        }
         jobs[job]?.stage = .paused
         return [.send(Message.paused(job: job, Paused(pause)).encode())]
     }
 
     /// The job has ended.
     public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
-        guard let stage = jobs[job]?.stage, stage == .accepted || stage == .paused else { return [] }
+        guard let stage = jobs[job]?.stage, stage != .uploading, stage != .submitted else { return [] }
         remove(job)
         return [.send(Message.result(job: job, ResultReport(result)).encode())] + closeIfDone()
     }
@@ -282,7 +290,7 @@ extension ServerSession {
         return [.send(Message.error(job: number, ErrorReport(error)).encode())] + closeIfDone()
     }
 
-    /// A job that is not there any more has ended while the EXTEND was on its way.
+    /// A job that is not there any more has ended, or was refused, while the EXTEND was on its way.
     private mutating func takeExtend(_ number: UInt32, _ steps: UInt64) throws(WireError) -> [ServerAction] {
         try check(number, .extend)
         guard let stage = jobs[number]?.stage else { return [] }
@@ -290,7 +298,7 @@ extension ServerSession {
             throw WireError(
                 .unexpectedFrame, "job \(number) is not paused", frameType: FrameType.extend.rawValue)
         }
-        jobs[number]?.stage = .accepted
+        jobs[number]?.stage = .started
         return [.extend(job: number, steps: steps)]
     }
 
@@ -326,7 +334,14 @@ extension ServerSession {
     private mutating func fail(_ error: WireError) -> [ServerAction] {
         phase = .stopped
         dropUploads()
-        return [.send(Message.error(job: 0, ErrorReport(error)).encode()), .stopReading] + closeIfDone()
+        return [.send(Message.error(job: 0, ErrorReport(error)).encode()), .stopReading] + endPauses() + closeIfDone()
+    }
+
+    /// Paused jobs end when no EXTEND can come any more.
+    private mutating func endPauses() -> [ServerAction] {
+        let paused = jobs.keys.filter { jobs[$0]?.stage == .paused }.sorted()
+        for number in paused { jobs[number]?.stage = .started }
+        return paused.map { .extend(job: $0, steps: 0) }
     }
 
     private mutating func closeIfDone() -> [ServerAction] {
