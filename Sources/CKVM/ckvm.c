@@ -105,11 +105,15 @@ int ckvm_timer_arm(uintptr_t timer, uint64_t nanoseconds) {
 
 void ckvm_timer_delete(uintptr_t timer) { timer_delete((timer_t)timer); }
 
-uint64_t ckvm_now(void) {
+static uint64_t read_clock(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
+
+uint64_t ckvm_now(void) { return read_clock(CLOCK_MONOTONIC); }
+
+uint64_t ckvm_thread_time(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 int ckvm_map_memory(uint64_t size, void **address) {
     void *result = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -122,6 +126,22 @@ int ckvm_map_memory(uint64_t size, void **address) {
 
 int ckvm_resident_pages(void *address, uint64_t size, unsigned char *states) {
     return mincore(address, size, states) < 0 ? fail() : 0;
+}
+
+void ckvm_avoid_huge_pages(void *address, uint64_t size) { madvise(address, size, MADV_NOHUGEPAGE); }
+
+int64_t ckvm_count_resident_pages(void *address, uint64_t size) {
+    enum { PAGE = 4096 };
+    // One call for each 64 MiB: mincore answers with a byte for each page.
+    unsigned char answers[64 * 1024 * 1024 / PAGE];
+    int64_t resident = 0;
+    for (uint64_t done = 0; done < size;) {
+        uint64_t part = size - done < sizeof answers * PAGE ? size - done : sizeof answers * PAGE;
+        if (mincore((char *)address + done, part, answers) < 0) return fail();
+        for (uint64_t page = 0; page < part / PAGE; page++) resident += answers[page] & 1;
+        done += part;
+    }
+    return resident;
 }
 
 int ckvm_map_run_area(int vcpu, uint64_t size, void **address) {

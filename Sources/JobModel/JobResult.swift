@@ -20,13 +20,15 @@ public enum Meter: Sendable, Hashable {
     }
 }
 
-/// How often a vCPU came back from `KVM_RUN`, by reason. Runs that only complete an earlier exit do not count.
+/// How often a vCPU came back from `KVM_RUN`, by reason. A run that completes an exit counts only if the same instruction then
+/// leaves the guest again. ``io``, ``mmio`` and ``other`` are what the guest brought about, and the same however its steps are
+/// counted: a HLT that a step meter sees before it runs is among them.
 public struct ExitCounts: Sendable, Hashable {
     /// Port input and output: `KVM_EXIT_IO`.
     public var io: UInt64 = 0
     /// Accesses outside guest memory: `KVM_EXIT_MMIO`.
     public var mmio: UInt64 = 0
-    /// Single steps: `KVM_EXIT_DEBUG`.
+    /// Single steps: `KVM_EXIT_DEBUG`, or what a step meter has in its place.
     public var debug: UInt64 = 0
     /// Interrupted by the worker: a timer or a kick.
     public var interrupted: UInt64 = 0
@@ -37,7 +39,9 @@ public struct ExitCounts: Sendable, Hashable {
     public init() {}
 
     /// All exits together.
-    public var total: UInt64 { io + mmio + debug + interrupted + other }
+    public var total: UInt64 { broughtAbout + debug + interrupted }
+    /// Those that the guest brought about: what ``Budget/exits`` bounds.
+    public var broughtAbout: UInt64 { io + mmio + other }
 }
 
 /// What is known of a job when it has ended. Every accepted job has exactly one.

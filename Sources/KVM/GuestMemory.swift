@@ -19,13 +19,27 @@ public struct GuestMemory: ~Copyable, Sendable {
     /// Bytes of memory; the first address that is outside.
     public var bytes: UInt64 { UInt64(mapping.count) }
 
-    init(bytes: UInt64) throws(KVMError) {
+    /// - Parameter inSmallPages: whether no page may be larger than ``pageBytes``, so that ``residentBytes()`` counts what was
+    ///   touched and not what came along with it.
+    init(bytes: UInt64, inSmallPages: Bool) throws(KVMError) {
         precondition(bytes > 0 && bytes % Self.pageBytes == 0 && bytes <= Int.max)
         // SAFETY: ckvm_map_memory stores an address only when it returns 0.
         var address: UnsafeMutableRawPointer? = nil
         _ = try KVMError.check(unsafe ckvm_map_memory(bytes, &address), .mapMemory)
         guard let address = unsafe address else { throw .unexpectedReply(.mapMemory) }
+        if inSmallPages { unsafe ckvm_avoid_huge_pages(address, bytes) }
         unsafe mapping = Mapping(adopting: address, count: Int(bytes))
+    }
+
+    /// Bytes that are backed by host memory now, in whole pages: what the guest or the worker has written or read so far, less
+    /// what the host has swapped out. Takes about a nanosecond for each page that is there.
+    ///
+    /// `mincore`.
+    public func residentBytes() throws(KVMError) -> UInt64 {
+        // SAFETY: the call looks at the page tables of this mapping, never at its bytes.
+        let pages = unsafe ckvm_count_resident_pages(mapping.base, bytes)
+        guard pages >= 0 else { throw .call(.residentPages, errno: Int32(truncatingIfNeeded: -pages)) }
+        return UInt64(pages) * Self.pageBytes
     }
 
     /// `KVM_SET_USER_MEMORY_REGION`, slot 0.

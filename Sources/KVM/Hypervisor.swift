@@ -46,18 +46,20 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///
     /// Costs about a millisecond with its vCPU; takes host memory only as the guest touches it.
     ///
-    /// - Parameter memoryBytes: a multiple of ``GuestMemory/pageBytes``, not zero.
-    /// - Parameter logsWrites: whether ``VirtualMachine/takeWrittenPages()`` will be asked; the guest's first write to each page
-    ///   then costs more.
+    /// - Parameters:
+    ///   - memoryBytes: a multiple of ``GuestMemory/pageBytes``, not zero.
+    ///   - logsWrites: whether ``VirtualMachine/takeWrittenPages()`` will be asked; the guest's first write to each page then
+    ///     costs more.
+    ///   - inSmallPages: whether ``GuestMemory/residentBytes()`` will be asked; the guest's memory is slower to take then.
     /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
     ///
     /// `KVM_CREATE_VM`, `KVM_SET_USER_MEMORY_REGION`.
     public borrowing func makeVirtualMachine(
-        memoryBytes: UInt64, logsWrites: Bool = false
+        memoryBytes: UInt64, logsWrites: Bool = false, inSmallPages: Bool = false
     ) throws(KVMError) -> VirtualMachine {
         let vm = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
-        let memory = try GuestMemory(bytes: memoryBytes)
+        let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages)
         try memory.install(in: vm.number, logsWrites: logsWrites)
         return VirtualMachine(descriptor: vm, memory: memory)
     }

@@ -36,3 +36,9 @@ public enum MonotonicClock {
     /// Nanoseconds since an arbitrary start.
     public static var now: UInt64 { ckvm_now() }
 }
+
+/// `CLOCK_THREAD_CPUTIME_ID`: the processor time of the calling thread, what its vCPUs spend in their guests included.
+public enum ThreadClock {
+    /// Nanoseconds since the thread's start. A system call.
+    public static var now: UInt64 { ckvm_thread_time() }
+}

@@ -97,7 +97,9 @@ struct DebugExitMeter: StepMeter {
         let after = try machine.vcpu.executionPoint()
         let ranHalt = try add(instruction, frame, from: point, to: after)
         if case .end = verdict { return verdict }
-        return ranHalt ? .end(.halted, retired: true) : .goOn
+        guard ranHalt else { return .goOn }
+        execution.count(.halt)
+        return .end(.halted, retired: true)
     }
 
     /// Hardware loses the trap flag when KVM's emulator writes the flags back, and when the guest loads them itself.
@@ -182,6 +184,7 @@ struct DebugExitMeter: StepMeter {
     /// HLT is not entered: it is the last step, and RIP goes behind it as after the exit that it would have been.
     private mutating func halt(_ instruction: Instruction) throws(KVMError) -> Execution.Ending {
         steps += 1
+        execution.count(.halt)
         var ending = ending(.halted)
         var registers = try machine.vcpu.registers()
         registers.rip &+= instruction.haltBytes

@@ -6,12 +6,6 @@ internal import KVM
 
 /// Between two stretches of one job: it has used up its steps and may be given more.
 extension Execution {
-    /// Where a paused job stands: how it ends if it is not given more, and since when it stands.
-    struct Stop {
-        var ending: Ending
-        var at: UInt64
-    }
-
     /// Leaves the job as it is if it asked for that, its output sent. Otherwise nil, and the job has come to this ending; the
     /// wait for credit may have brought about another one.
     func pause(at ending: inout Ending) throws(KVMError) -> Pause? {
@@ -23,7 +17,7 @@ extension Execution {
         reportConsumed()
         var standing = JobResult(outcome: ending.outcome)
         try readRegisters(into: &standing, ending)
-        stop = Stop(ending: ending, at: MonotonicClock.now)
+        stop = ending
         return Pause(
             steps: ending.steps ?? 0, keepNanoseconds: 0, registers: standing.registers, system: standing.system)
     }
@@ -34,7 +28,7 @@ extension Execution {
         let limit = (stepLimit ?? 0).addingReportingOverflow(steps)
         stepLimit = limit.overflow ? .max : limit.partialValue
         self.thread = thread
-        _ = leaveStop()
+        stop = nil
         do throws(KVMError) {
             try meter?.changeThread()
         } catch {
@@ -45,23 +39,13 @@ extension Execution {
 
     /// Ends a paused job: as its canceller wants, or else for want of steps. On any thread, while the job is on no slot's.
     func endPaused() -> JobResult {
-        var ending = leaveStop() ?? Ending(outcome: .hostError("the job was not paused"))
+        var ending = stop ?? Ending(outcome: .hostError("the job was not paused"))
+        stop = nil
         if let canceller = control.canceller { ending.outcome = .cancelled(by: canceller) }
         do throws(KVMError) {
             return try conclude(ending)
         } catch {
             return fail(error)
         }
-    }
-
-    /// The time that the job stood still is not part of its wall time.
-    private func leaveStop() -> Ending? {
-        guard let stop else { return nil }
-        let away = MonotonicClock.now - stop.at
-        startedAt += away
-        let end = deadline.addingReportingOverflow(away)
-        deadline = end.overflow ? .max : end.partialValue
-        self.stop = nil
-        return stop.ending
     }
 }

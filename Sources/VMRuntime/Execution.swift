@@ -28,13 +28,11 @@ final class Execution {
     private var outputBytes: UInt64 = 0
     private var droppedWrites: UInt64 = 0
     private var exits = ExitCounts()
-    /// Later by each time that the job was paused.
-    var startedAt: UInt64
-    var deadline: UInt64
+    private var watch: BudgetWatch
     /// The step budget with all that it was extended by.
     var stepLimit: UInt64?
-    /// Where the job stands while it is paused.
-    var stop: Stop?
+    /// How the job ends if it is not given more, while it is paused.
+    var stop: Ending?
 
     /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
     init(
@@ -44,9 +42,7 @@ final class Execution {
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit) = (pauses, budget.steps)
-        startedAt = MonotonicClock.now
-        let end = startedAt.addingReportingOverflow(budget.wallTime.wholeNanoseconds)
-        deadline = end.overflow ? .max : end.partialValue
+        watch = BudgetWatch(budget)
     }
 
     /// How a job leaves its slot.
@@ -72,7 +68,7 @@ final class Execution {
             machine.vcpu.detach()
         }
         do throws(KVMError) {
-            try thread.setAlarm(at: deadline)
+            try thread.setAlarm(at: watch.nextLook)
             var ending = try runToEnd()
             let pause = try pause(at: &ending)
             try thread.setAlarm(at: nil)
@@ -86,7 +82,7 @@ final class Execution {
 
     func fail(_ error: KVMError) -> JobResult {
         sendRest()
-        return result(Ending(outcome: .hostError(error.description)), wall: MonotonicClock.now - startedAt)
+        return result(Ending(outcome: .hostError(error.description)), watch.time)
     }
 
     private func runToEnd() throws(KVMError) -> Ending {
@@ -129,14 +125,10 @@ final class Execution {
         try plan.makeMeter(for: machine, self, on: backend)
     }
 
-    /// Enters the guest once and counts the exit.
-    func enter() throws(KVMError) -> VMExit {
-        let exit = try machine.vcpu.run()
-        count(exit)
-        return exit
-    }
+    /// Enters the guest once.
+    func enter() throws(KVMError) -> VMExit { try machine.vcpu.run() }
 
-    /// Counts an exit that was not entered through ``enter()``.
+    /// Counts one exit. A step meter that finds out about an exit before or after KVM has had it says so here.
     func count(_ exit: VMExit) {
         switch exit {
         case .portIn, .portOut: exits.io += 1
@@ -156,8 +148,15 @@ final class Execution {
         case end(Outcome, retired: Bool)
     }
 
-    /// Serves one exit. Afterwards the guest can be entered again, or the job is over.
+    /// Counts and serves one exit. Afterwards the guest can be entered again, or the job is over.
     func serve(_ exit: VMExit) throws(KVMError) -> Verdict {
+        count(exit)
+        let verdict = try answer(exit)
+        guard case .goOn = verdict, let outcome = watch.exhausted(by: exits) else { return verdict }
+        return .end(outcome, retired: true)
+    }
+
+    private func answer(_ exit: VMExit) throws(KVMError) -> Verdict {
         switch exit {
         case .portIn(let access):
             readPort(access)
@@ -183,20 +182,21 @@ final class Execution {
         }
     }
 
-    /// Parts of one instruction that may follow each other before the vCPU is taken for stuck: more than any string has elements
-    /// in one exit.
-    private static let maximumParts = 1 << 16
-
-    /// Serves an exit and all further parts of the same instruction, which is then done.
+    /// Serves an exit and all further parts of the same instruction, which is then done, unless the job ends in the middle of it.
+    ///
+    /// A string instruction can have a part for each of its elements, and settling takes no notice of a kick.
     func complete(_ exit: VMExit) throws(KVMError) -> Verdict {
         var verdict = try serve(exit)
         guard exit.needsCompletion else { return verdict }
-        for _ in 0..<Self.maximumParts {
+        while case .goOn = verdict {
             guard let next = try machine.vcpu.settle(), next.needsCompletion else { return verdict }
-            let further = try serve(next)
-            if case .goOn = verdict { verdict = further }
+            verdict = try serve(next)
+            if case .goOn = verdict, machine.vcpu.takeKick(), let outcome = interruption() {
+                return .end(outcome, retired: false)
+            }
         }
-        return .end(.hostError("an instruction's accesses never came to an end"), retired: false)
+        if case .end(_, retired: true) = verdict { try settlePending() }
+        return verdict
     }
 
     private func readPort(_ access: PortAccess) {
@@ -214,13 +214,15 @@ final class Execution {
         }
         for index in 0..<access.count {
             let value = machine.vcpu.portValue(at: index, of: access)
+            var spent: Outcome?
             switch board.write(access.port, size: access.size, value: value) {
             case .none: continue
-            case .console(let byte): append(CollectionOfOne(byte), to: .console)
-            case .consoleBytes(let bytes): append(bytes, to: .console)
+            case .console(let byte): spent = append(CollectionOfOne(byte), to: .console)
+            case .consoleBytes(let bytes): spent = append(bytes, to: .console)
             case .exit(let code): return .end(.exited(code: code), retired: true)
-            case .unclaimed(let write): if reportsPortWrites { append(write.record, to: .portWrites) }
+            case .unclaimed(let write): if reportsPortWrites { spent = append(write.record, to: .portWrites) }
             }
+            if let spent { return .end(spent, retired: true) }
         }
         // Only now: what the guest has written is kept, whatever happens while it waits for credit.
         guard output.isFull, let outcome = flush() else { return .goOn }
@@ -244,20 +246,16 @@ final class Execution {
         _ = machine.vcpu.takeKick()
         if let canceller = control.canceller { return .cancelled(by: canceller) }
         let now = MonotonicClock.now
-        if now >= deadline { return wallTimeExhausted(now) }
-        if let due = output.dueAt {
-            if now >= due { return flush() }
-            setAlarm(at: due)
-        }
+        if let outcome = watch.look(at: now, machine.vm.memory) { return outcome }
+        if let due = output.dueAt, now >= due { return flush() }
+        setAlarm(at: output.dueAt)
         return nil
     }
 
-    private func wallTimeExhausted(_ now: UInt64) -> Outcome {
-        .exhausted(.wallTime, limit: deadline - startedAt, used: now - startedAt)
+    /// When a budget asks for it, or earlier. A failure is as good as none: the timer exists, and its argument is right.
+    private func setAlarm(at instant: UInt64? = nil) {
+        try? thread.setAlarm(at: min(instant ?? .max, watch.nextLook))
     }
-
-    /// The deadline, or an earlier reason to look up. A failure is as good as none: the timer exists, and its argument is right.
-    private func setAlarm(at instant: UInt64) { try? thread.setAlarm(at: min(instant, deadline)) }
 
     /// When the present slice ends, if the meter runs the guest in slices. Behind it the alarm is set anew.
     var sliceEnd: UInt64? {
@@ -266,8 +264,11 @@ final class Execution {
 
     // MARK: Streams
 
-    private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) {
-        if output.append(bytes, to: channel), let due = output.dueAt { setAlarm(at: due) }
+    /// Keeps what the guest wrote until it is sent. Returns the job's end where that is more than its budget has room for.
+    private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) -> Outcome? {
+        let room = watch.takeOutput(bytes.count, isDivisible: channel == .console)
+        if room > 0, output.append(bytes.prefix(room), to: channel), let due = output.dueAt { setAlarm(at: due) }
+        return room < bytes.count ? watch.outputExhausted : nil
     }
 
     /// Sends what is waiting, as the client's credit allows; without credit the guest waits here, at most until its deadline.
@@ -279,11 +280,10 @@ final class Execution {
                 continue
             }
             if let canceller = control.canceller { return .cancelled(by: canceller) }
-            let now = MonotonicClock.now
-            if now >= deadline { return wallTimeExhausted(now) }
-            control.waitForChange(until: deadline)
+            if let outcome = watch.wallTimeExhausted(at: MonotonicClock.now) { return outcome }
+            control.waitForChange(until: watch.deadline)
         }
-        setAlarm(at: deadline)
+        setAlarm()
         return nil
     }
 
@@ -316,10 +316,14 @@ final class Execution {
 
     /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
     func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
-        let wall = MonotonicClock.now - startedAt
+        let time = watch.time
         try settlePending()
         sendRest()
-        var result = result(ending, wall: wall)
+        let touched = try watch.touchedBytes(of: machine.vm.memory)
+        var ending = ending
+        ending.outcome = watch.outcome(of: ending.outcome, after: time, touching: touched)
+        var result = result(ending, time)
+        result.touchedBytes = touched
         try readRegisters(into: &result, ending)
         return result
     }
@@ -329,10 +333,10 @@ final class Execution {
         reportConsumed()
     }
 
-    private func result(_ ending: Ending, wall: UInt64) -> JobResult {
+    private func result(_ ending: Ending, _ time: BudgetWatch.Time) -> JobResult {
         var result = JobResult(outcome: ending.outcome)
         (result.steps, result.meter) = (ending.steps, ending.meter)
-        result.wallNanoseconds = wall
+        (result.wallNanoseconds, result.cpuNanoseconds) = (time.wall, time.processor)
         result.exits = exits
         result.outputBytes = outputBytes
         result.unclaimedPortWrites = board.unclaimedWrites

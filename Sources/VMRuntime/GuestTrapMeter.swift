@@ -64,13 +64,19 @@ struct GuestTrapMeter: StepMeter {
     private mutating func step(_ instruction: Instruction) throws(KVMError) -> Execution.Verdict {
         let exit = try execution.enter()
         if case .interrupted = exit { return try execution.serve(exit) }
-        if try isTrap(exit) { return try trapped(instruction) }
+        if try isTrap(exit) {
+            let verdict = try trapped(instruction)
+            // The trap is the meter's own exit; an exception that ends the program is the program's.
+            if case .goOn = verdict { execution.count(.debug(linearAddress: program.rip)) } else { execution.count(exit) }
+            return verdict
+        }
         let verdict = try execution.complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
         guard exit.needsCompletion else { return verdict }
-        // KVM emulated the instruction: after an IN the trap is still to come, after an OUT it has been swallowed.
+        // KVM emulated the instruction: after an IN the trap is still to come, after an OUT it has been swallowed. Where the
+        // job ends here nobody waits for it.
         let registers = restoringOwnTrapFlag(try machine.vcpu.registers())
-        if try machine.vcpu.hasPendingDebugException() {
+        if case .goOn = verdict, try machine.vcpu.hasPendingDebugException() {
             awaitingTrap = registers
         } else {
             let count = try lastRetired(instruction, endingAt: registers.rip).count

@@ -16,10 +16,13 @@ final class Machine {
     /// - Parameters:
     ///   - countsEmulation: whether the vCPU's count of emulated instructions will be asked for.
     ///   - logsWrites: whether the pages that the guest writes will be asked for.
+    ///   - countsPages: whether the guest's resident memory will be asked for.
     init(
-        _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool, logsWrites: Bool = false
+        _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool, logsWrites: Bool = false,
+        countsPages: Bool = false
     ) throws(KVMError) {
-        let vm = try hypervisor.makeVirtualMachine(memoryBytes: layout.memoryBytes, logsWrites: logsWrites)
+        let vm = try hypervisor.makeVirtualMachine(
+            memoryBytes: layout.memoryBytes, logsWrites: logsWrites, inSmallPages: countsPages)
         let vcpu = try hypervisor.makeVirtualCPU(in: vm, countsEmulation: countsEmulation)
         for piece in layout.pieces where !vm.memory.write(piece.bytes, at: piece.address) {
             preconditionFailure("GuestLayout placed a piece at \(piece.address), outside its own memory")

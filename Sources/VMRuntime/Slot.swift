@@ -99,7 +99,7 @@ public final class Slot: Sendable {
             let machine = try Machine(
                 order.job.layout, on: backend.hypervisor,
                 countsEmulation: order.job.plan.countsEmulation(on: backend.profile),
-                logsWrites: order.job.plan.logsWrites)
+                logsWrites: order.job.plan.logsWrites, countsPages: order.job.budget.touchedBytes != nil)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
                 plan: order.job.plan, pauses: order.job.pauses, control: order.control, thread: try thread.get(),

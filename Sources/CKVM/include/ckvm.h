@@ -115,11 +115,20 @@ void ckvm_timer_delete(uintptr_t timer);
 /// CLOCK_MONOTONIC in nanoseconds.
 uint64_t ckvm_now(void);
 
+/// CLOCK_THREAD_CPUTIME_ID of the calling thread in nanoseconds.
+uint64_t ckvm_thread_time(void);
+
 /// Anonymous private memory that takes host pages only as they are touched. Returns 0 or -errno.
 int ckvm_map_memory(uint64_t size, void *_Nullable *_Nonnull address);
 
 /// Stores a byte for each page of a mapping; bit 0 says that host memory backs it. Returns 0 or -errno.
 int ckvm_resident_pages(void *_Nonnull address, uint64_t size, unsigned char *_Nonnull states);
+
+/// Asks that this memory is backed in pages of 4 KiB only. A kernel without huge pages refuses, and has none.
+void ckvm_avoid_huge_pages(void *_Nonnull address, uint64_t size);
+
+/// How many pages of this memory are backed now, by mincore(2). Returns a count or -errno.
+int64_t ckvm_count_resident_pages(void *_Nonnull address, uint64_t size);
 
 /// The shared run area of a vCPU. Returns 0 or -errno.
 int ckvm_map_run_area(int vcpu, uint64_t size, void *_Nullable *_Nonnull address);

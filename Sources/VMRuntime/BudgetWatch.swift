@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import KVM
+
+/// What a job has used of its budgets, which of them is exhausted, and when to look up from the guest to find out.
+///
+/// | budget | looked at | exhausted |
+/// |---|---|---|
+/// | steps | after each step, by the step meter | with the last step that it has, if that did not end the guest |
+/// | exits | after each exit that the guest brought about | with the last exit that it has, once that is served, likewise |
+/// | output | at each write | by the write for which there is no room; of console bytes what fits is sent, of a record nothing |
+/// | wall time | by an alarm | when it is reached, wherever the guest is then |
+/// | CPU time | by alarms, and at the end | when it is reached |
+/// | memory | before the start, by alarms, and at the end | when it is exceeded |
+///
+/// Where several are exhausted together, one is told:
+/// - At an exit: output before exits before steps, and before all of them the guest's own end by that exit. None of these depends
+///   on a clock, so that the same job ends the same way whenever it runs.
+/// - Looking up by the clock: wall time before CPU time before memory, and a cancellation before all of them.
+/// - When the guest has come to an end of its own: CPU time before memory. Nobody gets an end out of more than these; wall time is
+///   for stopping what does not end, and is not held against what has.
+///
+/// Starts its clocks when it is made: make it on the slot's thread, before the guest's first instruction.
+struct BudgetWatch {
+    /// The least time between two looks at CPU time: 100 us, in nanoseconds.
+    private static let processorInterval: UInt64 = 100_000
+    /// The least time between two looks at memory: 200 us, in nanoseconds.
+    private static let memoryInterval: UInt64 = 200_000
+    /// Nanoseconds in which no guest touches more than one fresh page: the host has to take a fault, and to find and clear the
+    /// page. Clearing 4 KiB alone takes about 100 ns; the whole takes 500 ns and more on hardware, 3 us and more on a software
+    /// backend.
+    private static let fastestTouch: UInt64 = 250
+    /// A look takes time in proportion to the memory that is there. It may take at most one part in so many.
+    private static let scanShare: UInt64 = 10
+
+    /// The instant of ``MonotonicClock`` at which the wall time is over.
+    let deadline: UInt64
+    private let budget: Budget
+    private let startedAt: UInt64
+    private let processorStart: UInt64
+    private var nextProcessorLook = UInt64.max
+    private var nextMemoryLook = UInt64.max
+    private var outputTaken: UInt64 = 0
+
+    /// Time since the start in nanoseconds.
+    struct Time {
+        var wall: UInt64
+        var processor: UInt64
+    }
+
+    init(_ budget: Budget) {
+        self.budget = budget
+        startedAt = MonotonicClock.now
+        processorStart = ThreadClock.now
+        deadline = startedAt.saturatingAdd(budget.wallTime.wholeNanoseconds)
+        if budget.cpuTime != nil { nextProcessorLook = startedAt }
+        if budget.touchedBytes != nil { nextMemoryLook = startedAt }
+    }
+
+    /// Now, on the slot's thread.
+    var time: Time { Time(wall: MonotonicClock.now - startedAt, processor: ThreadClock.now - processorStart) }
+
+    // MARK: By the clock
+
+    /// The instant at which ``look(at:_:)`` may find something that it did not find the last time.
+    var nextLook: UInt64 { min(deadline, nextProcessorLook, nextMemoryLook) }
+
+    /// Which budget is exhausted, if one is.
+    mutating func look(at now: UInt64, _ memory: borrowing GuestMemory) -> Outcome? {
+        wallTimeExhausted(at: now) ?? lookAtProcessorTime(now) ?? lookAtMemory(now, memory)
+    }
+
+    func wallTimeExhausted(at now: UInt64) -> Outcome? {
+        guard now >= deadline else { return nil }
+        return .exhausted(.wallTime, limit: deadline - startedAt, used: now - startedAt)
+    }
+
+    /// A thread's processor time never runs faster than the clock on the wall, so that much later is early enough.
+    private mutating func lookAtProcessorTime(_ now: UInt64) -> Outcome? {
+        guard let limit = budget.cpuTime?.wholeNanoseconds, now >= nextProcessorLook else { return nil }
+        let used = ThreadClock.now - processorStart
+        guard used < limit else { return .exhausted(.cpuTime, limit: limit, used: used) }
+        nextProcessorLook = now.saturatingAdd(max(limit - used, Self.processorInterval))
+        return nil
+    }
+
+    private mutating func lookAtMemory(_ now: UInt64, _ memory: borrowing GuestMemory) -> Outcome? {
+        guard let limit = budget.touchedBytes, now >= nextMemoryLook else { return nil }
+        let touched: UInt64
+        do throws(KVMError) { touched = try memory.residentBytes() } catch { return .hostError(error.description) }
+        guard touched <= limit else { return .exhausted(.memory, limit: limit, used: touched) }
+        guard limit < memory.bytes else {
+            nextMemoryLook = .max
+            return nil
+        }
+        let end = MonotonicClock.now
+        let soonest = max(Self.memoryInterval, (end - now) * Self.scanShare)
+        nextMemoryLook = end + max(soonest, (limit - touched) / GuestMemory.pageBytes * Self.fastestTouch)
+        return nil
+    }
+
+    // MARK: At an exit
+
+    /// The exit budget's end, if these exits are all that it has.
+    func exhausted(by exits: ExitCounts) -> Outcome? {
+        guard let limit = budget.exits, exits.broughtAbout >= limit else { return nil }
+        return .exhausted(.exits, limit: limit, used: exits.broughtAbout)
+    }
+
+    /// Takes bytes that the guest wrote. Returns how many of them there is room for; if they cannot be divided, all or none.
+    mutating func takeOutput(_ count: Int, isDivisible: Bool) -> Int {
+        guard let limit = budget.outputBytes else { return count }
+        let room = min(limit - outputTaken, UInt64(count))
+        guard isDivisible || room == UInt64(count) else { return 0 }
+        outputTaken += room
+        return Int(room)
+    }
+
+    /// The output budget's end. What was used is what was taken: the limit, or up to 7 bytes less where a record did not fit.
+    var outputExhausted: Outcome { .exhausted(.output, limit: budget.outputBytes ?? .max, used: outputTaken) }
+
+    // MARK: At the end
+
+    /// Bytes of memory that the guest has touched; nil where there is no budget for them.
+    func touchedBytes(of memory: borrowing GuestMemory) throws(KVMError) -> UInt64? {
+        guard budget.touchedBytes != nil else { return nil }
+        return try memory.residentBytes()
+    }
+
+    /// What the job's end is called: as it came, unless the guest ended by itself and had used more than it may.
+    func outcome(of outcome: Outcome, after time: Time, touching touched: UInt64?) -> Outcome {
+        switch outcome {
+        case .halted, .exited, .faulted, .tripleFault, .unemulatable: break
+        case .exhausted, .cancelled, .waitExpired, .hostError: return outcome
+        }
+        if let limit = budget.cpuTime?.wholeNanoseconds, time.processor >= limit {
+            return .exhausted(.cpuTime, limit: limit, used: time.processor)
+        }
+        if let limit = budget.touchedBytes, let touched, touched > limit {
+            return .exhausted(.memory, limit: limit, used: touched)
+        }
+        return outcome
+    }
+}
+
+extension UInt64 {
+    /// The sum, or the most that fits.
+    fileprivate func saturatingAdd(_ other: UInt64) -> UInt64 {
+        let sum = addingReportingOverflow(other)
+        return sum.overflow ? .max : sum.partialValue
+    }
+}
