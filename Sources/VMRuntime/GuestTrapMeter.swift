@@ -67,7 +67,9 @@ struct GuestTrapMeter: StepMeter {
         if try isTrap(exit) {
             let verdict = try trapped(instruction)
             // The trap is the meter's own exit; an exception that ends the program is the program's.
-            if case .goOn = verdict { execution.count(.debug(linearAddress: program.rip)) } else { execution.count(exit) }
+            var counted = exit
+            if case .goOn = verdict { counted = .debug(linearAddress: program.rip) }
+            execution.count(counted)
             return verdict
         }
         let verdict = try execution.complete(exit)

@@ -34,8 +34,9 @@ import Testing
 
     private static let keys = [
         "image", "name", "outcome", "error", "code", "fault", "unemulatable", "exhausted", "cancelled", "host_error",
-        "steps", "wall_ns", "queue_ns", "exits", "output_bytes", "output_base64", "output_truncated",
-        "unclaimed_port_writes", "port_writes", "port_writes_truncated", "dropped_memory_writes", "registers",
+        "steps", "wall_ns", "queue_ns", "cpu_ns", "touched_bytes", "exits", "output_bytes", "output_base64",
+        "output_truncated", "unclaimed_port_writes", "port_writes", "port_writes_truncated", "dropped_memory_writes",
+        "registers",
         "segments", "tables", "control",
     ]
 
@@ -55,7 +56,8 @@ import Testing
     @Test func `a result is told with all its figures`() throws {
         var result = JobResult(outcome: .exited(code: 7))
         (result.steps, result.meter) = (12, .bounded(reason: "handlers"))
-        (result.wallNanoseconds, result.queueNanoseconds) = (1000, 50)
+        (result.wallNanoseconds, result.queueNanoseconds, result.cpuNanoseconds) = (1000, 50, 900)
+        result.touchedBytes = 8192
         (result.exits.io, result.exits.other) = (3, 1)
         (result.outputBytes, result.unclaimedPortWrites, result.droppedMemoryWrites) = (2, 1, 4)
         var report = JobReport(image: "boot.bin", name: "boot.bin#3", end: .ended(result))
@@ -69,6 +71,7 @@ import Testing
         #expect(steps?["used"] as? Int == 12 && steps?["budget"] as? Int == 100)
         #expect(steps?["meter"] as? String == "bounded" && steps?["reason"] as? String == "handlers")
         #expect(json["wall_ns"] as? Int == 1000 && json["queue_ns"] as? Int == 50)
+        #expect(json["cpu_ns"] as? Int == 900 && json["touched_bytes"] as? Int == 8192)
         let exits = json["exits"] as? [String: Int]
         #expect(exits == ["total": 4, "io": 3, "mmio": 0, "debug": 0, "interrupted": 0, "other": 1])
         #expect(json["output_bytes"] as? Int == 2 && json["output_base64"] as? String == "NAo=")
@@ -77,6 +80,7 @@ import Testing
         #expect(writes?.count == 1 && writes?[0]["port"] as? String == "0x80" && writes?[0]["size"] as? Int == 1)
         #expect(json["unclaimed_port_writes"] as? Int == 1 && json["dropped_memory_writes"] as? Int == 4)
         #expect(json["registers"] is NSNull && json["error"] is NSNull && json["segments"] is NSNull)
+        #expect(try parse(.halted)["touched_bytes"] is NSNull, "nobody asked")
     }
 
     @Test func `an unmetered job used no known number of steps`() throws {

@@ -28,6 +28,16 @@ import Testing
         #expect(try command.guest.spec(reportsPortWrites: true, hasInput: true) == expected)
     }
 
+    @Test func `every budget and the meter reach the job`() throws {
+        let command = try parse(
+            "boot.bin", "--cpu-time", "5ms", "--exits", "100", "--output-limit", "64KiB", "--touched-memory", "1MiB",
+            "--meter", "stepped")
+        var expected = JobSpec(
+            budget: Budget(cpuTime: .milliseconds(5), exits: 100, outputBytes: 64 << 10, touchedBytes: 1 << 20))
+        expected.meter = .stepped
+        #expect(try command.guest.spec(reportsPortWrites: false, hasInput: false) == expected)
+    }
+
     @Test func `the style follows from the number of jobs and --json`() throws {
         #expect(try parse("a", "--hex", "f4").presentation.style == .prefixed)
         #expect(try parse("a", "--repeat", "2").presentation.style == .prefixed)
@@ -45,7 +55,9 @@ import Testing
         (["a", "--set", "ax=1", "--set", "al=2"], "set twice"), (["a", "--set", "rip=1"], "--entry"),
         (["a", "--mode", "real"], "real16, protected32, long64, user64"), (["a", "--wall-time", "10"], "no unit"),
         (["a", "--memory", "1MB"], "not a unit"), (["a", "--load", "7c00h"], "not a number"),
-        (["a", "--steps", "-"], "number"),
+        (["a", "--steps", "-"], "number"), (["a", "--cpu-time", "5"], "no unit"),
+        (["a", "--exits", "1k"], "not a number"),
+        (["a", "--output-limit", "1kB"], "not a unit"), (["a", "--meter", "fast"], "write exact, stepped"),
     ])
     func `wrong usage is told, with status 64`(arguments: [String], reason: String) {
         let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(arguments) }

@@ -23,6 +23,10 @@ import Testing
         #expect(bounded.hasSuffix("; about 12 steps (it is off), 1.2 ms"))
     }
 
+    @Test func `a verdict tells the memory that was touched, where that was counted`() {
+        #expect(line(.halted) { $0.touchedBytes = 69_632 } == "a: halted; 1.2 ms, 68 KiB touched")
+    }
+
     @Test func `a verdict tells what the guest did into the void`() {
         let line = line(.halted) { ($0.unclaimedPortWrites, $0.droppedMemoryWrites) = (1, 2) }
         #expect(line == "a: halted; 1.2 ms, 1 write to unclaimed ports, 2 writes outside memory dropped")
@@ -44,7 +48,16 @@ import Testing
             .exhausted(.wallTime, limit: 1_000_000_000, used: 1_100_000_000),
             "wall-time-exhausted: the budget was 1 s, used 1.1 s"
         ),
-        (.exhausted(.output, limit: 4096, used: 4097), "output-exhausted: the budget was 4 KiB, used 4097 bytes"),
+        (.exhausted(.output, limit: 4096, used: 4090), "output-exhausted: the budget was 4 KiB, used 4090 bytes"),
+        (.exhausted(.exits, limit: 1, used: 1), "exits-exhausted: the budget was 1 exit"),
+        (
+            .exhausted(.cpuTime, limit: 5_000_000, used: 5_100_000),
+            "cpu-time-exhausted: the budget was 5 ms, used 5.1 ms"
+        ),
+        (
+            .exhausted(.memory, limit: 1 << 20, used: 1_060_864),
+            "memory-exhausted: the budget was 1 MiB, used 1036 KiB"
+        ),
         (.cancelled(by: .drain), "cancelled by the worker's shutdown"),
         (.waitExpired(limit: 1000), "wait-expired: no slot was free within 1 us"),
         (.hostError("no memory"), "host-error: no memory; running it again is safe"),

@@ -71,6 +71,24 @@ GUEST name=user64-rep-gigabyte, mode=USER64, end=OPEN
     EXIT 0
 END
 
+// A gigabyte to a port in one instruction, from the image on and then from where there is no memory: an exit for each
+// element where KVM does not gather them, and another for each that it reads from nowhere.
+GUEST name=protected32-rep-outs-gigabyte, mode=PROTECTED32, end=OPEN
+    mov $0x100000, %esi
+    mov $0x40000000, %ecx
+    mov $NO_DEVICE, %edx
+    rep outsb
+    hlt
+END
+
+GUEST name=user64-rep-outs-gigabyte, mode=USER64, end=OPEN
+    mov $0x100000, %esi
+    mov $0x40000000, %ecx
+    mov $NO_DEVICE, %edx
+    rep outsb
+    EXIT 0
+END
+
 // Port writes without end to a port that nothing claims.
 GUEST name=real16-port-flood, mode=REAL16, end=OPEN
 1:  out %al, $NO_DEVICE
@@ -181,6 +199,38 @@ GUEST name=long64-scribble, mode=LONG64, end=OPEN
     mov $0x100000 / 8, %ecx
     rep stosq
     hlt
+END
+
+// Touches one page after another, upwards to the end of memory, and then spins: what a memory budget is for. Real mode
+// reaches the 240 pages from 64 KiB to 1 MiB.
+GUEST name=real16-touch, mode=REAL16, end=OPEN
+    mov $0x1000, %ax
+1:  mov %ax, %ds
+    incb 0
+    add $(PAGE / 16), %ax
+    jnc 1b
+    jmp .
+END
+
+.macro TOUCH
+    mov $0x200000, %edi
+1:  incb (%edi)
+    add $PAGE, %edi
+    cmp $MEMORY_END, %edi
+    jb 1b
+    jmp .
+.endm
+
+GUEST name=protected32-touch, mode=PROTECTED32, end=OPEN
+    TOUCH
+END
+
+GUEST name=long64-touch, mode=LONG64, end=OPEN
+    TOUCH
+END
+
+GUEST name=user64-touch, mode=USER64, end=OPEN
+    TOUCH
 END
 
 // Leaves a secret in all 16 vector registers and the x87 stack.

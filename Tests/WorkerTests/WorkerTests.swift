@@ -248,6 +248,25 @@ struct WorkerTests {
         #expect(try await flood.result().outcome == .cancelled(by: .drain))
     }
 
+    @Test(
+        "Every budget reaches the guest, and what was used of it comes back",
+        arguments: [
+            (Budget(cpuTime: .milliseconds(3)), "cpu-time"), (Budget(exits: 10), "exits"),
+            (Budget(outputBytes: 100), "output"), (Budget(touchedBytes: 1), "memory"),
+        ])
+    func budgets(budget: Budget, name: String) async throws {
+        let client = try await TestWorker().connect(outputWindow: 1)
+        // again: out 0xe9, al; jmp again; or, for CPU time, which a guest that waits does not use, jmp $
+        let image: [UInt8] = budget.cpuTime == nil ? [0xE6, 0xE9, 0xEB, 0xFC] : spin
+        let job = try await client.submit(JobSpec(budget: budget), image: image)
+        let bytes = try await job.console()
+        let result = try await job.result()
+        #expect(result.outcome.name == "\(name)-exhausted")
+        #expect(result.outputBytes == UInt64(bytes.count))
+        #expect((result.touchedBytes != nil) == (budget.touchedBytes != nil))
+        #expect(result.cpuNanoseconds > 0)
+    }
+
     @Test("Slots outside their range are refused")
     func slots() async throws {
         await #expect(throws: WorkerStartError.slots(0)) { try await TestWorker(slots: 0) }

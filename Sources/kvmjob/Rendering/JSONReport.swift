@@ -23,6 +23,8 @@ internal import JobModel
 /// | `host_error` | of `host-error`: what happened; running the job again is safe |
 /// | `steps` | `used` (null when not counted), `budget`, `meter` (`none`, `exact`, `bounded`), `reason` of `bounded` |
 /// | `wall_ns`, `queue_ns` | nanoseconds that the guest ran, and that the job waited before |
+/// | `cpu_ns` | nanoseconds of processor time that the guest took, the worker's service of its exits included |
+/// | `touched_bytes` | with `--touched-memory`: bytes of guest memory, in whole pages, that were touched |
 /// | `exits` | returns from KVM_RUN: `total`, `io`, `mmio`, `debug`, `interrupted`, `other` |
 /// | `output_bytes` | bytes of console output |
 /// | `output_base64` | the output, at most ``JobReport/outputLimit`` bytes of it |
@@ -111,7 +113,8 @@ struct JSONReport {
         ])
         return [
             ("steps", steps), ("wall_ns", .count(result?.wallNanoseconds)),
-            ("queue_ns", .count(result?.queueNanoseconds)), ("exits", result.map { Self.exits($0.exits) } ?? .null),
+            ("queue_ns", .count(result?.queueNanoseconds)), ("cpu_ns", .count(result?.cpuNanoseconds)),
+            ("touched_bytes", .count(result?.touchedBytes)), ("exits", result.map { Self.exits($0.exits) } ?? .null),
         ]
     }
 

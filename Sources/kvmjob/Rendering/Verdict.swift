@@ -59,7 +59,7 @@ struct Verdict {
     private static func describe(_ amount: UInt64, _ kind: BudgetKind) -> String {
         switch kind {
         case .steps: "\(amount) step\(amount == 1 ? "" : "s")"
-        case .exits: "\(amount) exits"
+        case .exits: "\(amount) exit\(amount == 1 ? "" : "s")"
         case .cpuTime, .wallTime: DurationText.describe(nanoseconds: amount)
         case .output, .memory: SizeText.describe(amount)
         }
@@ -69,6 +69,7 @@ struct Verdict {
         [
             describe(result.meter, result.steps),
             result.wallNanoseconds == 0 ? "never started" : DurationText.describe(nanoseconds: result.wallNanoseconds),
+            result.touchedBytes.map { "\(SizeText.describe($0)) touched" },
             note(result.unclaimedPortWrites, "to unclaimed ports"),
             note(result.droppedMemoryWrites, "outside memory dropped"),
         ].compactMap(\.self)

@@ -45,6 +45,39 @@ struct GuestOptions: ParsableArguments {
         transform: DurationText.parse)
     var wallTime: Duration = Budget.defaultWallTime
 
+    @Option(
+        help: ArgumentHelp(
+            "The most processor time, kvmjob's service of the guest's exits included: 5ms, 2s.", valueName: "duration"),
+        transform: DurationText.parse)
+    var cpuTime: Duration?
+
+    @Option(
+        help: ArgumentHelp("The most port accesses, accesses outside memory and other exits.", valueName: "count"),
+        transform: WholeNumber.parse)
+    var exits: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "The most output, 64KiB or in bytes; a port write shown with --port-writes counts as 8.", valueName: "size"),
+        transform: SizeText.parse)
+    var outputLimit: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "The most guest memory that is ever touched, the image included; the guest sees all of --memory.",
+            valueName: "size"),
+        transform: SizeText.parse)
+    var touchedMemory: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Count steps, with --steps or without: exact (the fastest exact way, or refuse) or stepped (stop after each \
+            instruction, however long that takes).
+            """),
+        completion: .list(MeterRequest.names), transform: MeterRequest.init(argument:))
+    var meter: MeterRequest?
+
     func validate() throws {
         do {
             _ = try RegisterAssignment.merged(set)
@@ -55,10 +88,17 @@ struct GuestOptions: ParsableArguments {
 
     /// The job that these options describe, without a label.
     func spec(reportsPortWrites: Bool, hasInput: Bool) throws(ValueError) -> JobSpec {
-        JobSpec(
+        var spec = JobSpec(
             mode: mode, loadAddress: load, entryPoint: entry, registers: try RegisterAssignment.merged(set),
-            memoryBytes: memory, budget: Budget(steps: steps, wallTime: wallTime),
-            reportsPortWrites: reportsPortWrites, hasInput: hasInput)
+            memoryBytes: memory, budget: budget, reportsPortWrites: reportsPortWrites, hasInput: hasInput)
+        spec.meter = meter
+        return spec
+    }
+
+    private var budget: Budget {
+        Budget(
+            steps: steps, wallTime: wallTime, cpuTime: cpuTime, exits: exits, outputBytes: outputLimit,
+            touchedBytes: touchedMemory)
     }
 }
 
@@ -71,5 +111,17 @@ extension GuestMode {
             throw ValueError("\"\(argument)\" is no mode: write \(Self.names.joined(separator: ", "))")
         }
         self = mode
+    }
+}
+
+extension MeterRequest {
+    fileprivate static var names: [String] { allCases.map(\.name) }
+
+    /// The way of counting that an argument names.
+    fileprivate init(argument: String) throws(ValueError) {
+        guard let meter = Self.allCases.first(where: { $0.name == argument }) else {
+            throw ValueError("\"\(argument)\" is no meter: write \(Self.names.joined(separator: ", "))")
+        }
+        self = meter
     }
 }
