@@ -48,6 +48,22 @@ GUEST calls16
     ret
 END calls16
 
+// Writes to the debug console and never ends, in every mode.
+GUEST talk
+    .code64
+1:  out %al, $0xE9
+    jmp 1b
+END talk
+
+// Touches one page after another from 2 MiB on, in protected and long mode.
+GUEST touch
+    .code32
+    mov $0x200000, %edi
+1:  incb (%edi)
+    add $4096, %edi
+    jmp 1b
+END touch
+
 // Computes for some 30 ms where every instruction is emulated.
 GUEST compute16
     .code16

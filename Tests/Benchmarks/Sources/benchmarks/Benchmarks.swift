@@ -7,8 +7,7 @@ import Foundation
 enum Benchmarks {
     private static let all: [(name: String, run: @Sendable () async throws -> Void)] = [
         ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("meter", MeterBenchmark.run),
-        ("job", JobBenchmark.run),
-        ("exits", ExitsBenchmark.run),
+        ("job", JobBenchmark.run), ("exits", ExitsBenchmark.run), ("budgets", BudgetsBenchmark.run),
     ]
 
     static func main() async {

@@ -31,4 +31,8 @@ struct Guest {
 
     /// Two instructions for ever.
     static func steps(_ mode: GuestMode) -> Guest { Guest(mode, floor_steps(), floor_steps_bytes()) }
+    /// Writes to the console for ever.
+    static func talk(_ mode: GuestMode) -> Guest { Guest(mode, floor_talk(), floor_talk_bytes()) }
+    /// Touches fresh pages for ever; not in real mode.
+    static func touch(_ mode: GuestMode) -> Guest { Guest(mode, floor_touch(), floor_touch_bytes()) }
 }

@@ -20,7 +20,13 @@ final class SlotRunner {
     deinit { slots.forEach { $0.stop() } }
 
     func admit(_ guest: Guest, steps: UInt64? = nil, meter: MeterRequest? = nil) throws -> AdmittedJob {
-        var spec = JobSpec(mode: guest.mode, budget: Budget(steps: steps))
+        try admit(guest, Budget(steps: steps), meter: meter)
+    }
+
+    func admit(
+        _ guest: Guest, _ budget: Budget, memoryBytes: UInt64 = JobSpec.defaultMemoryBytes, meter: MeterRequest? = nil
+    ) throws -> AdmittedJob {
+        var spec = JobSpec(mode: guest.mode, memoryBytes: memoryBytes, budget: budget)
         spec.meter = meter
         return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile)
     }

@@ -76,6 +76,8 @@ int64_t floor_process_time(int process);
 FLOOR_GUEST(hello)
 FLOOR_GUEST(steps)
 FLOOR_GUEST(calls16)
+FLOOR_GUEST(talk)
+FLOOR_GUEST(touch)
 FLOOR_GUEST(compute16)
 FLOOR_GUEST(compute64)
 FLOOR_GUEST(writes16)
