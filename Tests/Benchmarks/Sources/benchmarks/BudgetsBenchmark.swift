@@ -18,8 +18,9 @@ enum BudgetsBenchmark {
         let name: String
         let guest: Guest
         let budget: Budget
-        /// Of one unit that is printed.
-        var (unit, scale) = ("", 1.0)
+        /// What is printed, and how much of what is counted that is.
+        let unit: String
+        var scale = 1.0
     }
 
     static func run() async throws {
