@@ -16,7 +16,7 @@ MODES = {"real16": REAL16, "protected32": PROTECTED32, "user64": USER64}
 # The field of SUBMIT, its limit, the number of the outcome, whether what was used must be the limit, and guests.
 BUDGETS: list[tuple[str, int, int, bool, list[str]]] = [
     ("cpu_budget", 3 * MILLISECOND, 7, False,
-     ["real16-spin", "user64-spin", "real16-int80", "user64-port-flood", "protected32-rep-outs-gigabyte"]),
+     ["real16-spin", "user64-spin", "user64-port-flood", "protected32-rep-outs-gigabyte"]),
     ("exit_budget", 1000, 9, True,
      ["real16-port-flood", "user64-mmio-flood", "real16-input-wait", "user64-rep-outs-gigabyte"]),
     ("output_budget", 1000, 10, True, ["real16-output-flood", "user64-output-flood"]),
