@@ -22,7 +22,8 @@ internal import KVM
 /// - When the guest has come to an end of its own: CPU time before memory. Nobody gets an end out of more than these; wall time is
 ///   for stopping what does not end, and is not held against what has.
 ///
-/// Starts its clocks when it is made: make it on the slot's thread, before the guest's first instruction.
+/// The clocks run between ``start()`` and ``stop()``, both on the thread that runs the guest meanwhile; which one that is may differ
+/// from one time to the next.
 struct BudgetWatch {
     /// The least time between two looks at CPU time: 100 us, in nanoseconds.
     private static let processorInterval: UInt64 = 100_000
@@ -36,32 +37,50 @@ struct BudgetWatch {
     /// a full gigabyte. It may take one part in so many of the guest's time; a clock would tell more only of who else ran then.
     private static let lookShare: UInt64 = 10
 
-    /// The instant of ``MonotonicClock`` at which the wall time is over.
-    let deadline: UInt64
     private let budget: Budget
-    private let startedAt: UInt64
-    private let processorStart: UInt64
+    /// What was used up to the last stop.
+    private var used = Time()
+    /// The clocks at the last start, while they run.
+    private var since: Time?
+    /// The instant of ``MonotonicClock`` at which the wall time is over; holds while the clocks run.
+    private(set) var deadline = UInt64.max
     private var nextProcessorLook = UInt64.max
     private var nextMemoryLook = UInt64.max
     private var outputTaken: UInt64 = 0
 
-    /// Time since the start in nanoseconds.
+    /// Two clocks' nanoseconds.
     struct Time {
-        var wall: UInt64
-        var processor: UInt64
+        var wall: UInt64 = 0
+        var processor: UInt64 = 0
+
+        static var now: Time { Time(wall: MonotonicClock.now, processor: ThreadClock.now) }
     }
 
-    init(_ budget: Budget) {
-        self.budget = budget
-        startedAt = MonotonicClock.now
-        processorStart = ThreadClock.now
-        deadline = startedAt.saturatingAdd(budget.wallTime.wholeNanoseconds)
-        if budget.cpuTime != nil { nextProcessorLook = startedAt }
-        if budget.touchedBytes != nil { nextMemoryLook = startedAt }
+    init(_ budget: Budget) { self.budget = budget }
+
+    /// Lets the clocks run, right before the guest does.
+    mutating func start() {
+        let now = Time.now
+        since = now
+        let limit = budget.wallTime.wholeNanoseconds
+        deadline = now.wall.saturatingAdd(limit - min(used.wall, limit))
+        if budget.cpuTime != nil { nextProcessorLook = now.wall }
+        if budget.touchedBytes != nil { nextMemoryLook = now.wall }
     }
 
-    /// Now, on the slot's thread.
-    var time: Time { Time(wall: MonotonicClock.now - startedAt, processor: ThreadClock.now - processorStart) }
+    /// Stops the clocks: what passes until the next start is not the guest's.
+    mutating func stop() {
+        used = time
+        since = nil
+    }
+
+    /// The time for which the clocks have run.
+    var time: Time {
+        guard let since else { return used }
+        let now = Time.now
+        return Time(
+            wall: used.wall + (now.wall - since.wall), processor: used.processor + (now.processor - since.processor))
+    }
 
     // MARK: By the clock
 
@@ -75,13 +94,13 @@ struct BudgetWatch {
 
     func wallTimeExhausted(at now: UInt64) -> Outcome? {
         guard now >= deadline else { return nil }
-        return .exhausted(.wallTime, limit: deadline - startedAt, used: now - startedAt)
+        return .exhausted(.wallTime, limit: budget.wallTime.wholeNanoseconds, used: time.wall)
     }
 
     /// A thread's processor time never runs faster than the clock on the wall, so that much later is early enough.
     private mutating func lookAtProcessorTime(_ now: UInt64) -> Outcome? {
         guard let limit = budget.cpuTime?.wholeNanoseconds, now >= nextProcessorLook else { return nil }
-        let used = ThreadClock.now - processorStart
+        let used = time.processor
         guard used < limit else { return .exhausted(.cpuTime, limit: limit, used: used) }
         nextProcessorLook = now.saturatingAdd(max(limit - used, Self.processorInterval))
         return nil

@@ -63,7 +63,9 @@ final class Execution {
     func runOn() -> Departure {
         machine.vcpu.attach()
         control.attach(machine.vcpu.kicker)
+        watch.start()
         defer {
+            watch.stop()
             control.detach()
             machine.vcpu.detach()
         }
