@@ -22,6 +22,8 @@ internal import KVM
 /// - When the guest has come to an end of its own: CPU time before memory. Nobody gets an end out of more than these; wall time is
 ///   for stopping what does not end, and is not held against what has.
 ///
+/// Memory that the guest touched in a slice which its meter took back stays touched: host memory backs it.
+///
 /// The clocks run between ``start()`` and ``stop()``, both on the thread that runs the guest meanwhile; which one that is may differ
 /// from one time to the next.
 struct BudgetWatch {

@@ -83,7 +83,6 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
 
     private func commit(_ count: UInt64, _ exit: VMExit) throws(KVMError) -> Execution.Ending? {
         stepper.add(count)
-        execution.count(exit)
         guard case .end(let outcome, _) = try execution.complete(exit) else { return nil }
         return stepper.ending(outcome)
     }

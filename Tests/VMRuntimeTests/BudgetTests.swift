@@ -7,13 +7,24 @@ import Testing
 
 @testable import VMRuntime
 
-/// How a guest is run: as fast as it goes, or stopped after each instruction.
+/// How a guest is run: as fast as it goes, its steps counted as fast as they can be, or stopped after each instruction.
 enum Pace: Sendable, CaseIterable {
     case free
+    case counted
     case stepped
 
     /// A step budget that nothing here reaches.
-    var steps: UInt64? { self == .stepped ? 1 << 40 : nil }
+    var steps: UInt64? { self == .free ? nil : 1 << 40 }
+}
+
+extension JobSpec {
+    /// The same job at a pace.
+    fileprivate func at(_ pace: Pace) -> JobSpec {
+        var spec = self
+        spec.budget.steps = budget.steps ?? pace.steps
+        spec.meter = pace == .stepped ? .stepped : nil
+        return spec
+    }
 }
 
 extension JobResult {
@@ -44,8 +55,8 @@ struct BudgetTests {
     func `CPU time ends every guest that never ends`(_ guest: GuestProgram, pace: Pace) async throws {
         // At full speed this one may come to the end of memory before.
         if guest.name == "user64-rep-gigabyte", pace == .free { return }
-        let budget = Budget(steps: pace.steps, cpuTime: .milliseconds(4))
-        let result = try await Run.of(guest.image, guest.spec(budget)).result
+        let budget = Budget(cpuTime: .milliseconds(4))
+        let result = try await Run.of(guest.image, guest.spec(budget).at(pace)).result
         let used = try result.used(.cpuTime, limit: 4_000_000)
         #expect(used >= 4_000_000 && used < 1_000_000_000)
         #expect(result.cpuNanoseconds >= used && result.cpuNanoseconds <= result.wallNanoseconds + 100_000)
@@ -55,9 +66,7 @@ struct BudgetTests {
     @Test(arguments: hanging, [Budget(cpuTime: .milliseconds(4)), Budget(wallTime: .milliseconds(4))])
     func `time ends a guest that hangs inside one instruction`(_ guest: GuestProgram, budget: Budget) async throws {
         for pace in Pace.allCases {
-            var budget = budget
-            budget.steps = pace.steps
-            let result = try await Run.of(guest.image, guest.spec(budget)).result
+            let result = try await Run.of(guest.image, guest.spec(budget).at(pace)).result
             // Hardware runs both of them to an end.
             if case .exhausted(let kind, 4_000_000, _) = result.outcome {
                 #expect(kind == (budget.cpuTime == nil ? .wallTime : .cpuTime))
@@ -75,18 +84,20 @@ struct BudgetTests {
         ], Pace.allCases)
     func `an exit budget ends a flood of exits exactly`(name: String, pace: Pace) async throws {
         let guest = try GuestProgram.named(name)
-        let result = try await Run.of(guest.image, guest.spec(Budget(steps: pace.steps, exits: 150))).result
-        #expect(try result.used(.exits, limit: 150) == 150)
-        #expect(result.guestExits.reduce(0, +) == 150)
+        // Enough for the guest to run in slices where it is counted so.
+        let limit: UInt64 = pace == .stepped ? 150 : 2000
+        let result = try await Run.of(guest.image, guest.spec(Budget(exits: limit)).at(pace)).result
+        #expect(try result.used(.exits, limit: limit) == limit)
+        #expect(result.guestExits.reduce(0, +) == limit)
     }
 
     @Test(arguments: ["real16-output-flood", "user64-output-flood"], Pace.allCases)
     func `an output budget ends a flood of output exactly`(name: String, pace: Pace) async throws {
         let guest = try GuestProgram.named(name)
         // More than waits in the worker at once where that is quick.
-        let limit: UInt64 = pace == .free ? 20_001 : 301
-        let budget = Budget(steps: pace.steps, outputBytes: limit)
-        let run = try await Run.of(guest.image, guest.spec(budget))
+        let limit: UInt64 = pace != .stepped ? 20_001 : 301
+        let budget = Budget(outputBytes: limit)
+        let run = try await Run.of(guest.image, guest.spec(budget).at(pace))
         #expect(try run.result.used(.output, limit: limit) == limit)
         #expect(run.console == [UInt8](repeating: UInt8(ascii: "y"), count: Int(limit)))
         #expect(try run.result.outputBytes == limit)
@@ -97,7 +108,7 @@ struct BudgetTests {
         let guest = try GuestProgram.named(name)
         // Beyond what is loaded, and a part of what the guest would touch; stepped guests take a millisecond for 20 pages.
         let limit: UInt64 = pace == .free ? 640 << 10 : 192 << 10
-        let result = try await Run.of(guest.image, guest.spec(Budget(steps: pace.steps, touchedBytes: limit))).result
+        let result = try await Run.of(guest.image, guest.spec(Budget(touchedBytes: limit)).at(pace)).result
         let used = try result.used(.memory, limit: limit)
         #expect(used > limit)
         #expect(result.touchedBytes == used)
@@ -120,8 +131,8 @@ struct BudgetTests {
     @Test(arguments: Pace.allCases)
     func `HLT with interrupts off is the guest's own end, whatever it may use`(pace: Pace) async throws {
         let plenty = Budget(
-            steps: pace.steps, cpuTime: .seconds(5), exits: 1, outputBytes: 1, touchedBytes: 1 << 20)
-        let result = try await Run.of(hex("fa f4"), JobSpec(budget: plenty)).result
+            cpuTime: .seconds(5), exits: 1, outputBytes: 1, touchedBytes: 1 << 20)
+        let result = try await Run.of(hex("fa f4"), JobSpec(budget: plenty).at(pace)).result
         #expect(result.outcome == .halted)
         #expect(result.guestExits == [0, 0, 1])
     }
@@ -154,15 +165,16 @@ struct BudgetTests {
         for limit in 1...total + 1 {
             var ends: [JobResult] = []
             for pace in Pace.allCases {
-                let spec = JobSpec(mode: mode, budget: Budget(steps: pace.steps, exits: limit))
+                let spec = JobSpec(mode: mode, budget: Budget(exits: limit)).at(pace)
                 ends.append(try await Run.of(image, spec).result)
             }
-            let (free, stepped) = (ends[0], ends[1])
-            #expect(free.outcome == (limit < total ? .exhausted(.exits, limit: limit, used: limit) : whole.outcome))
-            #expect(stepped.outcome == free.outcome, "\(limit) exits")
-            #expect(stepped.guestExits == free.guestExits)
-            #expect(free.exits.broughtAbout == min(limit, total))
-            #expect(stepped.registers == free.registers, "after \(limit) exits")
+            for end in ends {
+                #expect(end.outcome == (limit < total ? .exhausted(.exits, limit: limit, used: limit) : whole.outcome))
+                #expect(end.exits.broughtAbout == min(limit, total))
+                #expect(end.guestExits == ends[0].guestExits)
+                #expect(end.registers == ends[0].registers, "after \(limit) exits")
+            }
+            #expect(ends[1].steps == ends[2].steps)
         }
     }
 
@@ -181,7 +193,7 @@ struct BudgetTests {
             guard fitting + bytes <= room else { break }
             fitting += bytes
         }
-        let spec = JobSpec(budget: Budget(steps: pace.steps, outputBytes: limit), reportsPortWrites: true)
+        let spec = JobSpec(budget: Budget(outputBytes: limit), reportsPortWrites: true).at(pace)
         let run = try await Run.of(Self.writer, spec)
         let outputs = run.events.compactMap { event -> Int? in
             guard case .output(_, let bytes) = event else { return nil }
@@ -232,10 +244,9 @@ struct BudgetTests {
         ]
         for (budget, rest, kind) in cases {
             var budget = budget
-            budget.steps = budget.steps ?? pace.steps
             // Without credit a guest that is late waits until its wall time is over.
             if credit == 0 { budget.wallTime = min(budget.wallTime, .milliseconds(500)) }
-            let spec = JobSpec(mode: .protected32, budget: budget)
+            let spec = JobSpec(mode: .protected32, budget: budget).at(pace)
             let run = try await Run.of(Self.prints + rest, spec, credit: credit)
             let name = try run.result.outcome.name
             #expect(name == "\(kind.name)-exhausted" || (credit == 0 && name == "wall-time-exhausted"))
@@ -278,8 +289,8 @@ struct BudgetTests {
         pace: Pace
     ) async throws {
         var budget = Budget(
-            steps: pace.steps, wallTime: .nanoseconds(1), cpuTime: .nanoseconds(1), exits: 1, touchedBytes: 1)
-        let run = { (budget: Budget) in try await Run.of(hex("e680 f4"), JobSpec(budget: budget)).result }
+            wallTime: .nanoseconds(1), cpuTime: .nanoseconds(1), exits: 1, touchedBytes: 1)
+        let run = { (budget: Budget) in try await Run.of(hex("e680 f4"), JobSpec(budget: budget).at(pace)).result }
         #expect(try await run(budget).outcome.name == "wall-time-exhausted")
         budget.wallTime = Budget.defaultWallTime
         #expect(try await run(budget).outcome.name == "cpu-time-exhausted")
@@ -289,7 +300,7 @@ struct BudgetTests {
         #expect(result.exits.total == 0)
         let control = JobControl(hasInput: false)
         control.cancel(.client)
-        let cancelled = try await Run.of(hex("f4"), JobSpec(budget: budget), control: control).result
+        let cancelled = try await Run.of(hex("f4"), JobSpec(budget: budget).at(pace), control: control).result
         #expect(cancelled.outcome == .cancelled(by: .client))
     }
 
