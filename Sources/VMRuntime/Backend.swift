@@ -50,6 +50,8 @@ private enum Probe {
         for mode in GuestMode.allCases where profile.modes[mode] == .debugExits {
             profile.counters[mode] = try counter(for: mode, hypervisor, profile, thread)
         }
+        profile.runs32BitPaging = try runs32BitPaging(hypervisor, profile, thread)
+        profile.runsSSEAtRing0 = try runsSSE(hypervisor, profile, thread)
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
         return profile
     }
@@ -155,6 +157,28 @@ private enum Probe {
     ) throws(KVMError) -> Bool {
         let image: [UInt8] = [0x8C, 0xD0, 0x8E, 0xD0, 0x90, 0x90, 0xF4]
         return try execute(image, .real16, steps: 100, hypervisor, profile, thread).steps == 4
+    }
+
+    /// Maps the first 4 MiB onto themselves by one large page whose entry it puts at 0x180000, and turns paging on.
+    private static func runs32BitPaging(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        let image: [UInt8] = [
+            0xC7, 0x05, 0, 0, 0x18, 0, 0x83, 0, 0, 0,  // mov dword [0x180000], 0x83: present, writable, large
+            0x0F, 0x20, 0xE0, 0x0C, 0x10, 0x0F, 0x22, 0xE0,  // CR4.PSE
+            0xB8, 0, 0, 0x18, 0, 0x0F, 0x22, 0xD8,  // CR3
+            0x0F, 0x20, 0xC0, 0x0D, 0, 0, 0, 0x80, 0x0F, 0x22, 0xC0,  // CR0.PG
+            0xB0, 0x2A, 0xF4,  // mov al, 42; hlt
+        ]
+        let result = try execute(image, .protected32, hypervisor, profile, thread)
+        return result.outcome == .halted && result.registers.map { $0.rax & 0xFF } == 0x2A
+    }
+
+    /// `xorps xmm0, xmm0; hlt`
+    private static func runsSSE(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        try execute([0x0F, 0x57, 0xC0, 0xF4], .long64, hypervisor, profile, thread).outcome == .halted
     }
 
     /// `mov eax, 0x12345678; ud2` without an interrupt table.

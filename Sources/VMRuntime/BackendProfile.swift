@@ -31,6 +31,10 @@ public struct BackendProfile: Sendable, Hashable {
     public internal(set) var stepsHandlers = true
     /// MOV SS and POP SS are stepped together with the next instruction.
     public internal(set) var mergesStackSegmentLoads = false
+    /// A `protected32` guest can turn 32-bit paging on.
+    public internal(set) var runs32BitPaging = false
+    /// SSE instructions run at ring 0.
+    public internal(set) var runsSSEAtRing0 = false
     /// After a triple fault the vCPU still has the registers of the fault.
     public internal(set) var keepsRegistersAfterShutdown = false
 

@@ -14,9 +14,12 @@ import Testing
             version: 12,
             capabilities: [("KVM_CAP_USER_MEMORY", "guest memory", 1), ("KVM_CAP_SYNC_REGS", "registers", 0)],
             modes: [
-                ModeFinding(mode: .real16, runs: true, counting: .bounded),
+                ModeFinding(
+                    mode: .real16, runs: true, counting: .bounded, inexactness: "handlers are skipped",
+                    meter: "stepping"),
                 ModeFinding(mode: .user64, runs: false, counting: .none),
-            ], isSoftware: true, keepsRegistersAfterShutdown: false))
+            ], isSoftware: true,
+            abilities: [.init(key: "sse_at_ring_0", name: "SSE at ring 0", isThere: false)]))
     private static let unusable = KVMFinding.unusable("there is no /dev/kvm: load the module")
     private static let reachable = WorkerFinding.reachable(
         path: "/s", terms: WorkerTerms(slots: 2, modes: [(.real16, .exact)], software: "kvmjobd 1"))
@@ -39,8 +42,10 @@ import Testing
     @Test func `a usable KVM is told with its modes and capabilities`() {
         let text = DoctorText(report: DoctorReport(kvm: Self.usable, worker: .embedded)).text
         #expect(text.contains("API version 12") && text.contains("software backend"))
-        #expect(text.contains("after a triple fault the registers are lost"))
-        #expect(text.contains("  real16        runs; steps counted, at times with a known error"))
+        #expect(text.contains("  SSE at ring 0                     no"))
+        #expect(
+            text.contains(
+                "  real16        runs; steps counted, at times with a known error, by stepping: handlers are skipped"))
         #expect(text.contains("  user64        does not run"))
         #expect(text.contains("KVM_CAP_USER_MEMORY         yes     guest memory"))
         #expect(text.contains("KVM_CAP_SYNC_REGS           missing registers"))
@@ -67,7 +72,7 @@ import Testing
                 let kvm = try #require(json["kvm"] as? [String: Any])
                 #expect(
                     Set(kvm.keys)
-                        == ["usable", "error", "api_version", "backend", "keeps_registers_after_triple_fault"])
+                        == ["usable", "error", "api_version", "backend", "abilities"])
                 let worker = try #require(json["worker"] as? [String: Any])
                 #expect(Set(worker.keys) == ["kind", "path", "reachable", "error", "terms"])
             }
@@ -79,6 +84,7 @@ import Testing
         let kvm = json["kvm"] as? [String: Any]
         #expect(kvm?["backend"] as? String == "software" && kvm?["api_version"] as? Int == 12)
         #expect((json["modes"] as? [[String: Any]])?.first?["steps"] as? String == "bounded")
+        #expect((kvm?["abilities"] as? [String: Bool]) == ["sse_at_ring_0": false])
         #expect((json["capabilities"] as? [[String: Any]])?.last?["value"] as? Int == 0)
         let worker = json["worker"] as? [String: Any]
         #expect(worker?["reachable"] as? Bool == true && worker?["kind"] as? String == "socket")

@@ -159,3 +159,39 @@ struct SliceMeterTests {
         #expect(!isSuspect("A4 F3 C3 AA 0F A2 90"))
     }
 }
+
+@Suite("A meter is exact, or refused", .enabled(if: Hardware.isThere, "no usable /dev/kvm"))
+struct MeterRequestTests {
+    private func spec(_ meter: MeterRequest?, steps: UInt64? = 100) -> JobSpec {
+        var spec = JobSpec(mode: .real16, budget: Budget(steps: steps))
+        spec.meter = meter
+        return spec
+    }
+
+    @Test func `where steps are counted with an error, a job that wants them exact is refused with the reason`() throws
+    {
+        let backend = try Backend { profile in
+            profile.modes[.real16] = .debugExits
+            profile.stepsHandlers = false
+        }
+        #expect(backend.profile.refusal(of: spec(nil)) == nil)
+        for meter in MeterRequest.allCases {
+            let refusal = try #require(backend.profile.refusal(of: spec(meter)))
+            #expect(refusal.rule == .modeUnavailable)
+            #expect(refusal.message.contains("exception handlers"))
+        }
+    }
+
+    @Test func `where steps cannot be counted, a job that wants them counted is refused`() throws {
+        let backend = try Backend { $0.modes[.real16] = .unavailable }
+        #expect(backend.profile.refusal(of: spec(nil, steps: nil)) == nil)
+        #expect(backend.profile.refusal(of: spec(nil))?.rule == .modeUnavailable)
+        #expect(backend.profile.refusal(of: spec(.exact, steps: nil))?.rule == .modeUnavailable)
+    }
+
+    @Test func `a meter without a budget counts to the end`() async throws {
+        let result = try await Run.of(hex("B9 05 00 49 75 FD F4"), spec(.exact, steps: nil)).result
+        #expect(result.outcome == .halted)
+        #expect(result.steps == 12)
+    }
+}

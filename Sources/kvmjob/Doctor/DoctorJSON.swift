@@ -9,7 +9,7 @@ internal import JobProtocol
 /// | key | value |
 /// |---|---|
 /// | `can_run_jobs` | whether `kvmjob submit` would run a job |
-/// | `kvm` | `usable`, `error` (what to do), `api_version`, `backend` (`software` or `hardware`), `keeps_registers_after_triple_fault` |
+/// | `kvm` | `usable`, `error` (what to do), `api_version`, `backend` (`software` or `hardware`), `abilities`: `paging_32_bit`, `sse_at_ring_0`, `keeps_registers_after_triple_fault` |
 /// | `modes` | of each: `mode`, `runs`, `steps` (`none`, `exact`, `bounded`), `meter` (what counts, for people), `reason` of `bounded` |
 /// | `capabilities` | of each: `name`, `purpose`, `value` (0 when missing) |
 /// | `worker` | `kind` (`socket` or `embedded`), `path`, `reachable`, `error`, `terms` |
@@ -38,10 +38,7 @@ struct DoctorJSON {
         return .object([
             ("usable", .bool(findings != nil)), ("error", .text(error)), ("api_version", .count(findings?.version)),
             ("backend", .text(findings.map { $0.isSoftware ? "software" : "hardware" })),
-            (
-                "keeps_registers_after_triple_fault",
-                findings.map { .bool($0.keepsRegistersAfterShutdown) } ?? .null
-            ),
+            ("abilities", findings.map { .object($0.abilities.map { ($0.key, .bool($0.isThere)) }) } ?? .null),
         ])
     }
 

@@ -38,8 +38,17 @@ struct KVMFindings: Sendable {
     var modes: [ModeFinding]
     /// Whether KVM emulates the privileged modes in software, one instruction at a time.
     var isSoftware: Bool
-    /// Whether a triple fault leaves the registers.
-    var keepsRegistersAfterShutdown: Bool
+    /// What guests may try that not every backend can do.
+    var abilities: [Ability]
+
+    /// One such thing.
+    struct Ability: Sendable, Hashable {
+        /// The key in JSON.
+        var key: String
+        /// For people.
+        var name: String
+        var isThere: Bool
+    }
 }
 
 /// One mode on this machine.
@@ -71,7 +80,7 @@ enum StepCounting: String, Sendable, Hashable {
         switch self {
         case .none: "steps cannot be counted"
         case .exact: "steps counted exactly"
-        case .bounded: "steps counted, at times with a known error"
+        case .bounded: "steps counted, at times with a known error,"
         }
     }
 }

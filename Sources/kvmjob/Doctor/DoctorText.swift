@@ -20,8 +20,8 @@ struct DoctorText {
         case .unusable(let reason): ["KVM", "  not usable: \(reason)"]
         case .usable(let findings):
             ["KVM", "  /dev/kvm is there and may be used; API version \(findings.version)", "  " + backend(findings)]
-                + ["  after a triple fault the registers are \(findings.keepsRegistersAfterShutdown ? "kept" : "lost")"]
-                + ["", "Modes"] + findings.modes.map(line) + ["", "Capabilities"] + findings.capabilities.map(line)
+                + ["", "Modes"] + findings.modes.map(line) + ["", "Guests"] + findings.abilities.map(line)
+                + ["", "Capabilities"] + findings.capabilities.map(line)
         }
     }
 
@@ -36,6 +36,10 @@ struct DoctorText {
         let meter = finding.meter.map { " by \($0)" } ?? ""
         let reason = finding.inexactness.map { ": \($0)" } ?? ""
         return Self.row(finding.mode.name, "runs; \(finding.counting.text)\(meter)\(reason)")
+    }
+
+    private func line(_ ability: KVMFindings.Ability) -> String {
+        Self.row(ability.name, width: 34, ability.isThere ? "yes" : "no")
     }
 
     private func line(_ name: String, _ purpose: String, _ value: Int32) -> String {

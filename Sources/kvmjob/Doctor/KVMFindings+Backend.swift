@@ -26,7 +26,13 @@ extension KVMFindings {
             ModeFinding(mode, profile)
         }
         isSoftware = profile.countsEmulation
-        keepsRegistersAfterShutdown = profile.keepsRegistersAfterShutdown
+        abilities = [
+            Ability(key: "paging_32_bit", name: "32-bit paging in protected32", isThere: profile.runs32BitPaging),
+            Ability(key: "sse_at_ring_0", name: "SSE at ring 0", isThere: profile.runsSSEAtRing0),
+            Ability(
+                key: "keeps_registers_after_triple_fault", name: "registers after a triple fault",
+                isThere: profile.keepsRegistersAfterShutdown),
+        ]
     }
 }
 
