@@ -201,6 +201,14 @@ private func decode(_ text: String) throws -> [TestVector] {
         [
             ("unemulatable", vector([0x27]), { seen($0, outcome: .unemulatable(.init(rip: 0, bytes: [0x27]))) }, true),
             ("int-80", vector([0xCD, 0x80]), { seen($0, outcome: .exhausted(.wallTime, limit: 1, used: 1)) }, true),
+            (
+                "int-80", vector([0xCD, 0x80], changed: [.cs: 0, .ip: 0x400, .sp: 0x7FA]),
+                { seen($0, [.cs: 0x1000, .ip: 0x102, .sp: 0x800]) }, true
+            ),
+            (
+                "int-80", vector([0xCD, 0x80], changed: [.cs: 0, .ip: 0x400, .sp: 0x7FA]),
+                { seen($0, [.ip: 0x401]) }, false
+            ),
             ("int-80", vector([0xCD, 0x81]), { seen($0, outcome: .exhausted(.wallTime, limit: 1, used: 1)) }, false),
             ("pop-cs", vector([0x0F], changed: [.cs: 0, .ip: 0x101]), { seen($0, [.cs: 0x1000]) }, true),
             ("jump-alias", vector([0x60, 0x10]), { seen($0, [.sp: 0x7F0]) }, true),
@@ -244,11 +252,19 @@ private func decode(_ text: String) throws -> [TestVector] {
                 "divide-error", vector([0xF6, 0xF3], memory: divideError, changed: atHandler),
                 { seen($0, [.ip: 0x402]) }, false
             ),
+            ("decimal-adjust", vector([0x27], [.ax: 0x9B, .flags: 0xF012]), { seen($0, [.ax: 1]) }, true),
+            ("decimal-adjust", vector([0x27], [.ax: 0x9B, .flags: 0xF002]), { seen($0, [.ax: 1]) }, false),
+            ("decimal-adjust", vector([0x2F], [.ax: 5, .flags: 0xF012]), { seen($0, [.flags: 0x13]) }, true),
+            ("decimal-adjust", vector([0x27], [.ax: 5, .flags: 0xF012]), { seen($0, [.flags: 0x13]) }, false),
             ("ascii-adjust", vector([0x37], [.ax: 0xFC], changed: [.ax: 0x102]), { seen($0, [.ax: 0x202]) }, true),
             ("ascii-adjust", vector([0x37], [.ax: 0x0C], changed: [.ax: 0x102]), { seen($0, [.ax: 0x202]) }, false),
-            ("aam-flags", vector([0xD4, 10], changed: [.ax: 0x100, .flags: 0xF046]), { seen($0, [.flags: 6]) }, true),
             (
-                "aam-flags", vector([0xD4, 10], changed: [.ax: 0x100, .flags: 0xF046]), { seen($0, [.flags: 2]) }, false
+                "adjust-flags", vector([0xD4, 10], changed: [.ax: 0x100, .flags: 0xF046]), { seen($0, [.flags: 6]) },
+                true
+            ),
+            (
+                "adjust-flags", vector([0xD4, 10], changed: [.ax: 0x100, .flags: 0xF046]), { seen($0, [.flags: 2]) },
+                false
             ),
             (
                 "lowest-quotient", vector([0xF6, 0xFB], memory: divideError, changed: atHandler),

@@ -539,8 +539,8 @@ def widen(m, op):
 def decimal(m, op):
     """DAA and DAS."""
     al, carry = m.get("al"), m.flag(CF)
-    if m.flag(AF) and 0x9A <= al <= 0x9F:
-        raise Again  # not as the manual has it on an 8088
+    if m.flag(AF) and 0x9A <= al <= 0x9F or op == 0x2F and al < 6 and m.flag(AF):
+        raise Again  # an 8088 is said not to do what the manual says
     sign = 1 if op == 0x27 else -1
     low, high = (al & 15) > 9 or m.flag(AF), al > 0x99 or carry
     m.set("al", al + sign * (6 * bool(low) + 0x60 * bool(high)))
