@@ -88,8 +88,8 @@ let package = Package(
         .executableTarget(
             name: "kvmjob",
             dependencies: [
-                "KVMJobClient", "Worker", "VMRuntime", "KVM", "JobModel", "JobProtocol", "JobTransport", argumentParser,
-                logging, nioCore, nioPosix, nioLocks,
+                "KVMJobClient", "Worker", "VMRuntime", "GuestImage", "KVM", "JobModel", "JobProtocol", "JobTransport",
+                argumentParser, logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
 
         // Guest programs, assembled from source by the toolchain, and a tool that writes them out as image files.

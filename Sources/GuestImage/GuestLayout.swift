@@ -23,18 +23,20 @@ public struct GuestLayout: Sendable, Hashable {
     public let pieces: [Piece]
     /// The general registers at the start.
     public let registers: Registers
-    /// The segments and control registers at the start.
+    /// The segments, descriptor tables and control registers at the start.
     public let system: SystemRegisters
+    /// Whether CR4 is exactly what ``system`` says, because the job set it; otherwise the machine may turn on what it has.
+    public let fixesCR4: Bool
 
-    /// Decides where a flat image goes and how it starts, by the job's wishes or by the mode's defaults.
+    /// Decides where an image goes and how it starts, by the job's wishes or by the mode's defaults.
     ///
     /// | mode | image at | entry | stack pointer |
     /// |---|---|---|---|
-    /// | `real16` | 0x1000; 0x7C00 for a boot sector | the load address; below 64 KiB, since CS is 0 | the load address |
+    /// | `real16` | 0x1000; 0x7C00 for a boot sector | the load address; below 64 KiB, an offset in CS, whose base is 0 | the load address |
     /// | `protected32`, `long64`, `user64` | 0x100000 | the load address | the end of guest memory |
     ///
-    /// A boot sector is an image of 512 bytes that ends in 55 AA. All registers that the job does not set are zero, but for
-    /// bit 1 of RFLAGS.
+    /// A boot sector is an image of 512 bytes that ends in 55 AA. With ``JobSpec/pieces`` the first of them is the load address,
+    /// and the job names the entry point. All registers that the job does not set are zero, but for bit 1 of RFLAGS.
     public init(flat image: [UInt8], spec: JobSpec) throws(Refusal) {
         let memory = spec.memoryBytes
         guard !image.isEmpty else { throw Refusal(.imageEmpty, "the image has no bytes") }
@@ -44,15 +46,16 @@ public struct GuestLayout: Sendable, Hashable {
                 .memorySize, "guest memory of \(memory) bytes: it must be whole pages of 4 KiB, from 1 MiB to 1 GiB",
                 limit: Self.maximumMemoryBytes, value: memory)
         }
-        let load = spec.loadAddress ?? Self.defaultLoadAddress(of: image, mode: spec.mode)
-        try Self.checkPlace(of: image, at: load, spec: spec)
-        let entry = try Self.checkEntry(spec.entryPoint ?? load, spec: spec)
+        let placement = try ImagePlacement(of: image, spec: spec)
+        let system = try InitialState.systemRegisters(of: spec)
+        let entry = try Self.checkEntry(placement.entryPoint, system: system, spec: spec)
 
         mode = spec.mode
         memoryBytes = memory
-        pieces = SystemArea.pieces(for: spec.mode) + [Piece(address: load, bytes: image)]
-        registers = try Self.registers(entry: entry, load: load, spec: spec)
-        system = SystemArea.systemRegisters(for: spec.mode)
+        pieces = SystemArea.pieces(for: spec.mode) + placement.pieces(of: image)
+        registers = try Self.registers(entry: entry, load: placement.loadAddress, spec: spec)
+        self.system = system
+        fixesCR4 = spec.controls[.cr4] != nil
     }
 
     /// The least guest memory: 1 MiB.
@@ -70,7 +73,8 @@ public struct GuestLayout: Sendable, Hashable {
     /// A page.
     static let pageBytes: UInt64 = 4096
 
-    private static func defaultLoadAddress(of image: [UInt8], mode: GuestMode) -> UInt64 {
+    /// Where an image goes whose job names no load address.
+    public static func defaultLoadAddress(of image: [UInt8], mode: GuestMode) -> UInt64 {
         guard mode == .real16 else { return flatLoadAddress }
         return isBootSector(image) ? bootSectorLoadAddress : realModeLoadAddress
     }
@@ -80,41 +84,26 @@ public struct GuestLayout: Sendable, Hashable {
         image.count == 512 && image[510] == 0x55 && image[511] == 0xAA
     }
 
-    private static func checkPlace(of image: [UInt8], at load: UInt64, spec: JobSpec) throws(Refusal) {
-        let count = UInt64(image.count)
-        guard load <= spec.memoryBytes, count <= spec.memoryBytes - load else {
-            throw Refusal(
-                .imageOutsideMemory,
-                "the image's \(count) bytes at \(load.hexadecimal) do not fit in \(spec.memoryBytes) bytes of guest memory: "
-                    + "ask for more memory or another load address",
-                limit: spec.memoryBytes, value: load)
-        }
-        guard spec.mode != .user64 || load >= pageBytes else {
-            throw Refusal(
-                .imageOverlapsSystemArea,
-                "the image at \(load.hexadecimal) covers page 0, which user64 keeps unmapped: load it elsewhere",
-                limit: pageBytes, value: load)
-        }
-        guard spec.mode != .real16, load < SystemArea.end, load + count > SystemArea.start else { return }
-        throw Refusal(
-            .imageOverlapsSystemArea,
-            "the image at \(load.hexadecimal) covers \(SystemArea.start.hexadecimal)-\((SystemArea.end - 1).hexadecimal), where \(spec.mode.name) "
-                + "keeps its descriptor and page tables: load it elsewhere",
-            limit: SystemArea.end, value: load)
-    }
-
-    private static func checkEntry(_ entry: UInt64, spec: JobSpec) throws(Refusal) -> UInt64 {
-        guard entry < spec.memoryBytes else {
-            throw Refusal(
-                .entryOutsideMemory,
-                "the entry point \(entry.hexadecimal) is outside guest memory of \(spec.memoryBytes) bytes",
-                limit: spec.memoryBytes, value: entry)
-        }
+    /// The first instruction is looked for at the code segment's base plus the entry point, with no wrap at 1 MiB: KVM does not
+    /// mask address line 20. With page tables of the job's own the entry point is a linear address, and can be any.
+    private static func checkEntry(
+        _ entry: UInt64, system: SystemRegisters, spec: JobSpec
+    ) throws(Refusal) -> UInt64 {
         guard spec.mode != .real16 || entry < realModeReach else {
             throw Refusal(
                 .entryOutsideMemory,
-                "the entry point \(entry.hexadecimal) is out of reach: real16 starts with CS = 0, so it must be below 0x10000",
+                "the entry point \(entry.hexadecimal) is out of reach: in real16 it is an offset in the code segment, so it must be below 0x10000",
                 limit: realModeReach, value: entry)
+        }
+        if system.cr0 & ControlRegister.paging != 0, spec.controls[.cr3] != nil { return entry }
+        let base = system.cs.attributes.l ? 0 : system.cs.base
+        let linear = base.addingReportingOverflow(entry)
+        guard !linear.overflow, linear.partialValue < spec.memoryBytes else {
+            let place = base == 0 ? "" : " in the code segment at \(base.hexadecimal)"
+            throw Refusal(
+                .entryOutsideMemory,
+                "the entry point \(entry.hexadecimal)\(place) is outside guest memory of \(spec.memoryBytes) bytes",
+                limit: spec.memoryBytes, value: entry)
         }
         return entry
     }

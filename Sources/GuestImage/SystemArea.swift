@@ -165,7 +165,8 @@ public enum SystemArea {
         return (system.cs, system.ss)
     }
 
-    static func systemRegisters(for mode: GuestMode) -> SystemRegisters {
+    /// The segments, descriptor tables and control registers that a mode starts with.
+    public static func systemRegisters(for mode: GuestMode) -> SystemRegisters {
         var system = SystemRegisters()
         system.ldt = Segment(base: 0, limit: 0xFFFF, selector: 0, attributes: .init(type: 2, s: false))
         switch mode {
@@ -235,6 +236,10 @@ public enum ControlRegister {
     public static let numericError: UInt64 = 1 << 5
     /// CR0.WP
     public static let writeProtect: UInt64 = 1 << 16
+    /// CR0.NW
+    public static let notWriteThrough: UInt64 = 1 << 29
+    /// CR0.CD
+    public static let cacheDisable: UInt64 = 1 << 30
     /// CR0.PG
     public static let paging: UInt64 = 1 << 31
     /// CR4.PAE
@@ -245,6 +250,8 @@ public enum ControlRegister {
     public static let simdExceptions: UInt64 = 1 << 10
     /// CR4.LA57
     public static let fiveLevelPaging: UInt64 = 1 << 12
+    /// CR4.PCIDE
+    public static let processContexts: UInt64 = 1 << 17
     /// EFER.LME
     public static let longModeEnable: UInt64 = 1 << 8
     /// EFER.LMA

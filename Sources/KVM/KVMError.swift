@@ -66,6 +66,9 @@ extension KVMError: CustomStringConvertible {
             "KVM_GET_API_VERSION is \(version), and kvmjob speaks version \(Hypervisor.apiVersion) only"
         case .missingCapability(let capability):
             "this kernel's KVM lacks \(capability.name), without which a guest could not be stopped: use Linux 4.12 or later"
+        case .call(.setSregs, errno: EINVAL):
+            "KVM_SET_SREGS refused the segments, tables and control registers to start with: they contradict each other, or "
+                + "this processor lacks what they turn on; the job cannot run on this machine"
         case .call(let call, let errno):
             // SAFETY: strerror's string is copied at once; two threads at it can garble each other's words, no more.
             unsafe "\(call.rawValue) failed: \(String(cString: strerror(errno))) (errno \(errno))"

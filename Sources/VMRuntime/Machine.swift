@@ -36,7 +36,7 @@ final class Machine {
     private static func start(_ vcpu: borrowing VirtualCPU, as layout: GuestLayout) throws(KVMError) {
         var system = layout.system
         let extended = layout.mode == .long64 || layout.mode == .user64
-        if extended { system.cr4 |= vcpu.extendedStateControl }
+        if extended, !layout.fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
         try vcpu.setSystemRegisters(system)
         if extended { try vcpu.enableExtendedState() }
         // Some software backends let SYSCALL through although EFER does not; it must end in a fault, not in low memory.

@@ -79,31 +79,82 @@ import Testing
     ])
     func `a register is set by any of its names`(text: String, register: RegisterName, value: UInt64) throws {
         let assignment = try RegisterAssignment(argument: text)
-        #expect(assignment.register == register && assignment.value == value)
+        #expect(assignment.target == .register(register) && assignment.value == value)
     }
 
-    @Test(arguments: ["eax=0x100000000", "ax=65536", "al=256", "dil=256", "r9d=0x100000000", "r9w=65536", "r9b=256"])
+    @Test(arguments: [
+        ("ip=0x7c00", RegisterAssignment.Target.entryPoint, UInt64(0x7C00)), ("rip=1", .entryPoint, 1),
+        ("ds=0xffff", .segment(.ds, .whole), 0xFFFF), ("cs.sel=8", .segment(.cs, .selector), 8),
+        ("FS.base=0xffff800000000000", .segment(.fs, .base), 0xFFFF_8000_0000_0000),
+        ("ss.limit=0xffffffff", .segment(.ss, .limit), 0xFFFF_FFFF), ("tr.attr=0x8b", .segment(.tr, .attributes), 0x8B),
+        ("gdt.base=0x1000", .table(.gdt, .base), 0x1000), ("idt.limit=0x3ff", .table(.idt, .limit), 0x3FF),
+        ("cr0=0x11", .control(.cr0), 0x11), ("cr8=15", .control(.cr8), 15), ("efer=0x500", .control(.efer), 0x500),
+    ])
+    func `system registers are set whole or in parts`(text: String, target: RegisterAssignment.Target, value: UInt64)
+        throws
+    {
+        let assignment = try RegisterAssignment(argument: text)
+        #expect(assignment.target == target && assignment.value == value)
+    }
+
+    @Test(arguments: [
+        "eax=0x100000000", "ax=65536", "al=256", "dil=256", "r9d=0x100000000", "r9w=65536", "r9b=256", "ip=65536",
+        "ds=65536", "ds.sel=65536", "ds.limit=0x100000000", "ds.attr=0x2000", "gdt.limit=65536",
+    ])
     func `a value has to fit the name that it is given to`(text: String) {
         let error = #expect(throws: ValueError.self) { try RegisterAssignment(argument: text) }
         #expect(error?.description.contains("does not fit in") == true)
     }
 
-    @Test(arguments: ["ip=1", "EIP=1", "rip=0x7c00"])
-    func `the instruction pointer is set by the entry point`(text: String) {
-        let error = #expect(throws: ValueError.self) { try RegisterAssignment(argument: text) }
-        #expect(error?.description.contains("--entry") == true)
-    }
-
-    @Test(arguments: ["ax", "ax=", "=1", "ah=1", "cs=1", "r16=1", "ax=two"])
+    @Test(arguments: [
+        "ax", "ax=", "=1", "ah=1", "r16=1", "ax=two", "cr1=1", "cr5=1", "ds.=1", "ds.type=1", "gdt=1", "gdt.attr=1",
+        "ax.base=1", ".base=1", "ds.base.=1",
+    ])
     func `what is no assignment is refused`(text: String) {
         #expect(throws: ValueError.self) { try RegisterAssignment(argument: text) }
     }
+}
+
+@Suite struct ProcessorStateTests {
+    private func state(_ mode: GuestMode, _ texts: String...) throws -> ProcessorState {
+        try ProcessorState(texts.map(RegisterAssignment.init(argument:)), mode: mode)
+    }
 
     @Test func `two names of one register cannot both be set`() throws {
-        let assignments = try ["al=1", "bx=2", "rax=3"].map(RegisterAssignment.init(argument:))
-        let error = #expect(throws: ValueError.self) { try RegisterAssignment.merged(assignments) }
+        let error = #expect(throws: ValueError.self) { try state(.real16, "al=1", "bx=2", "rax=3") }
         #expect(error?.description.contains("rax is set twice") == true)
-        #expect(try RegisterAssignment.merged(Array(assignments[1...])) == [.rbx: 2, .rax: 3])
+        #expect(throws: ValueError.self) { try state(.real16, "ip=1", "eip=1") }
+        #expect(try state(.real16, "bx=2", "rax=3", "ip=4").registers == [.rbx: 2, .rax: 3])
+        #expect(try state(.real16, "eip=0x1234").entryPoint == 0x1234)
+    }
+
+    @Test func `in real mode a selector brings its base along, unless that is set too`() throws {
+        let data = SegmentAttributes(type: 3, s: true)
+        let code = SegmentAttributes(type: 11, s: true)
+        #expect(
+            try state(.real16, "ds=0x1000", "cs=0xffff").segments == [
+                .ds: Segment(base: 0x1_0000, limit: 0xFFFF, selector: 0x1000, attributes: data),
+                .cs: Segment(base: 0xF_FFF0, limit: 0xFFFF, selector: 0xFFFF, attributes: code),
+            ])
+        let base = Segment(base: 5, limit: 0xFFFF, selector: 0x1000, attributes: data)
+        #expect(try state(.real16, "ds.base=5", "ds=0x1000").segments == [.ds: base])
+    }
+
+    @Test(arguments: [(GuestMode.protected32, "ds=0x10"), (.long64, "fs=0"), (.user64, "gs=0"), (.real16, "tr=8")])
+    func `elsewhere a selector alone says too little`(mode: GuestMode, text: String) {
+        let error = #expect(throws: ValueError.self) { try state(mode, text) }
+        #expect(error?.description.contains(".base") == true)
+    }
+
+    @Test func `parts that are not set are those of the mode`() throws {
+        let segment = try #require(try state(.user64, "fs.base=0x1000").segments[.fs])
+        #expect(
+            segment.base == 0x1000 && segment.selector == 0x23 && segment.limit == .max && segment.attributes.dpl == 3)
+        let flat = try #require(try state(.protected32, "es.limit=0xfff", "es.attr=0x93").segments[.es])
+        #expect(flat == Segment(base: 0, limit: 0xFFF, selector: 0x10, attributes: .init(rawValue: 0x93)))
+        #expect(try state(.long64, "gdt.base=0x5000").tables == [.gdt: DescriptorTable(base: 0x5000, limit: 63)])
+        #expect(try state(.real16, "idt.base=0x5000", "idt.limit=7").tables == [.idt: .init(base: 0x5000, limit: 7)])
+        #expect(try state(.long64, "cr3=0x1000", "efer=0xd00").controls == [.cr3: 0x1000, .efer: 0xD00])
     }
 }
 

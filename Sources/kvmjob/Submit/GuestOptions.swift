@@ -24,7 +24,8 @@ struct GuestOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A register's first value, as in ax=2 (repeatable): rax to r15, narrower names, rflags.",
+            "A register's first value, as in ax=2 (repeatable): rax to r15, narrower names, flags, ip; ds=0x1000 in real16; "
+                + "parts such as fs.base, ds.limit, ds.attr, ds.sel, gdt.base; cr0 to cr8, efer.",
             valueName: "reg=value"),
         transform: RegisterAssignment.init(argument:))
     var set: [RegisterAssignment] = []
@@ -80,17 +81,25 @@ struct GuestOptions: ParsableArguments {
 
     func validate() throws {
         do {
-            _ = try RegisterAssignment.merged(set)
-        } catch {
+            let state = try ProcessorState(set, mode: mode)
+            guard entry == nil || state.entryPoint == nil else {
+                throw ValidationError("--entry and --set of the instruction pointer say the same: give one of them.")
+            }
+        } catch let error as ValueError {
             throw ValidationError("--set: \(error.description)")
         }
     }
 
+    /// Where the guest starts, if any option says so.
+    var namedEntry: UInt64? { entry ?? (try? ProcessorState(set, mode: mode))?.entryPoint }
+
     /// The job that these options describe, without a label.
     func spec(reportsPortWrites: Bool, hasInput: Bool) throws(ValueError) -> JobSpec {
+        let state = try ProcessorState(set, mode: mode)
         var spec = JobSpec(
-            mode: mode, loadAddress: load, entryPoint: entry, registers: try RegisterAssignment.merged(set),
+            mode: mode, loadAddress: load, entryPoint: entry ?? state.entryPoint, registers: state.registers,
             memoryBytes: memory, budget: budget, reportsPortWrites: reportsPortWrites, hasInput: hasInput)
+        (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         spec.meter = meter
         return spec
     }

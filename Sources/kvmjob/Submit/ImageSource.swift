@@ -7,6 +7,8 @@ enum ImageSource: Hashable, Sendable {
     case standardInput
     /// Machine code written on the command line.
     case hex(String)
+    /// No image: the job's memory is all in `--memory-at`.
+    case none
 
     /// The most bytes of an image that are read, whatever the worker's limit: 1 GiB.
     static let byteLimit: UInt64 = 1 << 30
@@ -20,6 +22,7 @@ enum ImageSource: Hashable, Sendable {
         case .file(let path): path
         case .standardInput: "-"
         case .hex(let digits): digits
+        case .none: "--memory-at"
         }
     }
 
@@ -34,6 +37,7 @@ enum ImageSource: Hashable, Sendable {
         case .standardInput: return try await Self.read("-", name: "standard input", limit: limit)
         case .hex(let digits):
             do { return try HexText.parse(digits) } catch { throw Rejection.unreadable(error.description) }
+        case .none: return []
         }
     }
 

@@ -12,12 +12,13 @@ struct JobList: Sendable {
     let images: [(source: ImageSource, stem: String)]
     let repeats: Int
 
+    /// Without files and snippets, one job without an image.
     init(files: [String], snippets: [String], repeats: Int) {
         let files = Self.named(files.map(ImageSource.init(argument:)))
         let snippets = snippets.enumerated().map { index, digits in
             (ImageSource.hex(digits), snippets.count == 1 ? "hex" : "hex-\(index + 1)")
         }
-        images = files + snippets
+        images = files.isEmpty && snippets.isEmpty ? [(.none, "memory")] : files + snippets
         self.repeats = repeats
     }
 

@@ -10,6 +10,8 @@ struct Submission: Sendable {
     let jobs: JobList
     /// What the jobs have in common: everything but the label.
     let spec: JobSpec
+    /// What lies in their memory beside the image.
+    let memory: [MemoryPiece]
     /// The file that each guest reads, "-" for standard input, or nil.
     let input: String?
     let presentation: Presentation
@@ -42,8 +44,9 @@ struct Submission: Sendable {
         try await withThrowingTaskGroup(of: JobEnd.self) { group in
             var status = ExitStatus(isOnlyJob: jobs.isSingle)
             var room = max(1, client.terms.jobLimit)
+            let memory = await loadMemory(limit: client.terms.imageLimit)
             for (source, stem) in jobs.images {
-                let image = await load(source, limit: client.terms.imageLimit)
+                let image = await load(source, memory, limit: client.terms.imageLimit)
                 for repetition in 1...jobs.repeats where !Task.isCancelled {
                     if room > 0 {
                         room -= 1
@@ -59,13 +62,19 @@ struct Submission: Sendable {
         }
     }
 
-    private func load(_ source: ImageSource, limit: UInt64) async -> Result<[UInt8], any Error> {
-        await .catching { try await source.load(limit: limit) }
+    private func loadMemory(limit: UInt64) async -> Result<LoadedMemory, any Error> {
+        await .catching { try await LoadedMemory(memory, limit: limit) }
+    }
+
+    private func load(
+        _ source: ImageSource, _ memory: Result<LoadedMemory, any Error>, limit: UInt64
+    ) async -> Result<LoadedImage, any Error> {
+        await .catching { try memory.get().join(try await source.load(limit: limit), from: source, spec) }
     }
 
     /// - Throws: ``OutputError``.
     private func run(
-        _ image: Result<[UInt8], any Error>, from source: ImageSource, name: String, _ client: JobClient
+        _ image: Result<LoadedImage, any Error>, from source: ImageSource, name: String, _ client: JobClient
     ) async throws -> JobEnd {
         var display = JobDisplay(image: source.text, name: name, presentation: presentation, console: console)
         let end: JobEnd
@@ -81,12 +90,12 @@ struct Submission: Sendable {
     }
 
     private func follow(
-        _ image: [UInt8], name: String, _ client: JobClient, _ display: inout JobDisplay
+        _ image: LoadedImage, name: String, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> JobResult {
         let source = try input.map(open)
-        var spec = spec
+        var spec = image.spec
         spec.label = JobList.label(name)
-        let job = try await start(spec, image, source, client)
+        let job = try await start(spec, image.bytes, source, client)
         if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()

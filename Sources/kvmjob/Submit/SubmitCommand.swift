@@ -28,6 +28,7 @@ struct SubmitCommand: AsyncParsableCommand {
     var hex: [String] = []
 
     @OptionGroup(title: "Guest") var guest: GuestOptions
+    @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(
@@ -56,9 +57,11 @@ struct SubmitCommand: AsyncParsableCommand {
     var portWrites = false
 
     func validate() throws {
-        guard !images.isEmpty || !hex.isEmpty else {
+        let hasImage = !images.isEmpty || !hex.isEmpty
+        guard hasImage || !memory.pieces.isEmpty else {
             throw ValidationError("Name an image file, or write machine code with --hex.")
         }
+        try memory.check(hasImage: hasImage, guest)
         guard (1...JobList.repeatLimit).contains(repeats) else {
             throw ValidationError("--repeat takes 1 to \(JobList.repeatLimit).")
         }
@@ -95,7 +98,7 @@ struct SubmitCommand: AsyncParsableCommand {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
         spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
-            jobs: jobs, spec: spec, input: stdin, presentation: presentation, console: console)
+            jobs: jobs, spec: spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)
         if onExhausted == .pause {
             submission.answers = AnswerSource(path: "-", isTerminal: isatty(STDIN_FILENO) == 1)
         }
