@@ -51,6 +51,7 @@ private enum Probe {
             profile.counters[mode] = try counter(for: mode, hypervisor, profile, thread)
         }
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
+        profile.determinism = try DeterminismProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
         return profile
     }
 

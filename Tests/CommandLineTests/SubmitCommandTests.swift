@@ -38,6 +38,12 @@ import Testing
         #expect(try command.guest.spec(reportsPortWrites: false, hasInput: false) == expected)
     }
 
+    @Test func `a deterministic job asks for a digest`() throws {
+        let spec = try parse("a", "--deterministic").submission(console: .standard).spec
+        #expect(spec.isDeterministic && spec.report == [.digest])
+        #expect(try !parse("a").submission(console: .standard).spec.isDeterministic)
+    }
+
     @Test func `the style follows from the number of jobs and --json`() throws {
         #expect(try parse("a", "--hex", "f4").presentation.style == .prefixed)
         #expect(try parse("a", "--repeat", "2").presentation.style == .prefixed)

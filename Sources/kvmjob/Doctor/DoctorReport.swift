@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import VMRuntime
 
 /// What `kvmjob doctor` found out.
 struct DoctorReport: Sendable {
@@ -40,6 +41,8 @@ struct KVMFindings: Sendable {
     var isSoftware: Bool
     /// Whether a triple fault leaves the registers.
     var keepsRegistersAfterShutdown: Bool
+    /// Why no job can be deterministic here, or nil.
+    var determinismObstacle: String?
 }
 
 /// One mode on this machine.
@@ -51,6 +54,8 @@ struct ModeFinding: Sendable, Hashable {
     var inexactness: String?
     /// What counts, fastest first; nil where nothing does.
     var meter: String?
+    /// What a deterministic job's guest can see all the same; nil where there can be none.
+    var determinism: ModeDeterminism?
 }
 
 /// How the steps of a mode are counted; the raw values are the names in JSON.

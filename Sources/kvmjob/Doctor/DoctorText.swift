@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import VMRuntime
 
 /// A doctor's report for people.
 struct DoctorText {
@@ -21,7 +22,8 @@ struct DoctorText {
         case .usable(let findings):
             ["KVM", "  /dev/kvm is there and may be used; API version \(findings.version)", "  " + backend(findings)]
                 + ["  after a triple fault the registers are \(findings.keepsRegistersAfterShutdown ? "kept" : "lost")"]
-                + ["", "Modes"] + findings.modes.map(line) + ["", "Capabilities"] + findings.capabilities.map(line)
+                + ["", "Modes"] + findings.modes.map(line) + ["", "Deterministic jobs"] + determinism(findings)
+                + ["", "Capabilities"] + findings.capabilities.map(line)
         }
     }
 
@@ -36,6 +38,30 @@ struct DoctorText {
         let meter = finding.meter.map { " by \($0)" } ?? ""
         let reason = finding.inexactness.map { ": \($0)" } ?? ""
         return Self.row(finding.mode.name, "runs; \(finding.counting.text)\(meter)\(reason)")
+    }
+
+    private func determinism(_ findings: KVMFindings) -> [String] {
+        if let obstacle = findings.determinismObstacle { return ["  cannot run here: \(obstacle)"] }
+        return findings.modes.compactMap { mode in
+            mode.determinism.map { Self.row(mode.mode.name, Self.describe($0)) }
+        }
+    }
+
+    /// The most CPUID leaves that are named; more are as good as all.
+    private static let leavesNamed = 4
+
+    private static func describe(_ finding: ModeDeterminism) -> String {
+        let leaves = finding.unfixedLeaves
+        let cpuid =
+            leaves.isEmpty
+            ? "CPUID fixed"
+            : leaves.count > leavesNamed
+                ? "CPUID is the processor's"
+                : "CPUID fixed but for leaf " + leaves.map(HexText.describe).joined(separator: ", ")
+        return [
+            cpuid, finding.readsClock ? "RDTSC readable" : "RDTSC faults",
+            finding.readsRandom ? "RDRAND readable" : "RDRAND does not run",
+        ].joined(separator: "; ")
     }
 
     private func line(_ name: String, _ purpose: String, _ value: Int32) -> String {

@@ -27,6 +27,7 @@ extension KVMFindings {
         }
         isSoftware = profile.countsEmulation
         keepsRegistersAfterShutdown = profile.keepsRegistersAfterShutdown
+        determinismObstacle = profile.determinism.obstacle
     }
 }
 
@@ -35,6 +36,7 @@ extension ModeFinding {
         let counting = profile.counting(of: mode)
         self.init(mode: mode, runs: profile.modes[mode] != nil, counting: StepCounting(counting))
         if case .bounded(let reason) = counting { inexactness = reason }
+        determinism = profile.determinism.modes[mode]
         meter =
             switch profile.modes[mode] {
             case nil, .unavailable: nil

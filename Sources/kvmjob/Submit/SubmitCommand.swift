@@ -55,6 +55,12 @@ struct SubmitCommand: AsyncParsableCommand {
     @Flag(help: "Show the guest's writes to ports that no device claims.")
     var portWrites = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Keep from the guest what differs between runs, and tell a digest of what it did.",
+            discussion: "With --json the report holds the job, for kvmjob replay. Input is at most 64 KiB."))
+    var deterministic = false
+
     func validate() throws {
         guard !images.isEmpty || !hex.isEmpty else {
             throw ValidationError("Name an image file, or write machine code with --hex.")
@@ -93,6 +99,7 @@ struct SubmitCommand: AsyncParsableCommand {
 
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
+        if deterministic { (spec.isDeterministic, spec.report) = (true, spec.report.union(.digest)) }
         spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
             jobs: jobs, spec: spec, input: stdin, presentation: presentation, console: console)
