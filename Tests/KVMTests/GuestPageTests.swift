@@ -26,7 +26,10 @@ struct GuestPageTests {
         let untouched = nonZero(vm.memory)
         #expect(untouched.isEmpty)
         let places: [UInt64] = [0, 0x1FFF, 0x3800, 16 << 20, (16 << 20) - 1, (40 << 20) - 1]
-        for place in places { #expect(vm.memory.write([1], at: place)) }
+        for place in places {
+            let wrote = vm.memory.write([1], at: place)
+            #expect(wrote)
+        }
         // Touched, and zeros all the same.
         let wrote = vm.memory.write([UInt8](repeating: 0, count: 8192), at: 0x10_0000)
         #expect(wrote)

@@ -47,10 +47,12 @@ struct DeterminismTests {
     func processor(mode: GuestMode) async throws {
         let backend = try Hardware.backend.get()
         let unfixed = try profile(mode).unfixedLeaves
-        for leaf in DeterminismProbe.leaves {
+        // The processor's own answers may differ from one core to the next.
+        let isNative = unfixed.contains(0)
+        for leaf in isNative ? [0, 1] : DeterminismProbe.leaves {
             let answer = try await cpuid(leaf, mode)
             let table = backend.hypervisor.baselineAnswer(leaf: leaf)
-            #expect((answer == table) == !unfixed.contains(leaf), "leaf \(leaf.hexadecimal): \(answer), \(table)")
+            #expect((answer == table) == !unfixed.contains(leaf), "leaf \(leaf): \(answer), \(table)")
         }
     }
 
@@ -185,11 +187,12 @@ struct DeterminismTests {
     }
 
     @Test(
-        "Steps are counted as without determinism",
-        arguments: GuestProgram.counted.filter {
-            !$0.name.hasSuffix("-vectors") && !($0.readsTime && $0.mode == .user64)
-        }
-    )
+        "Steps are counted as without determinism", .serialized,
+        arguments: GuestProgram.counted.filter { guest in
+            // AVX is not in the fixed table, and RDTSC is kept from ring 3 where that can be done; a trap for each step is slow.
+            let isQuick = guest.mode != .user64 || guest.steps ?? 0 < 2000
+            return isQuick && !guest.name.hasSuffix("-vectors") && !(guest.readsTime && guest.mode == .user64)
+        })
     func meters(_ guest: GuestProgram) async throws {
         let spec = guest.spec(Budget(steps: StepExactnessTests.plenty)).deterministic
         let result = try await Run.of(guest.image, spec).result

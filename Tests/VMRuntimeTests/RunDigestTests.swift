@@ -84,13 +84,23 @@ struct RunDigestTests {
         "It holds for every kind of outcome",
         arguments: [
             ("b8 07 00 e7 f4", nil), ("b0 07 e6 f4", 1000), ("eb fe", 77), ("0f ff f4", nil), ("eb fe", nil),
-            ("0f 0b", 10),
+
         ] as [(String, UInt64?)])
     func outcomes(code: String, steps: UInt64?) async throws {
         let image = hex(code)
         let budget = Budget(steps: steps, wallTime: .milliseconds(200))
         let result = try await Run.of(image, spec(budget)).result
         #expect(result.digest == ExpectedDigest(result: result, pages: [0x1000: image]).bytes, "\(result.outcome)")
+    }
+
+    @Test("It holds for a triple fault")
+    func tripleFault() async throws {
+        let guest = try GuestProgram.named("real16-triple-fault")
+        var spec = guest.spec()
+        spec.report = [.digest]
+        let result = try await Run.of(guest.image, spec).result
+        #expect(result.outcome == .tripleFault)
+        #expect(result.digest == ExpectedDigest(result: result, pages: [0x1000: guest.image]).bytes)
     }
 
     @Test("It covers output that nobody gave credit for, and the end of who cancelled")

@@ -84,15 +84,9 @@ extension DecodingError {
         case .typeMismatch(_, let context): Self.describe(context.codingPath, context.debugDescription)
         case .valueNotFound(_, let context): Self.describe(context.codingPath, "it is null")
         case .keyNotFound(let key, let context): Self.describe(context.codingPath + [key], "it is missing")
-        case .dataCorrupted(let context): Self.describe(context.codingPath, Self.text(context))
+        case .dataCorrupted(let context): Self.describe(context.codingPath, context.debugDescription)
         @unknown default: String(describing: self)
         }
-    }
-
-    private static func text(_ context: Context) -> String {
-        guard let cause = context.underlyingError else { return context.debugDescription }
-        let detail = (cause as NSError).userInfo[NSDebugDescriptionErrorKey] as? String
-        return detail.map { "not JSON: \($0)" } ?? context.debugDescription
     }
 
     private static func describe(_ path: [any CodingKey], _ text: String) -> String {

@@ -143,8 +143,9 @@ struct Submission: Sendable {
         guard input.count <= limit else {
             throw Rejection(
                 code: "input-too-large",
-                message: "the input is larger than \(SizeText.describe(UInt64(limit))): a guest can see when input comes, so "
-                    + "that of a deterministic job has to be there, whole, before it starts",
+                message:
+                    "the input is larger than \(SizeText.describe(UInt64(limit))): a guest can see when input comes, "
+                    + "so that of a deterministic job has to be there, whole, before it starts",
                 limit: UInt64(limit))
         }
         return input
