@@ -64,6 +64,7 @@ import Testing
         (["a", "--steps", "-"], "number"), (["a", "--cpu-time", "5"], "no unit"),
         (["a", "--exits", "1k"], "not a number"),
         (["a", "--output-limit", "1kB"], "not a unit"), (["a", "--meter", "fast"], "write exact, stepped"),
+        (["a", "--steps", "1", "--on-exhausted", "pause", "--deterministic"], "exclude each other"),
     ])
     func `wrong usage is told, with status 64`(arguments: [String], reason: String) {
         let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(arguments) }

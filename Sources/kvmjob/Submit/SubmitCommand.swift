@@ -84,6 +84,9 @@ struct SubmitCommand: AsyncParsableCommand {
             throw ValidationError("--on-exhausted pause needs --steps: without a budget no steps are used up.")
         }
         guard jobs.isSingle else { throw ValidationError("--on-exhausted pause takes one job only.") }
+        guard !deterministic else {
+            throw ValidationError("--on-exhausted pause and --deterministic exclude each other: a replay asks nobody.")
+        }
         guard !readsInput else {
             throw ValidationError("Standard input answers pauses; give the image and the guest's input as files.")
         }
