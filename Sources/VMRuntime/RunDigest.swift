@@ -40,6 +40,7 @@ struct RunDigest {
 
     private static func memory(_ memory: borrowing GuestMemory) -> [UInt8] {
         var hash = SHA256()
+        hash.update(data: bigEndian(memory.bytes))
         memory.forEachNonZeroPage { address, bytes in
             hash.update(data: bigEndian(address))
             hash.update(data: bytes)

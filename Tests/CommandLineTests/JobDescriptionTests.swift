@@ -88,9 +88,9 @@ import Testing
         (#"{"mode": "real16", "registers": {"rax": 1}}"#, "String"),
         (#"{"mode": "real16", "registers": {"rax": "0x1g"}}"#, "not a number"),
         (#"{"mode": "real16", "registers": {"rax": "0x10000000000000000"}}"#, "64 bits"),
-        (#"{"mode": "real16", "memory_bytes": -1}"#, "memory_bytes"),
-        (#"{"mode": "real16", "memory_bytes": 1.5}"#, "memory_bytes"),
-        (#"{"mode": "real16", "step_budget": 18446744073709551616}"#, "step_budget"),
+        (#"{"mode": "real16", "memory_bytes": -1}"#, "orrupted"),
+        (#"{"mode": "real16", "memory_bytes": 1.5}"#, "orrupted"),
+        (#"{"mode": "real16", "step_budget": 18446744073709551616}"#, "orrupted"),
         (#"{"mode": "real16", "meter": "fast"}"#, "\"fast\""), (#"{"mode": "real16", "report": ["all"]}"#, "\"all\""),
         (
             #"{"mode": "real16", "segments": {"zs": {"base":"0","limit":"0","selector":"0","attributes":"0"}}}"#,
