@@ -27,6 +27,7 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioLocks = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -41,6 +42,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
@@ -57,7 +59,8 @@ let package = Package(
         .target(name: "KVM", dependencies: ["CKVM", "JobModel", nioLocks], swiftSettings: strict),
         .target(name: "GuestImage", dependencies: ["JobModel"], swiftSettings: strict),
         .target(
-            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", deque, nioLocks], swiftSettings: strict),
+            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", crypto, deque, nioLocks],
+            swiftSettings: strict),
 
         // The pure middle: who may run, and what the bytes mean.
         .target(name: "JobScheduling", dependencies: ["JobModel", deque], swiftSettings: strict),
@@ -101,7 +104,8 @@ let package = Package(
         .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
         .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
         .testTarget(
-            name: "VMRuntimeTests", dependencies: ["VMRuntime", "GuestImage", "KVM", "JobModel", "Guests"],
+            name: "VMRuntimeTests",
+            dependencies: ["VMRuntime", "GuestImage", "KVM", "JobModel", "JobProtocol", "Guests", crypto],
             swiftSettings: strictTests),
         .testTarget(
             name: "JobSchedulingTests", dependencies: ["JobScheduling", "JobModel"], swiftSettings: strictTests),
@@ -121,6 +125,7 @@ let package = Package(
                 nioPosix,
             ], swiftSettings: strictTests),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["kvmjob", "JobModel", "JobProtocol"], swiftSettings: strictTests),
+            name: "CommandLineTests", dependencies: ["kvmjob", "VMRuntime", "JobModel", "JobProtocol"],
+            swiftSettings: strictTests),
     ]
 )

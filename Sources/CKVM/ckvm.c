@@ -37,6 +37,35 @@ int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value) {
     return ckvm_ioctl(vcpu, KVM_SET_MSRS, &request);
 }
 
+int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *ranges, uint32_t count) {
+    // One set bit for each register of the longest range.
+    static uint8_t all[8] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    if (count > KVM_MSR_FILTER_MAX_RANGES) return -E2BIG;
+    struct kvm_msr_filter filter;
+    memset(&filter, 0, sizeof filter);
+    filter.flags = KVM_MSR_FILTER_DEFAULT_DENY;
+    for (uint32_t i = 0; i < count; i++) {
+        if (ranges[i].count > sizeof all * 8) return -E2BIG;
+        filter.ranges[i].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+        filter.ranges[i].base = ranges[i].first;
+        filter.ranges[i].nmsrs = ranges[i].count;
+        filter.ranges[i].bitmap = all;
+    }
+    return ckvm_ioctl(machine, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
+int ckvm_open_pagemap(void) {
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? fail() : fd;
+}
+
+int ckvm_is_zero(const void *bytes, uint64_t count) {
+    static const uint8_t zeros[8];
+    // Equal to itself eight bytes further on: then the first eight bytes go on to the end.
+    return memcmp(bytes, zeros, sizeof zeros) == 0 &&
+           memcmp(bytes, (const uint8_t *)bytes + sizeof zeros, count - sizeof zeros) == 0;
+}
+
 // initial-exec: the handler may touch it at any instant, so it must never be allocated lazily.
 static __thread __attribute__((tls_model("initial-exec"))) struct ckvm_kick *volatile current_kick;
 

@@ -242,6 +242,8 @@ public enum ControlRegister {
     public static let cacheDisable: UInt64 = 1 << 30
     /// CR0.PG
     public static let paging: UInt64 = 1 << 31
+    /// CR4.TSD
+    public static let timeStampDisable: UInt64 = 1 << 2
     /// CR4.PAE
     public static let physicalAddressExtension: UInt64 = 1 << 5
     /// CR4.OSFXSR

@@ -4,7 +4,7 @@
 internal import CKVM
 internal import Glibc
 
-/// The features that KVM can give a guest here: `KVM_GET_SUPPORTED_CPUID`, asked once, since it takes 0.3 ms and more.
+/// What CPUID tells a guest: a list of leaves and answers.
 struct CPUIDTable: Sendable {
     /// More entries than any kernel has.
     static let maximumEntries = 256
@@ -14,6 +14,25 @@ struct CPUIDTable: Sendable {
     /// A whole `kvm_cpuid2` with its entries.
     private let bytes: [UInt8]
 
+    /// A table of these leaves, without sub-leaves.
+    init(_ leaves: [(leaf: UInt32, answer: CPUIDAnswer)]) {
+        precondition(leaves.count <= Self.maximumEntries)
+        var bytes = [UInt8](repeating: 0, count: Self.headerBytes + Self.maximumEntries * Self.entryBytes)
+        unsafe bytes.withUnsafeMutableBytes { raw in
+            // SAFETY: the buffer holds the header and more entries than there are leaves.
+            unsafe raw.storeBytes(of: UInt32(leaves.count), as: UInt32.self)
+            for (index, (leaf, answer)) in leaves.enumerated() {
+                var entry = kvm_cpuid_entry2()
+                (entry.function, entry.eax, entry.ebx) = (leaf, answer.eax, answer.ebx)
+                (entry.ecx, entry.edx) = (answer.ecx, answer.edx)
+                unsafe raw.storeBytes(
+                    of: entry, toByteOffset: Self.headerBytes + index * Self.entryBytes, as: kvm_cpuid_entry2.self)
+            }
+        }
+        self.bytes = bytes
+    }
+
+    /// The features that KVM can give a guest here: `KVM_GET_SUPPORTED_CPUID`, which takes 0.3 ms and more.
     init(supportedBy hypervisor: Int32) throws(KVMError) {
         var bytes = [UInt8](repeating: 0, count: Self.headerBytes + Self.maximumEntries * Self.entryBytes)
         let result = unsafe bytes.withUnsafeMutableBytes { raw -> Int32 in
@@ -37,24 +56,25 @@ struct CPUIDTable: Sendable {
         _ = try KVMError.check(result, .setCPUID2)
     }
 
-    /// ECX of a leaf's first sub-leaf, or EAX, EBX, EDX likewise.
-    func register(_ register: WritableKeyPath<kvm_cpuid_entry2, UInt32>, leaf: UInt32) -> UInt32 {
+    /// What a leaf's first sub-leaf answers; zeros where it is not listed.
+    func answer(leaf: UInt32) -> CPUIDAnswer {
         unsafe bytes.withUnsafeBytes { raw in
             // SAFETY: every index is below the count, which is checked against the buffer's size.
             let announced = Int(unsafe raw.loadUnaligned(as: UInt32.self))
             for index in 0..<min(announced, Self.maximumEntries) {
                 let entry = unsafe raw.loadUnaligned(
                     fromByteOffset: Self.headerBytes + index * Self.entryBytes, as: kvm_cpuid_entry2.self)
-                if entry.function == leaf, entry.index == 0 { return entry[keyPath: register] }
+                guard entry.function == leaf, entry.index == 0 else { continue }
+                return CPUIDAnswer(eax: entry.eax, ebx: entry.ebx, ecx: entry.ecx, edx: entry.edx)
             }
-            return 0
+            return .nothing
         }
     }
 
     /// XSAVE and so AVX state can be turned on (leaf 1 ECX bit 26).
-    var hasXSAVE: Bool { register(\.ecx, leaf: 1) & 1 << 26 != 0 }
+    var hasXSAVE: Bool { answer(leaf: 1).ecx & 1 << 26 != 0 }
     /// Ring 3 may set the FS and GS bases (leaf 7 EBX bit 0).
-    var hasFSGSBASE: Bool { register(\.ebx, leaf: 7) & 1 != 0 }
+    var hasFSGSBASE: Bool { answer(leaf: 7).ebx & 1 != 0 }
     /// The state components that XCR0 may name (leaf 13 EAX).
-    var extendedStates: UInt64 { UInt64(register(\.eax, leaf: 13)) }
+    var extendedStates: UInt64 { UInt64(answer(leaf: 13).eax) }
 }

@@ -14,7 +14,10 @@ public struct Hypervisor: ~Copyable, Sendable {
     let descriptor: OwnedDescriptor
     /// Bytes of a vCPU's shared run area: `KVM_GET_VCPU_MMAP_SIZE`.
     let runAreaBytes: Int
+    /// All that KVM can give a guest here.
     let cpuid: CPUIDTable
+    /// The same on every machine.
+    let baseline = CPUIDTable.baseline
     /// What `KVM_CHECK_EXTENSION` answered, for each capability that is there; the number's meaning is the capability's.
     public let capabilities: [Capability: Int32]
 
@@ -51,32 +54,48 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///   - logsWrites: whether ``VirtualMachine/takeWrittenPages()`` will be asked; the guest's first write to each page then
     ///     costs more.
     ///   - inSmallPages: whether ``GuestMemory/residentBytes()`` will be asked; the guest's memory is slower to take then.
+    ///   - filter: the model-specific registers that the guest may read and write; nil for all that KVM has.
     /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
     ///
-    /// `KVM_CREATE_VM`, `KVM_SET_USER_MEMORY_REGION`.
+    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_SET_USER_MEMORY_REGION`.
     public borrowing func makeVirtualMachine(
-        memoryBytes: UInt64, logsWrites: Bool = false, inSmallPages: Bool = false
+        memoryBytes: UInt64, logsWrites: Bool = false, inSmallPages: Bool = false, filter: MSRFilter? = nil
     ) throws(KVMError) -> VirtualMachine {
         let vm = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
+        try filter?.install(in: vm.number)
         let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages)
         try memory.install(in: vm.number, logsWrites: logsWrites)
         return VirtualMachine(descriptor: vm, memory: memory)
     }
 
-    /// Makes a vCPU of a virtual machine, with the CPUID that KVM supports here.
+    /// Makes a vCPU of a virtual machine.
     ///
-    /// - Parameter countsEmulation: whether ``VirtualCPU/emulatedInstructions()`` will be asked; it takes a descriptor more.
+    /// - Parameters:
+    ///   - features: what CPUID tells the guest.
+    ///   - countsEmulation: whether ``VirtualCPU/emulatedInstructions()`` will be asked; it takes a descriptor more.
     ///
     /// `KVM_CREATE_VCPU`, `KVM_SET_CPUID2`.
     public borrowing func makeVirtualCPU(
-        in machine: borrowing VirtualMachine, number: UInt32 = 0, countsEmulation: Bool = true
+        in machine: borrowing VirtualMachine, number: UInt32 = 0, features: GuestFeatures = .supported,
+        countsEmulation: Bool = true
     ) throws(KVMError) -> VirtualCPU {
         try VirtualCPU(
-            machine: machine.descriptor.number, number: number, runAreaBytes: runAreaBytes, cpuid: cpuid,
+            machine: machine.descriptor.number, number: number, runAreaBytes: runAreaBytes,
+            cpuid: features == .baseline ? baseline : cpuid,
             synchronises: capabilities[.syncRegisters] ?? 0,
             countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil)
     }
+
+    /// What a machine must have for ``GuestFeatures/baseline`` with ``MSRFilter/repeatable``, and this one lacks: the names of
+    /// capabilities and of processor features.
+    public var missingForBaseline: [String] {
+        let filter = capabilities[.msrFilter] == nil ? [Capability.msrFilter.name] : []
+        return filter + cpuid.missingBaselineFeatures
+    }
+
+    /// What CPUID answers a vCPU with ``GuestFeatures/baseline``, for sub-leaf 0: as far as this KVM keeps to it.
+    public func baselineAnswer(leaf: UInt32) -> CPUIDAnswer { baseline.answer(leaf: leaf) }
 
     private static func open() throws(KVMError) -> Int32 {
         let result = ckvm_open()

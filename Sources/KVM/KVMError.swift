@@ -39,6 +39,8 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case getVCPUEvents = "KVM_GET_VCPU_EVENTS", setGuestDebug = "KVM_SET_GUEST_DEBUG"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case setMSRFilter = "KVM_X86_SET_MSR_FILTER"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case translate = "KVM_TRANSLATE", getStatsFD = "KVM_GET_STATS_FD"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case getDirtyLog = "KVM_GET_DIRTY_LOG", getXSAVE = "KVM_GET_XSAVE", setXSAVE = "KVM_SET_XSAVE"

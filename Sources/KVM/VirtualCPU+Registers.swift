@@ -80,6 +80,15 @@ extension VirtualCPU {
         }
     }
 
+    /// Sets the time-stamp counter, which goes on counting from there. Without effect on a backend that shows guests the host's.
+    ///
+    /// `KVM_SET_MSRS` of TSC.
+    public borrowing func setTimeStampCounter(_ value: UInt64) throws(KVMError) {
+        guard try KVMError.check(ckvm_set_msr(descriptor.number, 0x10, value), .setMSRs) == 1 else {
+            throw .unexpectedReply(.setMSRs)
+        }
+    }
+
     /// CR4 bits beyond SSE, and XCR0, that guests in 64-bit modes should have: AVX state where KVM can save it, and
     /// FSGSBASE where it is there.
     public var extendedStateControl: UInt64 {

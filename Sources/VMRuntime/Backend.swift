@@ -53,6 +53,7 @@ private enum Probe {
         profile.runs32BitPaging = try runs32BitPaging(hypervisor, profile, thread)
         profile.runsSSEAtRing0 = try runsSSE(hypervisor, profile, thread)
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
+        profile.determinism = try DeterminismProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
         return profile
     }
 

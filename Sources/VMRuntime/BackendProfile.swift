@@ -37,6 +37,8 @@ public struct BackendProfile: Sendable, Hashable {
     public internal(set) var runsSSEAtRing0 = false
     /// After a triple fault the vCPU still has the registers of the fault.
     public internal(set) var keepsRegistersAfterShutdown = false
+    /// What the machine leaves different between two runs of a deterministic job.
+    public internal(set) var determinism = DeterminismProfile()
 
     /// Whether KVM's single-stepping reaches ring 3 of long mode.
     var stepsRing3: Bool { modes[.user64] == .debugExits }

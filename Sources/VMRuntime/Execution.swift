@@ -29,6 +29,7 @@ final class Execution {
     private var droppedWrites: UInt64 = 0
     private var exits = ExitCounts()
     private var watch: BudgetWatch
+    private var digest: RunDigest?
     /// The step budget with all that it was extended by.
     var stepLimit: UInt64?
     /// How the job ends if it is not given more, while it is paused.
@@ -36,9 +37,11 @@ final class Execution {
 
     /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
     init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
-        control: JobControl, thread: VCPUThread, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, hasDigest: Bool = false, plan: MeterPlan,
+        pauses: Bool = false, control: JobControl, thread: VCPUThread, backend: BackendProfile,
+        emit: @escaping (JobEvent) -> Void
     ) {
+        digest = hasDigest ? RunDigest() : nil
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit) = (pauses, budget.steps)
@@ -269,6 +272,7 @@ final class Execution {
     /// Keeps what the guest wrote until it is sent. Returns the job's end where that is more than its budget has room for.
     private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) -> Outcome? {
         let room = watch.takeOutput(bytes.count, isDivisible: channel == .console)
+        digest?.append(bytes.prefix(room), to: channel)
         if room > 0, output.append(bytes.prefix(room), to: channel), let due = output.dueAt { setAlarm(at: due) }
         return room < bytes.count ? watch.outputExhausted : nil
     }
@@ -327,6 +331,7 @@ final class Execution {
         var result = result(ending, time)
         result.touchedBytes = touched
         try readRegisters(into: &result, ending)
+        result.digest = digest?.value(of: result, memory: machine.vm.memory)
         return result
     }
 

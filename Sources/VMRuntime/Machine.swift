@@ -17,24 +17,32 @@ final class Machine {
     ///   - countsEmulation: whether the vCPU's count of emulated instructions will be asked for.
     ///   - logsWrites: whether the pages that the guest writes will be asked for.
     ///   - countsPages: whether the guest's resident memory will be asked for.
+    ///   - isDeterministic: whether what differs between machines and between runs is kept from the guest.
     init(
         _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool, logsWrites: Bool = false,
-        countsPages: Bool = false
+        countsPages: Bool = false, isDeterministic: Bool = false
     ) throws(KVMError) {
         let vm = try hypervisor.makeVirtualMachine(
-            memoryBytes: layout.memoryBytes, logsWrites: logsWrites, inSmallPages: countsPages)
-        let vcpu = try hypervisor.makeVirtualCPU(in: vm, countsEmulation: countsEmulation)
+            memoryBytes: layout.memoryBytes, logsWrites: logsWrites, inSmallPages: countsPages,
+            filter: isDeterministic ? .repeatable : nil)
+        let vcpu = try hypervisor.makeVirtualCPU(
+            in: vm, features: isDeterministic ? .baseline : .supported, countsEmulation: countsEmulation)
         for piece in layout.pieces where !vm.memory.write(piece.bytes, at: piece.address) {
             preconditionFailure("GuestLayout placed a piece at \(piece.address), outside its own memory")
         }
-        try Self.start(vcpu, as: layout)
+        try Self.start(vcpu, as: layout, isDeterministic: isDeterministic)
         self.vm = vm
         self.vcpu = vcpu
         mode = layout.mode
     }
 
-    private static func start(_ vcpu: borrowing VirtualCPU, as layout: GuestLayout) throws(KVMError) {
+    private static func start(
+        _ vcpu: borrowing VirtualCPU, as layout: GuestLayout, isDeterministic: Bool
+    ) throws(KVMError) {
         var system = layout.system
+        if isDeterministic { try vcpu.setTimeStampCounter(0) }
+        // Where the processor honours it, RDTSC is a fault at ring 3. Ring 0 cannot be kept from it.
+        if isDeterministic, layout.mode == .user64 { system.cr4 |= ControlRegister.timeStampDisable }
         let extended = layout.mode == .long64 || layout.mode == .user64
         if extended, !layout.fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
         try vcpu.setSystemRegisters(system)

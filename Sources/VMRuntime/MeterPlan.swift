@@ -98,6 +98,9 @@ extension BackendProfile {
             return Refusal(
                 .modeUnavailable, "this machine's KVM cannot run \(spec.mode.name) guests; see kvmjob doctor")
         }
+        if spec.isDeterministic, let obstacle = determinism.obstacle {
+            return Refusal(.modeUnavailable, "this machine cannot run deterministic jobs: \(obstacle)")
+        }
         switch counting(of: spec.mode) {
         case .exact: return nil
         case .bounded(let reason):

@@ -19,6 +19,10 @@ public struct AdmittedJob: Sendable {
     public let reportsPortWrites: Bool
     /// Whether the job is paused, not ended, when its steps are used up.
     public let pauses: Bool
+    /// Whether the result has a digest.
+    let hasDigest: Bool
+    /// Whether what differs between machines and between runs is kept from the guest.
+    let isDeterministic: Bool
 
     /// Decides an image's layout and checks that this backend can run it.
     public init(image: [UInt8], spec: JobSpec, on profile: BackendProfile) throws(Refusal) {
@@ -28,6 +32,7 @@ public struct AdmittedJob: Sendable {
         plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
+        (hasDigest, isDeterministic) = (spec.report.contains(.digest), spec.isDeterministic)
     }
 }
 
@@ -99,11 +104,12 @@ public final class Slot: Sendable {
             let machine = try Machine(
                 order.job.layout, on: backend.hypervisor,
                 countsEmulation: order.job.plan.countsEmulation(on: backend.profile),
-                logsWrites: order.job.plan.logsWrites, countsPages: order.job.budget.touchedBytes != nil)
+                logsWrites: order.job.plan.logsWrites, countsPages: order.job.budget.touchedBytes != nil,
+                isDeterministic: order.job.isDeterministic)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                plan: order.job.plan, pauses: order.job.pauses, control: order.control, thread: try thread.get(),
-                backend: backend.profile, emit: order.emit)
+                hasDigest: order.job.hasDigest, plan: order.job.plan, pauses: order.job.pauses,
+                control: order.control, thread: try thread.get(), backend: backend.profile, emit: order.emit)
             leave(execution, execution.run())
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))

@@ -5,6 +5,7 @@ import Foundation
 import JobModel
 import JobProtocol
 import Testing
+import VMRuntime
 
 @testable import kvmjob
 
@@ -16,7 +17,8 @@ import Testing
             modes: [
                 ModeFinding(
                     mode: .real16, runs: true, counting: .bounded, inexactness: "handlers are skipped",
-                    meter: "stepping"),
+                    meter: "stepping",
+                    determinism: ModeDeterminism(unfixedLeaves: [1, 13], readsClock: true, readsRandom: false)),
                 ModeFinding(mode: .user64, runs: false, counting: .none),
             ], isSoftware: true,
             abilities: [.init(key: "sse_at_ring_0", name: "SSE at ring 0", isThere: false)]))
@@ -50,6 +52,25 @@ import Testing
         #expect(text.contains("KVM_CAP_USER_MEMORY         yes     guest memory"))
         #expect(text.contains("KVM_CAP_SYNC_REGS           missing registers"))
         #expect(text.contains("no service at /run/kvmjob/kvmjobd.sock") && text.hasSuffix("Jobs can run here."))
+    }
+
+    @Test func `what a deterministic guest can see all the same is told for each mode`() throws {
+        let report = DoctorReport(kvm: Self.usable, worker: .embedded)
+        let text = DoctorText(report: report).text
+        let line = "  real16        CPUID fixed but for leaf 0x1, 0xd; RDTSC readable; RDRAND does not run"
+        #expect(text.contains("Deterministic jobs\n\(line)\n\nCapabilities"))
+        let modes = try parse(report)["modes"] as? [[String: Any]]
+        let first = modes?.first?["determinism"] as? [String: Any]
+        #expect(first?["cpuid_fixed"] as? Bool == false && first?["rdtsc_readable"] as? Bool == true)
+        #expect(first?["cpuid_unfixed_leaves"] as? [String] == ["0x1", "0xd"])
+        #expect(first?["rdrand_readable"] as? Bool == false && modes?.last?["determinism"] is NSNull)
+    }
+
+    @Test func `why no job can be deterministic is told`() {
+        guard case .usable(var findings) = Self.usable else { return }
+        findings.determinismObstacle = "it lacks SSE2"
+        let text = DoctorText(report: DoctorReport(kvm: .usable(findings), worker: .embedded)).text
+        #expect(text.contains("Deterministic jobs\n  cannot run here: it lacks SSE2"))
     }
 
     @Test func `an unusable KVM and a silent worker say what to do`() {

@@ -38,6 +38,12 @@ import Testing
         #expect(try command.guest.spec(reportsPortWrites: false, hasInput: false) == expected)
     }
 
+    @Test func `a deterministic job asks for a digest`() throws {
+        let spec = try parse("a", "--deterministic").submission(console: .standard).spec
+        #expect(spec.isDeterministic && spec.report == [.digest])
+        #expect(try !parse("a").submission(console: .standard).spec.isDeterministic)
+    }
+
     @Test func `the style follows from the number of jobs and --json`() throws {
         #expect(try parse("a", "--hex", "f4").presentation.style == .prefixed)
         #expect(try parse("a", "--repeat", "2").presentation.style == .prefixed)
@@ -65,6 +71,7 @@ import Testing
         (["a", "--steps", "-"], "number"), (["a", "--cpu-time", "5"], "no unit"),
         (["a", "--exits", "1k"], "not a number"),
         (["a", "--output-limit", "1kB"], "not a unit"), (["a", "--meter", "fast"], "write exact, stepped"),
+        (["a", "--steps", "1", "--on-exhausted", "pause", "--deterministic"], "exclude each other"),
     ])
     func `wrong usage is told, with status 64`(arguments: [String], reason: String) {
         let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(arguments) }

@@ -66,6 +66,13 @@ import Testing
         #expect(line(outcome) == "a: \(text); 1.2 ms")
     }
 
+    @Test func `as much of a digest as a person compares`() {
+        var result = JobResult(outcome: .halted)
+        (result.wallNanoseconds, result.digest) = (1000, [UInt8](0xA0..<0xC0))
+        let report = JobReport(image: "a", name: "a", end: .ended(result))
+        #expect(Verdict(report: report).line == "a: halted; 1 us, digest a0a1a2a3a4a5a6a7")
+    }
+
     @Test func `a job that never was tells why`() {
         let refused = JobReport(image: "a", name: "a", end: .refused(.unreadable("no such file")))
         #expect(Verdict(report: refused).line == "a: refused: no such file")

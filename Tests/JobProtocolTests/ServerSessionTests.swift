@@ -71,6 +71,21 @@ import Testing
         #expect(session.jobsInFlight == 0)
     }
 
+    @Test func `a deterministic job's input has ended before its image, or the job is refused`() throws {
+        var spec = JobSpec(hasInput: true)
+        spec.isDeterministic = true
+        for ends in [false, true] {
+            var session = session()
+            _ = session.receive(Message.submit(job: 1, Submit(spec, imageBytes: 1)).frame)
+            _ = session.receive(Message.input(job: 1, StreamChunk(offset: 0, bytes: [1], isEnd: ends)).frame)
+            let actions = session.receive(
+                Message.image(job: 1, StreamChunk(offset: 0, bytes: [0xF4], isEnd: true)).frame)
+            #expect(try refusal(actions, of: 1) == (ends ? nil : .invalidField))
+            #expect(orders(actions).isEmpty == !ends)
+            #expect(session.uploadBytes == 0)
+        }
+    }
+
     @Test func `input before the image is complete waits for it`() throws {
         var session = session(window: 0)
         _ = session.receive(Message.submit(job: 1, Submit(JobSpec(hasInput: true), imageBytes: 1)).frame)

@@ -28,11 +28,13 @@ def outcome_part(fields: dict[str, Any]) -> bytes:
 
 
 def memory_part(size: int, contents: list[tuple[int, bytes]]) -> bytes:
-    memory, at = sha256(), 0
+    pages: dict[int, bytearray] = {}
     for address, data in contents:
-        memory.update(bytes(address - at) + data)
-        at = address + len(data)
-    memory.update(bytes(size - at))
+        for at, byte in enumerate(data, address):
+            pages.setdefault(at // 4096, bytearray(4096))[at % 4096] = byte
+    memory = sha256(size.to_bytes(8, "big"))
+    for number, page in sorted(pages.items()):
+        memory.update((number * 4096).to_bytes(8, "big") + page)
     return memory.digest()
 
 

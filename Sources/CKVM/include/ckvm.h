@@ -58,6 +58,26 @@ static inline int ckvm_run(int fd) {
 /// KVM_SET_MSRS of one register. Returns 1 when it was set, 0 when the kernel refused it, or -errno.
 int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
 
+/// Some model-specific registers with consecutive numbers; at most 64.
+struct ckvm_msr_range {
+    uint32_t first;
+    uint32_t count;
+};
+
+/// KVM_X86_SET_MSR_FILTER with KVM_MSR_FILTER_DEFAULT_DENY: from here on RDMSR and WRMSR of every other register are a #GP in
+/// the guest. Returns 0 or -errno; -E2BIG for more than KVM_MSR_FILTER_MAX_RANGES ranges.
+int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *_Nonnull ranges, uint32_t count);
+
+/// Opens /proc/self/pagemap, which tells of each page of this process whether it holds anything. Returns -errno where that may
+/// not be read.
+int ckvm_open_pagemap(void);
+
+/// Bits of an entry of /proc/self/pagemap: the page is in memory, or was written out.
+static const uint64_t CKVM_PAGE_HOLDS_DATA = UINT64_C(3) << 62;
+
+/// Whether all bytes are zero; count is 8 or more.
+int ckvm_is_zero(const void *_Nonnull bytes, uint64_t count);
+
 /// Opens /dev/kvm.
 int ckvm_open(void);
 

@@ -96,6 +96,14 @@ struct ServerJob {
         return nil
     }
 
+    /// A guest can see when its input arrives, so that of a deterministic job has to be there before the guest is.
+    var refusalOfLateInput: Refusal? {
+        guard spec.isDeterministic, spec.hasInput, !inputHasEnded else { return nil }
+        return Refusal(
+            .invalidField,
+            "a deterministic job's input must have ended before its image has: send all of it between SUBMIT and IMAGE")
+    }
+
     /// The input that came before the image was complete, if any did.
     mutating func releaseInput() -> (bytes: [UInt8], end: Bool)? {
         defer { heldInput = [] }

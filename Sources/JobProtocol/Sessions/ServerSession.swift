@@ -258,6 +258,7 @@ extension ServerSession {
     private mutating func takeImage(_ number: UInt32, _ chunk: StreamChunk) throws(WireError) -> [ServerAction] {
         try check(number, .image)
         guard try jobs[number]?.takeImage(chunk) == true else { return [] }
+        if let refusal = jobs[number]?.refusalOfLateInput { return end(number, refusal) }
         guard let image = jobs[number]?.handOverImage(), let job = jobs[number] else { return [] }
         uploadBytes -= job.imageBytes
         var actions = [ServerAction.submit(job: number, spec: job.spec, image: image)]

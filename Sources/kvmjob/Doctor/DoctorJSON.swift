@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import VMRuntime
 
 /// A doctor's report as JSON: one object on one line, every key always there.
 ///
@@ -10,9 +11,12 @@ internal import JobProtocol
 /// |---|---|
 /// | `can_run_jobs` | whether `kvmjob submit` would run a job |
 /// | `kvm` | `usable`, `error` (what to do), `api_version`, `backend` (`software` or `hardware`), `abilities`: `paging_32_bit`, `sse_at_ring_0`, `keeps_registers_after_triple_fault` |
-/// | `modes` | of each: `mode`, `runs`, `steps` (`none`, `exact`, `bounded`), `meter` (what counts, for people), `reason` of `bounded` |
+/// | `modes` | of each: `mode`, `runs`, `steps` (`none`, `exact`, `bounded`), `meter` (what counts, for people), `reason` of `bounded`, `determinism` |
 /// | `capabilities` | of each: `name`, `purpose`, `value` (0 when missing) |
 /// | `worker` | `kind` (`socket` or `embedded`), `path`, `reachable`, `error`, `terms` |
+///
+/// `determinism`, of jobs that ask for it; null where there can be none: `cpuid_fixed`, `cpuid_unfixed_leaves` (those that tell
+/// what this machine has), `rdtsc_readable`, `rdrand_readable`.
 ///
 /// `terms`: `software`, `slots`, `modes`, `job_limit`, `image_limit`, `memory_minimum`, `memory_maximum`, `wall_maximum_ns`.
 struct DoctorJSON {
@@ -47,6 +51,15 @@ struct DoctorJSON {
             ("mode", .string(finding.mode.name)), ("runs", .bool(finding.runs)),
             ("steps", .string(finding.counting.rawValue)), ("meter", .text(finding.meter)),
             ("reason", .text(finding.inexactness)),
+            ("determinism", finding.determinism.map(determinism) ?? .null),
+        ])
+    }
+
+    private func determinism(_ finding: ModeDeterminism) -> JSONValue {
+        .object([
+            ("cpuid_fixed", .bool(finding.unfixedLeaves.isEmpty)),
+            ("cpuid_unfixed_leaves", .array(finding.unfixedLeaves.map(JSONValue.hex))),
+            ("rdtsc_readable", .bool(finding.readsClock)), ("rdrand_readable", .bool(finding.readsRandom)),
         ])
     }
 

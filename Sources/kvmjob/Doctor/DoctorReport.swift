@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import VMRuntime
 
 /// What `kvmjob doctor` found out.
 struct DoctorReport: Sendable {
@@ -40,8 +41,10 @@ struct KVMFindings: Sendable {
     var isSoftware: Bool
     /// What guests may try that not every backend can do.
     var abilities: [Ability]
+    /// Why no job can be deterministic here, or nil.
+    var determinismObstacle: String?
 
-    /// One such thing.
+    /// One such thing that guests may try.
     struct Ability: Sendable, Hashable {
         /// The key in JSON.
         var key: String
@@ -60,6 +63,8 @@ struct ModeFinding: Sendable, Hashable {
     var inexactness: String?
     /// What counts, fastest first; nil where nothing does.
     var meter: String?
+    /// What a deterministic job's guest can see all the same; nil where there can be none.
+    var determinism: ModeDeterminism?
 }
 
 /// How the steps of a mode are counted; the raw values are the names in JSON.

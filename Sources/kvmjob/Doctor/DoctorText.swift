@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import VMRuntime
 
 /// A doctor's report for people.
 struct DoctorText {
@@ -21,6 +22,7 @@ struct DoctorText {
         case .usable(let findings):
             ["KVM", "  /dev/kvm is there and may be used; API version \(findings.version)", "  " + backend(findings)]
                 + ["", "Modes"] + findings.modes.map(line) + ["", "Guests"] + findings.abilities.map(line)
+                + ["", "Deterministic jobs"] + determinism(findings)
                 + ["", "Capabilities"] + findings.capabilities.map(line)
         }
     }
@@ -40,6 +42,30 @@ struct DoctorText {
 
     private func line(_ ability: KVMFindings.Ability) -> String {
         Self.row(ability.name, width: 34, ability.isThere ? "yes" : "no")
+    }
+
+    private func determinism(_ findings: KVMFindings) -> [String] {
+        if let obstacle = findings.determinismObstacle { return ["  cannot run here: \(obstacle)"] }
+        return findings.modes.compactMap { mode in
+            mode.determinism.map { Self.row(mode.mode.name, Self.describe($0)) }
+        }
+    }
+
+    /// The most CPUID leaves that are named; more are as good as all.
+    private static let leavesNamed = 4
+
+    private static func describe(_ finding: ModeDeterminism) -> String {
+        let leaves = finding.unfixedLeaves
+        let cpuid =
+            leaves.isEmpty
+            ? "CPUID fixed"
+            : leaves.count > leavesNamed
+                ? "CPUID is the processor's"
+                : "CPUID fixed but for leaf " + leaves.map(HexText.describe).joined(separator: ", ")
+        return [
+            cpuid, finding.readsClock ? "RDTSC readable" : "RDTSC faults",
+            finding.readsRandom ? "RDRAND readable" : "RDRAND does not run",
+        ].joined(separator: "; ")
     }
 
     private func line(_ name: String, _ purpose: String, _ value: Int32) -> String {

@@ -33,6 +33,7 @@ extension KVMFindings {
                 key: "keeps_registers_after_triple_fault", name: "registers after a triple fault",
                 isThere: profile.keepsRegistersAfterShutdown),
         ]
+        determinismObstacle = profile.determinism.obstacle
     }
 }
 
@@ -41,6 +42,7 @@ extension ModeFinding {
         let counting = profile.counting(of: mode)
         self.init(mode: mode, runs: profile.modes[mode] != nil, counting: StepCounting(counting))
         if case .bounded(let reason) = counting { inexactness = reason }
+        determinism = profile.determinism.modes[mode]
         meter =
             switch profile.modes[mode] {
             case nil, .unavailable: nil

@@ -37,6 +37,8 @@ internal import JobModel
 /// | `segments` | `cs` to `ldt`: `base`, `limit`, `selector`, `attributes` (bits as in the protocol's section 4) |
 /// | `tables` | `gdt` and `idt`: `base`, `limit` |
 /// | `control` | `cr0`, `cr2`, `cr3`, `cr4`, `cr8`, `efer`, `apic_base` |
+/// | `digest` | SHA-256 in hexadecimal of what another run must bring forth again, where it was asked for |
+/// | `job` | with `--deterministic`: all that `kvmjob replay` needs, see ``JobDescription`` |
 struct JSONReport {
     let report: JobReport
     /// The job's step budget, nil where it ran unmetered.
@@ -47,7 +49,7 @@ struct JSONReport {
     var value: JSONValue {
         .object(
             [("image", .string(report.image)), ("name", .string(report.name)), ("outcome", .string(report.end.name))]
-                + ending + measures + output + Self.state(result?.registers, result?.system))
+                + ending + measures + output + Self.state(result?.registers, result?.system) + repetition)
     }
 
     private var result: JobResult? {
@@ -149,6 +151,13 @@ struct JSONReport {
         return [
             ("registers", registers ?? .null), ("segments", system.map(segments) ?? .null),
             ("tables", system.map(tables) ?? .null), ("control", system.map(control) ?? .null),
+        ]
+    }
+
+    private var repetition: Members {
+        [
+            ("digest", .text(result?.digest.map(HexText.describe(digest:)))),
+            ("job", report.job.map(JSONValue.verbatim) ?? .null),
         ]
     }
 

@@ -9,6 +9,8 @@ indirect enum JSONValue: Sendable {
     case string(String)
     case array([JSONValue])
     case object([(key: String, value: JSONValue)])
+    /// JSON on one line that was made elsewhere.
+    case verbatim([UInt8])
 
     /// A string, or null.
     static func text(_ text: String?) -> JSONValue { text.map(JSONValue.string) ?? .null }
@@ -42,6 +44,7 @@ indirect enum JSONValue: Sendable {
                 bytes += ":".utf8
                 member.value.write(to: &bytes)
             }
+        case .verbatim(let text): bytes += text
         }
     }
 

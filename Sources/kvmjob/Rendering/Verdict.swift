@@ -72,8 +72,12 @@ struct Verdict {
             result.touchedBytes.map { "\(SizeText.describe($0)) touched" },
             note(result.unclaimedPortWrites, "to unclaimed ports"),
             note(result.droppedMemoryWrites, "outside memory dropped"),
+            result.digest.map { "digest \(HexText.describe(digest: $0).prefix(digestDigits))" },
         ].compactMap(\.self)
     }
+
+    /// As many digits of a digest as a person compares.
+    private static let digestDigits = 16
 
     private static func describe(_ meter: Meter, _ steps: UInt64?) -> String? {
         guard let steps else { return nil }

@@ -35,9 +35,12 @@ struct ExitStatus {
         if isOnlyJob, case .ended(let result) = end, case .exited(let code) = result.outcome {
             self.code = Int32(code & 255)
         } else {
-            code = Self.rank(code) < Self.rank(Self.status(of: end)) ? Self.status(of: end) : code
+            code = Self.worse(code, Self.status(of: end))
         }
     }
+
+    /// The one of two statuses that counts.
+    static func worse(_ one: Int32, _ other: Int32) -> Int32 { rank(one) < rank(other) ? other : one }
 
     private static func rank(_ code: Int32) -> Int { fromBestToWorst.firstIndex(of: code) ?? 0 }
 

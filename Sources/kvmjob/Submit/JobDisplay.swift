@@ -67,6 +67,12 @@ struct JobDisplay {
         }
     }
 
+    /// Keeps what it takes to run the job again, where there will be a report to put it in.
+    mutating func record(_ job: JobDescription) throws {
+        guard presentation.style == .collected else { return }
+        report.job = try job.json
+    }
+
     /// Shows the end.
     ///
     /// - Throws: ``OutputError``.

@@ -13,6 +13,8 @@ struct JobReport: Sendable, Hashable {
     /// The console output, empty where it was streamed instead.
     var output = BoundedList<UInt8>(limit: JobReport.outputLimit)
     var portWrites = BoundedList<PortWrite>(limit: JobReport.portWriteLimit)
+    /// A ``JobDescription`` as JSON, where the job is to be run again.
+    var job: [UInt8]?
 
     /// The most bytes of a job's output that a report holds: 64 MiB.
     static let outputLimit = 64 << 20

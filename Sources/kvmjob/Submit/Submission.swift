@@ -95,7 +95,7 @@ struct Submission: Sendable {
         let source = try input.map(open)
         var spec = image.spec
         spec.label = JobList.label(name)
-        let job = try await start(spec, image.bytes, source, client)
+        let job = try await start(spec, image.bytes, source, client, &display)
         if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()
@@ -104,8 +104,9 @@ struct Submission: Sendable {
     /// A file's first piece goes ahead of the image, so that a guest finds the same whenever it looks; nobody waits for what a
     /// pipe or a terminal has not got yet.
     private func start(
-        _ spec: JobSpec, _ image: [UInt8], _ source: ByteSource?, _ client: JobClient
+        _ spec: JobSpec, _ image: [UInt8], _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> RunningJob {
+        if spec.isDeterministic { return try await startRepeatable(spec, image, source, client, &display) }
         guard let source else { return try await client.submit(spec, image: image) }
         let first = source.isSeekable ? try await source.next() : []
         let job = try await client.submit(spec, image: image, input: first ?? [], moreInput: first != nil)
@@ -121,7 +122,43 @@ struct Submission: Sendable {
         Task { await dialog.follow(job) }
     }
 
+    /// All of the input goes ahead, since a guest can see when it comes.
+    private func startRepeatable(
+        _ spec: JobSpec, _ image: [UInt8], _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
+    ) async throws -> RunningJob {
+        var input: [UInt8]?
+        if let source { input = try await readAll(source) }
+        if image.count <= JobDescription.imageLimit {
+            try display.record(JobDescription(spec: spec, image: image, input: input))
+        } else {
+            let limit = SizeText.describe(UInt64(JobDescription.imageLimit))
+            await console.say("kvmjob: \(spec.label): an image above \(limit) is not put into the report")
+        }
+        guard let input else { return try await client.submit(spec, image: image) }
+        return try await client.submit(spec, image: image, input: input)
+    }
+
     // MARK: Input
+
+    /// - Throws: ``Rejection``.
+    private func readAll(_ source: ByteSource) async throws -> [UInt8] {
+        let limit = ByteSource.pieceLimit
+        let input: [UInt8]
+        do {
+            input = try await source.readAll(limit: limit + 1)
+        } catch let reason as SystemReason {
+            throw Rejection.unreadable("cannot read the input: \(reason.text)")
+        }
+        guard input.count <= limit else {
+            throw Rejection(
+                code: "input-too-large",
+                message:
+                    "the input is larger than \(SizeText.describe(UInt64(limit))): a guest can see when input comes, "
+                    + "so that of a deterministic job has to be there, whole, before it starts",
+                limit: UInt64(limit))
+        }
+        return input
+    }
 
     private func open(_ path: String) throws(Rejection) -> ByteSource {
         do {

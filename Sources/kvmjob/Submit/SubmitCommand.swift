@@ -56,6 +56,12 @@ struct SubmitCommand: AsyncParsableCommand {
     @Flag(help: "Show the guest's writes to ports that no device claims.")
     var portWrites = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Keep from the guest what differs between runs, and tell a digest of what it did.",
+            discussion: "With --json the report holds the job, for kvmjob replay. Input is at most 64 KiB."))
+    var deterministic = false
+
     func validate() throws {
         let hasImage = !images.isEmpty || !hex.isEmpty
         guard hasImage || !memory.pieces.isEmpty else {
@@ -81,6 +87,9 @@ struct SubmitCommand: AsyncParsableCommand {
             throw ValidationError("--on-exhausted pause needs --steps: without a budget no steps are used up.")
         }
         guard jobs.isSingle else { throw ValidationError("--on-exhausted pause takes one job only.") }
+        guard !deterministic else {
+            throw ValidationError("--on-exhausted pause and --deterministic exclude each other: a replay asks nobody.")
+        }
         guard !readsInput else {
             throw ValidationError("Standard input answers pauses; give the image and the guest's input as files.")
         }
@@ -96,6 +105,7 @@ struct SubmitCommand: AsyncParsableCommand {
 
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
+        if deterministic { (spec.isDeterministic, spec.report) = (true, spec.report.union(.digest)) }
         spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
             jobs: jobs, spec: spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)

@@ -36,6 +36,9 @@ enum HexText {
         return String(repeating: "0", count: max(0, digits - text.count)) + text
     }
 
+    /// A digest's bytes in pairs of digits with nothing between.
+    static func describe(digest: [UInt8]) -> String { digest.map { padded($0, digits: 2) }.joined() }
+
     /// Bytes in pairs of digits with spaces between.
     static func describe(bytes: some Sequence<UInt8>) -> String {
         bytes.map { padded($0, digits: 2) }.joined(separator: " ")
