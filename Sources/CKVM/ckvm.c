@@ -144,6 +144,11 @@ int64_t ckvm_count_resident_pages(void *address, uint64_t size) {
     return resident;
 }
 
+int ckvm_open_pagemap(void) {
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? fail() : fd;
+}
+
 int ckvm_map_run_area(int vcpu, uint64_t size, void **address) {
     void *result = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
     if (result == MAP_FAILED) return fail();

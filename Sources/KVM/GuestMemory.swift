@@ -11,7 +11,7 @@ public struct GuestMemory: ~Copyable, Sendable {
     /// The size of a page: 4 KiB.
     public static let pageBytes: UInt64 = 4096
 
-    private let mapping: Mapping
+    let mapping: Mapping
 
     /// SAFETY: valid for ``bytes`` bytes as long as this value lives.
     var base: UnsafeMutableRawPointer { unsafe mapping.base }

@@ -19,15 +19,19 @@ public struct AdmittedJob: Sendable {
     public let reportsPortWrites: Bool
     /// Whether the job is paused, not ended, when its steps are used up.
     public let pauses: Bool
+    /// What else is told.
+    let inquiry: Inquiry
 
     /// Decides an image's layout and checks that this backend can run it.
     public init(image: [UInt8], spec: JobSpec, on profile: BackendProfile) throws(Refusal) {
         layout = try GuestLayout(flat: image, spec: spec)
         if let refusal = profile.refusal(of: spec) { throw refusal }
+        try MemoryDump.check(spec.dumps, memoryBytes: spec.memoryBytes)
         budget = spec.budget
         plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
+        inquiry = Inquiry(spec)
     }
 }
 
@@ -102,8 +106,8 @@ public final class Slot: Sendable {
                 logsWrites: order.job.plan.logsWrites, countsPages: order.job.budget.touchedBytes != nil)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                plan: order.job.plan, pauses: order.job.pauses, control: order.control, thread: try thread.get(),
-                backend: backend.profile, emit: order.emit)
+                plan: order.job.plan, pauses: order.job.pauses, inquiry: order.job.inquiry, control: order.control,
+                thread: try thread.get(), backend: backend.profile, emit: order.emit)
             leave(execution, execution.run())
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 // Requests, by the kernel's names.
@@ -133,10 +134,19 @@ int64_t ckvm_count_resident_pages(void *_Nonnull address, uint64_t size);
 /// The shared run area of a vCPU. Returns 0 or -errno.
 int ckvm_map_run_area(int vcpu, uint64_t size, void *_Nullable *_Nonnull address);
 
+/// Whether these bytes, one at least, are all zeros.
+static inline int ckvm_is_zero(const void *_Nonnull address, uint64_t size) {
+    const unsigned char *bytes = (const unsigned char *)address;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+/// Opens /proc/self/pagemap, which has 64 bits for each page of this process. Returns a descriptor or -errno.
+int ckvm_open_pagemap(void);
+
 void ckvm_unmap(void *_Nonnull address, uint64_t size);
 void ckvm_close(int fd);
 
-/// Reads from a statistics descriptor. Returns the bytes read or -errno.
+/// Reads from a statistics descriptor or from the page map. Returns the bytes read or -errno.
 int64_t ckvm_read_at(int fd, void *_Nonnull buffer, uint64_t count, uint64_t offset);
 
 // The processor's counter of instructions that the guest retires on the calling thread (perf_event_open).
