@@ -54,18 +54,6 @@ int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *ranges, uint32_t c
     return ckvm_ioctl(machine, KVM_X86_SET_MSR_FILTER, &filter);
 }
 
-int ckvm_open_pagemap(void) {
-    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? fail() : fd;
-}
-
-int ckvm_is_zero(const void *bytes, uint64_t count) {
-    static const uint8_t zeros[8];
-    // Equal to itself eight bytes further on: then the first eight bytes go on to the end.
-    return memcmp(bytes, zeros, sizeof zeros) == 0 &&
-           memcmp(bytes, (const uint8_t *)bytes + sizeof zeros, count - sizeof zeros) == 0;
-}
-
 // initial-exec: the handler may touch it at any instant, so it must never be allocated lazily.
 static __thread __attribute__((tls_model("initial-exec"))) struct ckvm_kick *volatile current_kick;
 
@@ -171,6 +159,11 @@ int64_t ckvm_count_resident_pages(void *address, uint64_t size) {
         done += part;
     }
     return resident;
+}
+
+int ckvm_open_pagemap(void) {
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? fail() : fd;
 }
 
 int ckvm_map_run_area(int vcpu, uint64_t size, void **address) {

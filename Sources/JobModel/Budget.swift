@@ -17,6 +17,7 @@ public struct Budget: Sendable, Hashable {
     /// worker brings about, for a step or a timer, do not count.
     public var exits: UInt64?
     /// The most bytes of output, over all that the guest writes: its console, and eight bytes for each reported port write.
+    /// What the worker tells of it, memory windows and the trace, is not output of the guest's.
     public var outputBytes: UInt64?
     /// The most bytes of guest memory, in pages, that may be backed by host memory at once; what is loaded before the start
     /// counts too. The guest sees all of its memory whatever this says.

@@ -30,6 +30,9 @@ public enum VMExit: Sendable, Hashable {
     case debug(linearAddress: UInt64)
     /// Any other reason, by the kernel's number.
     case other(reason: UInt32)
+
+    /// The kernel's number of ``taskPriorityChanged``.
+    public static let taskPriorityReason = UInt32(KVM_EXIT_SET_TPR)
 }
 
 /// A port access: `count` elements of `size` bytes each, all to the same port. A count above 1 is a string instruction.

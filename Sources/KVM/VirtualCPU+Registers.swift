@@ -67,7 +67,8 @@ extension VirtualCPU {
         return ExecutionPoint(
             rip: unsafe runData.pointee.s.regs.regs.rip, codeBase: sregs.cs.base,
             privilege: sregs.cr0 & 1 == 0 ? 0 : sregs.ss.dpl,
-            is64Bit: sregs.cs.l != 0, cr0: sregs.cr0, cr3: sregs.cr3, cr4: sregs.cr4, efer: sregs.efer)
+            is64Bit: sregs.cs.l != 0, isDefault32: sregs.cs.db != 0, cr0: sregs.cr0, cr3: sregs.cr3, cr4: sregs.cr4,
+            efer: sregs.efer)
     }
 
     /// Where SYSCALL goes from 64-bit and from 32-bit code.
@@ -119,25 +120,33 @@ public struct ExecutionPoint: Sendable, Hashable {
     public var privilege: UInt8
     /// Whether the code segment is a 64-bit one.
     public var is64Bit: Bool
+    /// Whether the code segment, where it is not a 64-bit one, is a 32-bit one: its D bit.
+    public var isDefault32: Bool
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public var cr0: UInt64, cr3: UInt64, cr4: UInt64, efer: UInt64
 
     /// The linear address of the next instruction: 64 bits wide in 64-bit code, else 32.
     public var linearAddress: UInt64 { is64Bit ? rip : (codeBase &+ rip) & 0xFFFF_FFFF }
 
+    /// The size of the code segment: 16, 32 or 64.
+    public var codeBits: UInt8 { is64Bit ? 64 : isDefault32 ? 32 : 16 }
+
     init(
-        rip: UInt64, codeBase: UInt64, privilege: UInt8, is64Bit: Bool, cr0: UInt64, cr3: UInt64, cr4: UInt64,
-        efer: UInt64
+        rip: UInt64, codeBase: UInt64, privilege: UInt8, is64Bit: Bool, isDefault32: Bool, cr0: UInt64, cr3: UInt64,
+        cr4: UInt64, efer: UInt64
     ) {
-        (self.rip, self.codeBase, self.privilege, self.is64Bit) = (rip, codeBase, privilege, is64Bit)
+        (self.rip, self.codeBase, self.privilege) = (rip, codeBase, privilege)
+        (self.is64Bit, self.isDefault32) = (is64Bit, isDefault32)
         (self.cr0, self.cr3, self.cr4, self.efer) = (cr0, cr3, cr4, efer)
     }
 
-    init(_ registers: Registers, _ system: SystemRegisters) {
+    /// Where a vCPU with these registers is.
+    public init(_ registers: Registers, _ system: SystemRegisters) {
         self.init(
             rip: registers.rip, codeBase: system.cs.base,
             privilege: system.cr0 & 1 == 0 ? 0 : system.ss.attributes.dpl,
-            is64Bit: system.cs.attributes.l, cr0: system.cr0, cr3: system.cr3, cr4: system.cr4, efer: system.efer)
+            is64Bit: system.cs.attributes.l, isDefault32: system.cs.attributes.db, cr0: system.cr0, cr3: system.cr3,
+            cr4: system.cr4, efer: system.efer)
     }
 }
 

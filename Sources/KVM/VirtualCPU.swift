@@ -201,7 +201,7 @@ internal import Glibc
     public borrowing func lastException() throws(KVMError) -> UInt8 { try events().exception.nr }
 
     /// A vector that no exception has.
-    private static var noVector: UInt8 { 0xFF }
+    static var noVector: UInt8 { 0xFF }
 
     /// Makes ``hasRaisedException`` watch from here on. Returns false, and watches nothing, where that would take a call for
     /// each look, or while an exception is on its way to the guest.
@@ -223,7 +223,7 @@ internal import Glibc
         unsafe runData.pointee.s.regs.events.exception.nr != Self.noVector
     }
 
-    private borrowing func events() throws(KVMError) -> kvm_vcpu_events {
+    borrowing func events() throws(KVMError) -> kvm_vcpu_events {
         var events = kvm_vcpu_events()
         if synchronised != 0 {
             events = unsafe runData.pointee.s.regs.events

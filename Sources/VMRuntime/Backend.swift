@@ -54,6 +54,7 @@ private enum Probe {
         profile.runsSSEAtRing0 = try runsSSE(hypervisor, profile, thread)
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
         profile.determinism = try DeterminismProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
+        profile.tellsExceptions = try tellsExceptions(hypervisor, profile, thread)
         return profile
     }
 
@@ -189,6 +190,22 @@ private enum Probe {
         let image: [UInt8] = [0xB8, 0x78, 0x56, 0x34, 0x12, 0x0F, 0x0B]
         let result = try execute(image, .protected32, hypervisor, profile, thread)
         return result.outcome == .tripleFault && result.registers?.rax == 0x1234_5678
+    }
+
+    /// `xor bl, bl; div bl`, and a store to an address without a page: what the processor raises by itself on VT-x and SVM.
+    private static func tellsExceptions(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        guard profile.keepsRegistersAfterShutdown, profile.modes[.long64] != nil else { return false }
+        var trial = profile
+        trial.tellsExceptions = true
+        let divide = try execute([0x30, 0xDB, 0xF6, 0xF3], .protected32, hypervisor, trial, thread)
+        // mov rbx, 0x1000000000; mov byte [rbx], 1
+        let store: [UInt8] = [0x48, 0xBB, 0, 0, 0, 0, 0x10, 0, 0, 0, 0xC6, 0x03, 1]
+        let access = try execute(store, .long64, hypervisor, trial, thread)
+        let load = GuestLayout.flatLoadAddress
+        return divide.postMortem.cause == Fault(vector: 0, errorCode: nil, address: nil, rip: load + 2)
+            && access.postMortem.cause == Fault(vector: 14, errorCode: 2, address: 0x10_0000_0000, rip: load + 10)
     }
 
     private static func execute(

@@ -84,6 +84,7 @@ struct DebugExitMeter: StepMeter {
     private mutating func step(
         _ instruction: Instruction, at point: ExecutionPoint
     ) throws(KVMError) -> Execution.Verdict {
+        let told = try execution.look(at: point)
         let frame = try returnFrame(instruction, at: point)
         emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
         let exit = try execution.enter()
@@ -95,9 +96,10 @@ struct DebugExitMeter: StepMeter {
         if case .end(_, retired: false) = verdict { return verdict }
         try stepOn(behind: exit, instruction)
         let after = try machine.vcpu.executionPoint()
-        let ranHalt = try add(instruction, frame, from: point, to: after)
+        guard let run = try add(instruction, frame, from: point, to: after) else { return verdict }
+        let outcome = try trace(run, told, behind: after)
         if case .end = verdict { return verdict }
-        guard ranHalt else { return .goOn }
+        guard run.endsInHalt else { return outcome.map { .end($0, retired: true) } ?? .goOn }
         execution.count(.halt)
         return .end(.halted, retired: true)
     }
@@ -136,19 +138,40 @@ struct DebugExitMeter: StepMeter {
 
     // MARK: Counting
 
-    /// Adds what the run retired. Returns whether a HLT was among it.
+    /// Adds what the run retired, if it did, and returns it.
     private mutating func add(
         _ instruction: Instruction, _ frame: UInt64?, from before: ExecutionPoint, to after: ExecutionPoint
-    ) throws(KVMError) -> Bool {
+    ) throws(KVMError) -> MergedRun? {
         let emulatedNow = max(1, emulatedInRun())
         defer { watchAgain() }
         let unmoved = before.linearAddress == after.linearAddress
-        if instruction.isRepeatedString, unmoved { return false }
-        let merged = backend.mergesStackSegmentLoads && instruction.loadsStackSegment
-        var run = MergedRun(retired: merged ? 2 : 1)
-        if emulatedNow > 1 { run = try MergedRun(of: emulatedNow, frame: frame, endingAt: after, in: machine) }
+        if instruction.isRepeatedString, unmoved { return nil }
+        var run = MergedRun()
+        if backend.mergesStackSegmentLoads, instruction.loadsStackSegment {
+            run.addInstruction(behind: before, by: instruction.stackSegmentLoadBytes)
+        }
+        if emulatedNow > 1 {
+            // An IRETQ that faults is followed by its handler's first instruction, as any other that does.
+            let hasFaulted = emulatedNow == 2 && isWatching && machine.vcpu.hasRaisedException
+            run = try MergedRun(of: emulatedNow, frame: hasFaulted ? nil : frame, endingAt: after, in: machine)
+        }
         steps += run.retired
-        return run.endsInHalt
+        return run
+    }
+
+    /// Tells what the run retired, and a HLT among it. Returns the job's end where telling it took until then.
+    private func trace(
+        _ run: MergedRun, _ first: TracedInstruction?, behind after: ExecutionPoint
+    ) throws(KVMError) -> Outcome? {
+        if run.endsInHalt { execution.note(ExitRecord(kind: .halt, rip: after.rip)) }
+        guard let first else { return nil }
+        var retired = run.retiresFirst ? [first] : []
+        for place in run.others {
+            var point = after
+            (point.rip, point.codeBase) = (place.rip, place.linearAddress &- place.rip)
+            if let instruction = try execution.look(at: point) { retired.append(instruction) }
+        }
+        return execution.trace(retired, to: try machine.vcpu.registers())
     }
 
     /// Where IRETQ will pop its frame from, which is gone afterwards.
@@ -187,8 +210,11 @@ struct DebugExitMeter: StepMeter {
         execution.count(.halt)
         var ending = ending(.halted)
         var registers = try machine.vcpu.registers()
+        let told = try execution.look(at: try machine.vcpu.executionPoint())
         registers.rip &+= instruction.haltBytes
         ending.registers = registers
+        execution.note(ExitRecord(kind: .halt, rip: registers.rip))
+        if let told { _ = execution.trace([told], to: registers) }
         return ending
     }
 

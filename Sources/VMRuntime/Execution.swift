@@ -19,15 +19,19 @@ final class Execution {
     private let reportsPortWrites: Bool
     private let plan: MeterPlan
     let pauses: Bool
+    let inquiry: Inquiry
     let emit: (JobEvent) -> Void
 
     /// Counts the steps, where they are counted; there from the first run on.
     var meter: (any StepMeter)?
     private var board = Board()
-    private var output = PendingOutput()
+    var output = PendingOutput()
     private var outputBytes: UInt64 = 0
     private var droppedWrites: UInt64 = 0
     private var exits = ExitCounts()
+    var exitLog: ExitLog?
+    /// There while the job is traced; gone once its end has come while the trace waited for credit.
+    var tracer: Tracer?
     private var watch: BudgetWatch
     private var digest: RunDigest?
     /// The step budget with all that it was extended by.
@@ -37,14 +41,15 @@ final class Execution {
 
     /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
     init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, hasDigest: Bool = false, plan: MeterPlan,
-        pauses: Bool = false, control: JobControl, thread: VCPUThread, backend: BackendProfile,
+        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
+        inquiry: Inquiry = Inquiry(), control: JobControl, thread: VCPUThread, backend: BackendProfile,
         emit: @escaping (JobEvent) -> Void
     ) {
-        digest = hasDigest ? RunDigest() : nil
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
-        (self.pauses, stepLimit) = (pauses, budget.steps)
+        (self.pauses, stepLimit, self.inquiry) = (pauses, budget.steps, inquiry)
+        exitLog = inquiry.report.contains(.exits) ? ExitLog() : nil
+        digest = inquiry.report.contains(.digest) ? RunDigest() : nil
         watch = BudgetWatch(budget)
     }
 
@@ -60,6 +65,7 @@ final class Execution {
     /// When KVM fails, the outcome says so, and what the guest had written still arrives.
     func run() -> Departure {
         emit(.started)
+        if backend.tellsExceptions { _ = machine.vcpu.watchExceptions() }
         return runOn()
     }
 
@@ -74,6 +80,7 @@ final class Execution {
         }
         do throws(KVMError) {
             try thread.setAlarm(at: watch.nextLook)
+            if inquiry.isTraced, tracer == nil { tracer = Tracer(startingWith: try machine.vcpu.registers()) }
             var ending = try runToEnd()
             let pause = try pause(at: &ending)
             try thread.setAlarm(at: nil)
@@ -157,7 +164,10 @@ final class Execution {
     func serve(_ exit: VMExit) throws(KVMError) -> Verdict {
         count(exit)
         let verdict = try answer(exit)
-        guard case .goOn = verdict, let outcome = watch.exhausted(by: exits) else { return verdict }
+        // An exception's stub is the machine's own: what it writes is no access of the guest's.
+        if case .end(.faulted, _) = verdict { return verdict }
+        let told = try note(exit)
+        guard case .goOn = verdict, let outcome = watch.exhausted(by: exits) ?? told else { return verdict }
         return .end(outcome, retired: true)
     }
 
@@ -269,6 +279,11 @@ final class Execution {
 
     // MARK: Streams
 
+    /// Keeps what is told of the guest until it is sent. It is none of the guest's own output, and no budget bounds it.
+    func tell(_ bytes: [UInt8], on channel: OutputChannel) {
+        if output.append(bytes, to: channel), let due = output.dueAt { setAlarm(at: due) }
+    }
+
     /// Keeps what the guest wrote until it is sent. Returns the job's end where that is more than its budget has room for.
     private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) -> Outcome? {
         let room = watch.takeOutput(bytes.count, isDivisible: channel == .console)
@@ -332,10 +347,22 @@ final class Execution {
         result.touchedBytes = touched
         try readRegisters(into: &result, ending)
         result.digest = digest?.value(of: result, memory: machine.vm.memory)
+        result.postMortem.exits = exitLog?.records ?? []
+        try Inquest(machine: machine, backend: backend, report: inquiry.report).fill(&result)
+        dump()
         return result
     }
 
+    /// Sends the memory windows that the job asked for. The result is complete by then, and waits for them.
+    private func dump() {
+        guard !inquiry.dumps.isEmpty else { return }
+        var dump = MemoryDump(inquiry.dumps)
+        dump.send(from: machine.vm.memory, through: control, emit: emit)
+    }
+
     private func sendRest() {
+        // What is sent without credit uses up what there is.
+        _ = control.takeCredit(upTo: output.count)
         send(output.count)
         reportConsumed()
     }

@@ -24,6 +24,8 @@ struct GuestTrapMeter: StepMeter {
     private var awaitingTrap: Registers?
     /// Where the program's next instruction is found.
     private var point: ExecutionPoint
+    /// That instruction, if the job is traced.
+    private var told: TracedInstruction?
 
     private static let debugException: UInt8 = 1
     /// INT3 and INTO retire before they trap.
@@ -41,6 +43,7 @@ struct GuestTrapMeter: StepMeter {
         if let outcome = execution.interruption() { return ending(outcome) }
         while steps < limit {
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
+            told = try look(at: point)
             // A repeated string instruction may change its own bytes: it stays what it was until it is done.
             repeat {
                 let verdict = try step(instruction)
@@ -81,8 +84,9 @@ struct GuestTrapMeter: StepMeter {
         if case .goOn = verdict, try machine.vcpu.hasPendingDebugException() {
             awaitingTrap = registers
         } else {
-            let count = try lastRetired(instruction, endingAt: registers.rip).count
-            retire(instruction, registers, count: count)
+            let behind = try lastRetired(instruction, endingAt: registers.rip).behind
+            let outcome = try retire(instruction, registers, behind: behind)
+            if case .goOn = verdict, let outcome { return .end(outcome, retired: true) }
         }
         return verdict
     }
@@ -97,25 +101,28 @@ struct GuestTrapMeter: StepMeter {
         _ = try machine.vcpu.settle()
         let frame = try machine.exceptionFrame()
         var (fault, registers) = frame.decode(from: machine.vm.memory)
-        let (last, count) = try lastRetired(instruction, endingAt: registers.rip)
+        let (last, behind) = try lastRetired(instruction, endingAt: registers.rip)
         guard fault.vector == Self.debugException, !last.isDebugTrap else {
-            if Self.retiringTraps.contains(fault.vector) { steps += 1 }
             // SYSCALL, where a backend lets it through, has put the flags in R11.
             if last.isSystemCall, fault.rip == SystemArea.start { registers.r11 &= ~ExceptionFrame.trapFlag }
             program = restoringOwnTrapFlag(registers)
+            if Self.retiringTraps.contains(fault.vector) {
+                steps += 1
+                if let told { _ = execution.trace([told], to: program) }
+            }
             return .end(.faulted(fault), retired: false)
         }
         let ownTrap = program.rflags & ExceptionFrame.trapFlag != 0
         if !last.popsFlags { registers = restoringOwnTrapFlag(registers) }
         if last.pushesFlags, !ownTrap { try hideTrapFlag(at: registers.rsp) }
-        retire(instruction, registers, count: count)
+        let outcome = try retire(instruction, registers, behind: behind)
         point.is64Bit = frame.isProgram64Bit(machine.vm.memory)
         if ownTrap { return .end(.faulted(fault), retired: true) }
         let flags = registers.rflags | ExceptionFrame.trapFlag
         guard machine.vm.memory.setWord(flags, at: frame.flagsAddress) else {
             return .end(.hostError("the exception frame is outside guest memory"), retired: false)
         }
-        return .goOn
+        return outcome.map { .end($0, retired: true) } ?? .goOn
     }
 
     /// The registers with the program's own trap flag in place of the meter's.
@@ -125,27 +132,44 @@ struct GuestTrapMeter: StepMeter {
         return registers
     }
 
-    private mutating func retire(_ instruction: Instruction, _ registers: Registers, count: UInt64) {
+    /// Counts and tells the instruction and those behind it that retired with it. Returns the job's end where telling them took
+    /// until then.
+    private mutating func retire(
+        _ instruction: Instruction, _ registers: Registers, behind: [UInt64]
+    ) throws(KVMError) -> Outcome? {
         let before = program.rip
         program = registers
-        if instruction.isRepeatedString, registers.rip == before { return }
-        steps += count
+        if instruction.isRepeatedString, registers.rip == before { return nil }
+        steps += 1 + UInt64(behind.count)
+        guard let told else { return nil }
+        var retired = [told]
+        for rip in behind {
+            var place = point
+            place.rip = rip
+            if let next = try look(at: place) { retired.append(next) }
+        }
+        return execution.trace(retired, to: registers)
     }
 
-    /// The last of the instructions that ran before the trap, and how many those were: MOV SS holds the trap back until the next
-    /// instruction has retired too, which may be another MOV SS.
+    /// The instruction at a place, if the job is traced. What is no 64-bit code here is 32-bit code.
+    private func look(at place: ExecutionPoint) throws(KVMError) -> TracedInstruction? {
+        try execution.look(at: place, bits: place.is64Bit ? 64 : 32)
+    }
+
+    /// The last of the instructions that ran before the trap, and where those behind the first are: MOV SS holds the trap back
+    /// until the next instruction has retired too, which may be another MOV SS.
     private func lastRetired(
         _ instruction: Instruction, endingAt end: UInt64
-    ) throws(KVMError) -> (last: Instruction, count: UInt64) {
-        var (last, count) = (instruction, UInt64(1))
+    ) throws(KVMError) -> (last: Instruction, behind: [UInt64]) {
+        var (last, behind) = (instruction, [UInt64]())
         var place = point
         while last.loadsStackSegment {
             place.rip &+= last.stackSegmentLoadBytes
             guard place.rip != end else { break }
             last = Instruction(try machine.instruction(at: place), is64Bit: place.is64Bit)
-            count += 1
+            behind.append(place.rip)
         }
-        return (last, count)
+        return (last, behind)
     }
 
     /// Clears the meter's trap flag in what PUSHF just pushed: bit 0 of the second byte.

@@ -16,6 +16,7 @@ public final class JobControl: Sendable {
         var canceller: Canceller?
         var kicker: Kicker?
         var credit = 0
+        var creditHasEnded = false
         var input: [UInt8] = []
         var inputEnded: Bool
         /// Refers to this control, its own vCPU, and the thread that it ran on, which it leaves alone until it has its next one.
@@ -53,6 +54,12 @@ public final class JobControl: Sendable {
         changed.signal()
     }
 
+    /// No more credit will come: nobody needs to wait for some.
+    public func endOutputCredit() {
+        state.withLockedValue { $0.creditHasEnded = true }
+        changed.signal()
+    }
+
     /// Adds to the guest's input. The caller bounds how much is waiting: by the wire's window.
     public func appendInput(_ bytes: [UInt8], end: Bool) {
         state.withLockedValue { state in
@@ -67,6 +74,15 @@ public final class JobControl: Sendable {
     public func endPaused() {
         Self.endings.async { [self] in
             guard let execution = takePaused() else { return }
+            guard execution.inquiry.dumps.isEmpty else { return endOnOwnThread(Handover(execution)) }
+            execution.emit(.finished(execution.endPaused()))
+        }
+    }
+
+    /// A client that takes its time to read the job's memory must not keep others waiting.
+    private func endOnOwnThread(_ paused: Handover<Execution>) {
+        DispatchQueue(label: "kvmjob.paused-dump").async {
+            guard let execution = paused.take() else { return }
             execution.emit(.finished(execution.endPaused()))
         }
     }
@@ -100,6 +116,15 @@ public final class JobControl: Sendable {
             state.credit -= taken
             return taken
         }
+    }
+
+    /// Blocks this thread until there may be more credit. Returns false when none is worth waiting for: behind this instant of
+    /// ``MonotonicClock``, of a cancelled job, or of one whose client can give none.
+    func waitForCredit(until instant: UInt64) -> Bool {
+        let isPointless = state.withLockedValue { $0.canceller != nil || $0.creditHasEnded }
+        guard !isPointless, MonotonicClock.now < instant else { return false }
+        waitForChange(until: instant)
+        return true
     }
 
     /// All the input that has come since the last call, and whether that is the end of it.

@@ -104,6 +104,8 @@ enum PageTables {
     private static let address: UInt64 = 0x000F_FFFF_FFFF_F000
 
     static func walk(_ linear: UInt64, root: UInt64, in memory: borrowing GuestMemory) -> UInt64? {
+        // An address whose upper bits are not all like bit 47 is none.
+        guard Int64(bitPattern: linear << 16) >> 16 == Int64(bitPattern: linear) else { return nil }
         var table = root & address
         for shift in [UInt64(39), 30, 21, 12] {
             guard let entry = memory.word(at: table + (linear >> shift & 511) * 8), entry & present != 0 else {

@@ -11,18 +11,37 @@ internal import KVM
 /// retires and its target follows. Where the last of them began tells whether it was a HLT: the byte before the next
 /// instruction alone does not, since that may belong to an operand or to no instruction at all.
 struct MergedRun {
-    private(set) var retired: UInt64
-    private(set) var endsInHalt = false
+    /// Where an instruction is.
+    struct Place {
+        var rip: UInt64
+        var linearAddress: UInt64
+    }
 
-    init(retired: UInt64) { self.retired = retired }
+    private(set) var retired: UInt64 = 1
+    private(set) var endsInHalt = false
+    /// Whether the instruction that the run began with retired.
+    private(set) var retiresFirst = true
+    /// The others that retired, as far as it is known where they are.
+    private(set) var others: [Place] = []
+
+    /// One instruction by itself.
+    init() {}
+
+    /// The next instruction retired too.
+    mutating func addInstruction(behind point: ExecutionPoint, by bytes: UInt64) {
+        var next = point
+        next.rip &+= bytes
+        retired += 1
+        others.append(Place(rip: next.rip, linearAddress: next.linearAddress))
+    }
 
     /// - Parameter frame: where the first instruction, an IRETQ, popped its frame from; nil for any other.
     init(
         of emulated: UInt64, frame: UInt64?, endingAt after: ExecutionPoint, in machine: Machine
     ) throws(KVMError) {
-        retired = 1
         guard var frame else {
-            try noteHalt(at: Self.handler(at: after, in: machine), endingAt: after, in: machine)
+            retiresFirst = false
+            try noteHandler(endingAt: after, in: machine)
             return
         }
         for left in stride(from: emulated - 1, to: 0, by: -1) {
@@ -30,18 +49,31 @@ struct MergedRun {
             let instruction = Instruction(try Self.bytes(at: target, after, in: machine), is64Bit: after.is64Bit)
             if instruction.isInterruptReturn {
                 frame = try Self.word(at: frame &+ 24, after, in: machine)
-                retired += 1
+                add(target)
             } else if left == 1 {
                 let isUnfinished = instruction.isRepeatedString && target == after.linearAddress
-                retired += isUnfinished ? 0 : 1
+                if !isUnfinished { add(target) }
                 try noteHalt(at: target, endingAt: after, in: machine)
             } else {
                 // The target faulted.
                 retired += 1
-                try noteHalt(at: Self.handler(at: after, in: machine), endingAt: after, in: machine)
+                try noteHandler(endingAt: after, in: machine)
                 return
             }
         }
+    }
+
+    /// An instruction of 64-bit code.
+    private mutating func add(_ address: UInt64) {
+        retired += 1
+        others.append(Place(rip: address, linearAddress: address))
+    }
+
+    /// The first instruction of the last exception's handler ended the run; the caller has counted it.
+    private mutating func noteHandler(endingAt after: ExecutionPoint, in machine: Machine) throws(KVMError) {
+        guard let handler = try Self.handler(at: after, in: machine) else { return }
+        others.append(handler)
+        try noteHalt(at: handler.linearAddress, endingAt: after, in: machine)
     }
 
     private mutating func noteHalt(
@@ -51,23 +83,24 @@ struct MergedRun {
         endsInHalt = instruction.isHalt && address &+ instruction.haltBytes == after.linearAddress
     }
 
-    /// The linear address of the handler of the last exception.
-    private static func handler(at point: ExecutionPoint, in machine: Machine) throws(KVMError) -> UInt64 {
+    /// The handler of the last exception.
+    private static func handler(at point: ExecutionPoint, in machine: Machine) throws(KVMError) -> Place? {
         let table = try machine.vcpu.systemRegisters().idt.base
         let last = try machine.vcpu.lastException()
         // Above the exceptions' 32 there is only what a meter put there to see the next one.
-        guard last < SystemArea.vectors else { return .max }
+        guard last < SystemArea.vectors else { return nil }
         let vector = UInt64(last)
         if point.cr0 & 1 == 0 {
             let entry = try word(at: table &+ vector * 4, point, in: machine)
-            return ((entry >> 16 & 0xFFFF) << 4) + (entry & 0xFFFF)
+            return Place(rip: entry & 0xFFFF, linearAddress: ((entry >> 16 & 0xFFFF) << 4) + (entry & 0xFFFF))
         }
         let isLong = point.efer & ControlRegister.longModeActive != 0
         let gate = table &+ vector * (isLong ? 16 : 8)
         let low = try word(at: gate, point, in: machine)
         let offset = low & 0xFFFF | (low >> 48) << 16
-        guard isLong else { return point.codeBase &+ offset }
-        return offset | (try word(at: gate &+ 8, point, in: machine)) << 32
+        guard isLong else { return Place(rip: offset, linearAddress: point.codeBase &+ offset) }
+        let address = offset | (try word(at: gate &+ 8, point, in: machine)) << 32
+        return Place(rip: address, linearAddress: address)
     }
 
     private static func bytes(

@@ -41,7 +41,7 @@ struct RunDigest {
     private static func memory(_ memory: borrowing GuestMemory) -> [UInt8] {
         var hash = SHA256()
         hash.update(data: bigEndian(memory.bytes))
-        memory.forEachNonZeroPage { address, bytes in
+        memory.forEachOccupiedPage { address, bytes in
             hash.update(data: bigEndian(address))
             hash.update(data: bytes)
         }

@@ -19,20 +19,22 @@ public struct AdmittedJob: Sendable {
     public let reportsPortWrites: Bool
     /// Whether the job is paused, not ended, when its steps are used up.
     public let pauses: Bool
-    /// Whether the result has a digest.
-    let hasDigest: Bool
     /// Whether what differs between machines and between runs is kept from the guest.
     let isDeterministic: Bool
+    /// What else is told.
+    let inquiry: Inquiry
 
     /// Decides an image's layout and checks that this backend can run it.
     public init(image: [UInt8], spec: JobSpec, on profile: BackendProfile) throws(Refusal) {
         layout = try GuestLayout(flat: image, spec: spec)
         if let refusal = profile.refusal(of: spec) { throw refusal }
+        try MemoryDump.check(spec.dumps, memoryBytes: spec.memoryBytes)
         budget = spec.budget
         plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
-        (hasDigest, isDeterministic) = (spec.report.contains(.digest), spec.isDeterministic)
+        isDeterministic = spec.isDeterministic
+        inquiry = Inquiry(spec)
     }
 }
 
@@ -108,8 +110,8 @@ public final class Slot: Sendable {
                 isDeterministic: order.job.isDeterministic)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                hasDigest: order.job.hasDigest, plan: order.job.plan, pauses: order.job.pauses,
-                control: order.control, thread: try thread.get(), backend: backend.profile, emit: order.emit)
+                plan: order.job.plan, pauses: order.job.pauses, inquiry: order.job.inquiry, control: order.control,
+                thread: try thread.get(), backend: backend.profile, emit: order.emit)
             leave(execution, execution.run())
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))

@@ -131,6 +131,7 @@ final class Dispatcher {
         jobs[key]?.isFinal = true
         perform(scheduler.end(key))
         jobs[key]?.gate.close()
+        jobs[key]?.control.endOutputCredit()
         if let result = jobs[key]?.heldResult { deliver(result, of: key) }
     }
 

@@ -17,7 +17,8 @@ struct OutputGate {
     private var granted = 0
     /// What is on its way to the socket.
     private var unsent = 0
-    /// What came beyond the grant: less than a slot's `PendingOutput` holds, and only at the job's end.
+    /// What came beyond the grant: less than a slot's `PendingOutput` holds, and only at the job's end. Memory windows wait for
+    /// credit in their slot.
     private var held: [(channel: OutputChannel, bytes: [UInt8])] = []
     /// Whether the client can give no more credit.
     private var isClosed = false

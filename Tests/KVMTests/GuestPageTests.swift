@@ -11,7 +11,7 @@ struct GuestPageTests {
     private func nonZero(_ memory: borrowing GuestMemory) -> [UInt64: [UInt8]] {
         var pages: [UInt64: [UInt8]] = [:]
         var last: UInt64?
-        memory.forEachNonZeroPage { address, bytes in
+        memory.forEachOccupiedPage { address, bytes in
             #expect(last.map { $0 < address } ?? true)
             #expect(bytes.count == 4096)
             (last, pages[address]) = (address, bytes)

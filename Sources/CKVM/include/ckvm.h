@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 // Requests, by the kernel's names.
@@ -67,16 +68,6 @@ struct ckvm_msr_range {
 /// KVM_X86_SET_MSR_FILTER with KVM_MSR_FILTER_DEFAULT_DENY: from here on RDMSR and WRMSR of every other register are a #GP in
 /// the guest. Returns 0 or -errno; -E2BIG for more than KVM_MSR_FILTER_MAX_RANGES ranges.
 int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *_Nonnull ranges, uint32_t count);
-
-/// Opens /proc/self/pagemap, which tells of each page of this process whether it holds anything. Returns -errno where that may
-/// not be read.
-int ckvm_open_pagemap(void);
-
-/// Bits of an entry of /proc/self/pagemap: the page is in memory, or was written out.
-static const uint64_t CKVM_PAGE_HOLDS_DATA = UINT64_C(3) << 62;
-
-/// Whether all bytes are zero; count is 8 or more.
-int ckvm_is_zero(const void *_Nonnull bytes, uint64_t count);
 
 /// Opens /dev/kvm.
 int ckvm_open(void);
@@ -153,10 +144,19 @@ int64_t ckvm_count_resident_pages(void *_Nonnull address, uint64_t size);
 /// The shared run area of a vCPU. Returns 0 or -errno.
 int ckvm_map_run_area(int vcpu, uint64_t size, void *_Nullable *_Nonnull address);
 
+/// Whether these bytes, one at least, are all zeros.
+static inline int ckvm_is_zero(const void *_Nonnull address, uint64_t size) {
+    const unsigned char *bytes = (const unsigned char *)address;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+/// Opens /proc/self/pagemap, which has 64 bits for each page of this process. Returns a descriptor or -errno.
+int ckvm_open_pagemap(void);
+
 void ckvm_unmap(void *_Nonnull address, uint64_t size);
 void ckvm_close(int fd);
 
-/// Reads from a statistics descriptor. Returns the bytes read or -errno.
+/// Reads from a statistics descriptor or from the page map. Returns the bytes read or -errno.
 int64_t ckvm_read_at(int fd, void *_Nonnull buffer, uint64_t count, uint64_t offset);
 
 // The processor's counter of instructions that the guest retires on the calling thread (perf_event_open).
