@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Disassembly
 internal import Foundation
 internal import JobModel
 
@@ -17,7 +18,7 @@ internal import JobModel
 /// | `error` | of `refused` and `lost`: `code`, `message`, `limit`, `value`, `retryable` |
 /// | `code` | of `exited` |
 /// | `fault` | of `faulted`: `vector`, `name`, `error_code`, `address`, `rip` |
-/// | `unemulatable` | of `unemulatable`: `rip`, `bytes` (in hexadecimal, with spaces) |
+/// | `unemulatable` | of `unemulatable`: `rip`, `bytes` (in hexadecimal, with spaces), `text` (the instruction, disassembled) |
 /// | `exhausted` | of a budget outcome: `budget`, `limit`, `used`; of `wait-expired`: budget `wait`, `limit`, null |
 /// | `cancelled` | of `cancelled`: `by`, which is `client`, `disconnect` or `drain` |
 /// | `host_error` | of `host-error`: what happened; running the job again is safe |
@@ -37,6 +38,7 @@ internal import JobModel
 /// | `segments` | `cs` to `ldt`: `base`, `limit`, `selector`, `attributes` (bits as in the protocol's section 4) |
 /// | `tables` | `gdt` and `idt`: `base`, `limit` |
 /// | `control` | `cr0`, `cr2`, `cr3`, `cr4`, `cr8`, `efer`, `apic_base` |
+/// | `post_mortem`, `dumps` | see ``PostMortemJSON`` |
 struct JSONReport {
     let report: JobReport
     /// The job's step budget, nil where it ran unmetered.
@@ -47,7 +49,8 @@ struct JSONReport {
     var value: JSONValue {
         .object(
             [("image", .string(report.image)), ("name", .string(report.name)), ("outcome", .string(report.end.name))]
-                + ending + measures + output + Self.state(result?.registers, result?.system))
+                + ending + measures + output + Self.state(result?.registers, result?.system)
+                + PostMortemJSON(report: report).members)
     }
 
     private var result: JobResult? {
@@ -66,6 +69,7 @@ struct JSONReport {
         case .unemulatable(let details):
             unemulatable = .object([
                 ("rip", .hex(details.rip)), ("bytes", .string(HexText.describe(bytes: details.bytes))),
+                ("text", .text(report.unemulatable?.text)),
             ])
         case .exhausted(let kind, let limit, let used): exhausted = Self.exhausted(kind.name, limit, used)
         case .waitExpired(let limit): exhausted = Self.exhausted("wait", limit, nil)
@@ -93,7 +97,7 @@ struct JSONReport {
         ])
     }
 
-    private static func fault(_ fault: Fault) -> JSONValue {
+    static func fault(_ fault: Fault) -> JSONValue {
         .object([
             ("vector", .count(fault.vector)), ("name", .string(fault.title)), ("error_code", .hex(fault.errorCode)),
             ("address", .hex(fault.address)), ("rip", .hex(fault.rip)),

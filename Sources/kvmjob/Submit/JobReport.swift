@@ -13,6 +13,12 @@ struct JobReport: Sendable, Hashable {
     /// The console output, empty where it was streamed instead.
     var output = BoundedList<UInt8>(limit: JobReport.outputLimit)
     var portWrites = BoundedList<PortWrite>(limit: JobReport.portWriteLimit)
+    /// How the guest was started.
+    var mode = GuestMode.real16
+    /// Linear addresses, one of which is that of the guest's first instruction.
+    var entries: [UInt64] = []
+    /// The windows of memory that were asked for; nil where nobody asked, or where there is no memory to show.
+    var dumps: [MemoryDump]?
 
     /// The most bytes of a job's output that a report holds: 64 MiB.
     static let outputLimit = 64 << 20

@@ -29,6 +29,7 @@ struct SubmitCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
+    @OptionGroup(title: "Inspection") var inspection: InspectionOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(
@@ -50,9 +51,6 @@ struct SubmitCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object per job on standard output, instead of the guest's output.")
     var json = false
 
-    @Flag(help: "Show the registers at the end.")
-    var registers = false
-
     @Flag(help: "Show the guest's writes to ports that no device claims.")
     var portWrites = false
 
@@ -72,6 +70,7 @@ struct SubmitCommand: AsyncParsableCommand {
         guard stdin != "-" || jobs.isSingle else {
             throw ValidationError("Standard input can feed one job only; give several jobs a file.")
         }
+        try inspection.validate(jobs)
         try validatePauses(readsInput: readers > 0)
     }
 
@@ -90,12 +89,13 @@ struct SubmitCommand: AsyncParsableCommand {
 
     var presentation: Presentation {
         Presentation(
-            style: json ? .collected : jobs.isSingle ? .raw : .prefixed, showsRegisters: registers,
-            listsPortWrites: portWrites, stepBudget: guest.steps)
+            style: json ? .collected : jobs.isSingle ? .raw : .prefixed, showsRegisters: inspection.registers,
+            inspection: inspection.inspection, listsPortWrites: portWrites, stepBudget: guest.steps)
     }
 
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
+        inspection.apply(to: &spec, json: json)
         spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
             jobs: jobs, spec: spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)
