@@ -54,6 +54,7 @@ let package = Package(
         .target(name: "CKVM"),
         .target(name: "CLinux"),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
 
         // One job in one VM.
         .target(name: "KVM", dependencies: ["CKVM", "JobModel", nioLocks], swiftSettings: strict),
@@ -81,6 +82,9 @@ let package = Package(
             dependencies: ["JobModel", "JobProtocol", "JobTransport", nioCore, nioPosix, nioLocks],
             swiftSettings: strict),
 
+        // What a client makes of machine code; no worker takes instructions apart.
+        .target(name: "Disassembly", dependencies: ["CCapstone"], swiftSettings: strict),
+
         // What people start.
         .executableTarget(
             name: "kvmjobd",
@@ -92,7 +96,7 @@ let package = Package(
             name: "kvmjob",
             dependencies: [
                 "KVMJobClient", "Worker", "VMRuntime", "GuestImage", "KVM", "JobModel", "JobProtocol", "JobTransport",
-                argumentParser, logging, nioCore, nioPosix, nioLocks,
+                "Disassembly", argumentParser, logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
 
         // Guest programs, assembled from source by the toolchain, and a tool that writes them out as image files.
@@ -125,7 +129,9 @@ let package = Package(
                 nioPosix,
             ], swiftSettings: strictTests),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["kvmjob", "VMRuntime", "JobModel", "JobProtocol"],
+            name: "CommandLineTests",
+            dependencies: ["kvmjob", "Disassembly", "VMRuntime", "JobModel", "JobProtocol"],
             swiftSettings: strictTests),
+        .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ]
 )

@@ -52,7 +52,7 @@ unit() {
     return "$status"
 }
 
-deploy/setup.sh python3 systemd util-linux || exit 1
+deploy/setup.sh gdb python3 systemd util-linux || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
 PATH=$PATH:/usr/sbin:/sbin
 

@@ -36,8 +36,7 @@ import Testing
         "image", "name", "outcome", "error", "code", "fault", "unemulatable", "exhausted", "cancelled", "host_error",
         "steps", "wall_ns", "queue_ns", "cpu_ns", "touched_bytes", "exits", "output_bytes", "output_base64",
         "output_truncated", "unclaimed_port_writes", "port_writes", "port_writes_truncated", "dropped_memory_writes",
-        "registers",
-        "segments", "tables", "control", "digest", "job",
+        "registers", "segments", "tables", "control", "digest", "job", "post_mortem", "dumps",
     ]
 
     @Test(arguments: [
@@ -96,7 +95,7 @@ import Testing
         #expect(parts?["address"] is NSNull)
 
         let instruction = try parse(.unemulatable(Unemulatable(rip: 16, bytes: [0x0F, 0x0B])))["unemulatable"]
-        #expect(instruction as? [String: String] == ["rip": "0x10", "bytes": "0f 0b"])
+        #expect(instruction as? [String: String] == ["rip": "0x10", "bytes": "0f 0b", "text": "ud2"])
 
         let spent = try parse(.exhausted(.cpuTime, limit: 5, used: 6))
         #expect(spent["outcome"] as? String == "cpu-time-exhausted")

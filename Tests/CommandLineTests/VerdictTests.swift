@@ -73,6 +73,14 @@ import Testing
         #expect(Verdict(report: report).line == "a: halted; 1 us, digest a0a1a2a3a4a5a6a7")
     }
 
+    @Test func `a triple fault is told with its cause, where that is known`() {
+        let known = line(.tripleFault) { $0.postMortem.cause = Fault(vector: 14, errorCode: 2, address: 8, rip: 0x10) }
+        let cause = "#PF page fault at rip 0x10, accessing 0x8, error code 0x2"
+        #expect(known == "a: triple-fault: \(cause), which the guest could not handle, twice over; 1.2 ms")
+        let unknown = "a: triple-fault: an exception that the guest could not handle, twice over; 1.2 ms"
+        #expect(line(.tripleFault) == unknown)
+    }
+
     @Test func `a job that never was tells why`() {
         let refused = JobReport(image: "a", name: "a", end: .refused(.unreadable("no such file")))
         #expect(Verdict(report: refused).line == "a: refused: no such file")

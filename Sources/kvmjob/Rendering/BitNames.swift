@@ -26,6 +26,9 @@ struct BitNames: Sendable {
         (14, "FFXSR"), (13, "LMSLE"), (12, "SVME"), (11, "NXE"), (10, "LMA"), (8, "LME"), (0, "SCE"),
     ])
 
+    /// EFER's LMA.
+    static func isLongModeActive(_ efer: UInt64) -> Bool { efer >> 10 & 1 == 1 }
+
     private static let flags = BitNames([
         (21, "ID"), (20, "VIP"), (19, "VIF"), (18, "AC"), (17, "VM"), (16, "RF"), (14, "NT"), (11, "OF"), (10, "DF"),
         (9, "IF"), (8, "TF"), (7, "SF"), (6, "ZF"), (4, "AF"), (2, "PF"), (0, "CF"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Disassembly
 internal import Foundation
 internal import JobModel
 
@@ -17,7 +18,7 @@ internal import JobModel
 /// | `error` | of `refused` and `lost`: `code`, `message`, `limit`, `value`, `retryable` |
 /// | `code` | of `exited` |
 /// | `fault` | of `faulted`: `vector`, `name`, `error_code`, `address`, `rip` |
-/// | `unemulatable` | of `unemulatable`: `rip`, `bytes` (in hexadecimal, with spaces) |
+/// | `unemulatable` | of `unemulatable`: `rip`, `bytes` (in hexadecimal, with spaces), `text` (the instruction, disassembled) |
 /// | `exhausted` | of a budget outcome: `budget`, `limit`, `used`; of `wait-expired`: budget `wait`, `limit`, null |
 /// | `cancelled` | of `cancelled`: `by`, which is `client`, `disconnect` or `drain` |
 /// | `host_error` | of `host-error`: what happened; running the job again is safe |
@@ -39,6 +40,7 @@ internal import JobModel
 /// | `control` | `cr0`, `cr2`, `cr3`, `cr4`, `cr8`, `efer`, `apic_base` |
 /// | `digest` | SHA-256 in hexadecimal of what another run must bring forth again, where it was asked for |
 /// | `job` | with `--deterministic`: all that `kvmjob replay` needs, see ``JobDescription`` |
+/// | `post_mortem`, `dumps` | see ``PostMortemJSON`` |
 struct JSONReport {
     let report: JobReport
     /// The job's step budget, nil where it ran unmetered.
@@ -49,7 +51,8 @@ struct JSONReport {
     var value: JSONValue {
         .object(
             [("image", .string(report.image)), ("name", .string(report.name)), ("outcome", .string(report.end.name))]
-                + ending + measures + output + Self.state(result?.registers, result?.system) + repetition)
+                + ending + measures + output + Self.state(result?.registers, result?.system) + repetition
+                + PostMortemJSON(report: report).members)
     }
 
     private var result: JobResult? {
@@ -68,6 +71,7 @@ struct JSONReport {
         case .unemulatable(let details):
             unemulatable = .object([
                 ("rip", .hex(details.rip)), ("bytes", .string(HexText.describe(bytes: details.bytes))),
+                ("text", .text(report.unemulatable?.text)),
             ])
         case .exhausted(let kind, let limit, let used): exhausted = Self.exhausted(kind.name, limit, used)
         case .waitExpired(let limit): exhausted = Self.exhausted("wait", limit, nil)
@@ -95,7 +99,7 @@ struct JSONReport {
         ])
     }
 
-    private static func fault(_ fault: Fault) -> JSONValue {
+    static func fault(_ fault: Fault) -> JSONValue {
         .object([
             ("vector", .count(fault.vector)), ("name", .string(fault.title)), ("error_code", .hex(fault.errorCode)),
             ("address", .hex(fault.address)), ("rip", .hex(fault.rip)),

@@ -13,16 +13,18 @@ struct Verdict {
         case .refused(let rejection): "\(report.name): refused: \(rejection.message)"
         case .lost(let message): "\(report.name): lost: \(message)"
         case .ended(let result):
-            "\(report.name): \(Self.describe(result.outcome)); " + Self.measures(of: result).joined(separator: ", ")
+            "\(report.name): \(Self.describe(result.outcome, cause: result.postMortem.cause)); "
+                + Self.measures(of: result).joined(separator: ", ")
         }
     }
 
-    private static func describe(_ outcome: Outcome) -> String {
+    private static func describe(_ outcome: Outcome, cause: Fault?) -> String {
         switch outcome {
         case .halted: "halted"
         case .exited(let code): "exited with code \(code)"
         case .faulted(let fault): "faulted: \(describe(fault))"
-        case .tripleFault: "triple-fault: an exception that the guest could not handle, twice over"
+        case .tripleFault:
+            "triple-fault: \(cause.map { describe($0) + ", which" } ?? "an exception that") the guest could not handle, twice over"
         case .unemulatable(let instruction): "unemulatable: \(describe(instruction))"
         case .exhausted(let kind, let limit, let used):
             "\(outcome.name): the budget was \(describe(limit, kind))"

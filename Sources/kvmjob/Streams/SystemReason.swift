@@ -10,6 +10,9 @@ struct SystemReason: Error, Sendable, Hashable {
     /// Such as "No such file or directory".
     var text: String
 
+    /// A reason that was found before the kernel was asked.
+    init(text: String) { self.text = text }
+
     init(_ error: any Error) {
         let outer = error as NSError
         let cause = outer.userInfo[NSUnderlyingErrorKey] as? NSError ?? outer

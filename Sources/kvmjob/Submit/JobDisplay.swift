@@ -18,6 +18,8 @@ struct Presentation: Sendable {
     var style: Style
     /// Whether the registers follow the verdict.
     var showsRegisters = false
+    /// What else is shown of the guest.
+    var inspection = Inspection()
     /// Whether port writes were asked for.
     var listsPortWrites = false
     /// The jobs' step budget, nil where they run unmetered.
@@ -31,12 +33,24 @@ struct JobDisplay {
     private var report: JobReport
     private var prefixer: LinePrefixer
     private var portWrites = PortWriteDecoder()
+    private var memory: MemoryReceiver
+    private var trace: TraceDisplay
     private var lastByte = UInt8(ascii: "\n")
 
     init(image: String, name: String, presentation: Presentation, console: Console) {
         report = JobReport(image: image, name: name, end: .lost("it has not ended"))
         prefixer = LinePrefixer(name: name)
+        memory = MemoryReceiver(presentation.inspection)
+        trace = TraceDisplay(name: name)
         (self.presentation, self.console) = (presentation, console)
+    }
+
+    /// Gets ready for what will come.
+    ///
+    /// - Throws: ``Rejection`` where the core's file cannot be written.
+    mutating func begin(_ spec: JobSpec) async throws {
+        (report.mode, report.entries) = (spec.mode, spec.possibleEntries)
+        try await memory.open(memoryBytes: spec.memoryBytes)
     }
 
     /// Shows or keeps what came; returns when that is written.
@@ -46,7 +60,8 @@ struct JobDisplay {
         switch channel {
         case .console: try await receive(console: bytes)
         case .portWrites: await receive(portWrites: portWrites.feed(bytes))
-        case .memory, .trace: break
+        case .memory: await memory.receive(bytes)
+        case .trace: try await receive(trace: bytes)
         }
     }
 
@@ -73,17 +88,58 @@ struct JobDisplay {
         report.job = try job.json
     }
 
+    /// A guest is as fast as its trace is read.
+    private mutating func receive(trace bytes: [UInt8]) async throws {
+        guard !trace.isBroken else { return }
+        if presentation.style == .collected {
+            let lines = trace.objects(bytes).flatMap { $0.bytes + [UInt8(ascii: "\n")] }
+            try await console.output.write(lines)
+        } else {
+            let prefix = presentation.style == .prefixed ? "\(report.name): " : ""
+            let lines = trace.lines(bytes).map { "\(prefix)\($0)\n" }
+            try? await console.messages.write(Array(lines.joined().utf8))
+        }
+        if trace.isBroken {
+            await console.say("\(report.name): the trace ends here: the worker sent what is no record of one")
+        }
+    }
+
     /// Shows the end.
     ///
-    /// - Throws: ``OutputError``.
+    /// - Throws: ``OutputError``; ``CommandFailure`` where the core could not be written.
     mutating func finish(_ end: JobEnd) async throws {
         report.end = end
+        if !presentation.inspection.dumps.isEmpty { report.dumps = memory.dumps(of: end) }
+        try await showEnd()
+        // Of a job that never was, or was lost, its own status tells.
+        guard case .ended = end, let path = presentation.inspection.corePath,
+            let reason = await memory.finishCore(of: report)
+        else { return }
+        throw CommandFailure(message: "no core at \(path): \(reason)", status: ExitStatus.broken)
+    }
+
+    private mutating func showEnd() async throws {
         guard presentation.style != .collected else { return try await console.output.write(json) }
         try await console.output.write(prefixer.finish())
         // On a terminal the verdict should not stick to a last line that has no end.
         let lineBreak = console.isTerminal && lastByte != UInt8(ascii: "\n") ? "\n" : ""
-        await console.say(([lineBreak + Verdict(report: report).line] + registers).joined(separator: "\n"))
+        let inspected = PostMortemText(
+            report: report, sections: presentation.inspection.sections, isBold: console.isTerminal)
+        await console.say(
+            ([lineBreak + Verdict(report: report).line] + registers + inspected.lines).joined(separator: "\n"))
+        for dump in report.dumps ?? [] { await show(dump) }
     }
+
+    /// Shows a window in pieces, since its lines take some five times the window's own place.
+    private func show(_ dump: MemoryDump) async {
+        await console.say(dump.heading)
+        let lines = HexDump(address: dump.address, bytes: dump.bytes).makeIterator()
+        while let line = lines.next() {
+            await console.say(([line] + lines.prefix(Self.linesPerWrite)).joined(separator: "\n"))
+        }
+    }
+
+    private static let linesPerWrite = 4096
 
     private var json: [UInt8] {
         let report = JSONReport(

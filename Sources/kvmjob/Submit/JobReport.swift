@@ -15,6 +15,12 @@ struct JobReport: Sendable, Hashable {
     var portWrites = BoundedList<PortWrite>(limit: JobReport.portWriteLimit)
     /// A ``JobDescription`` as JSON, where the job is to be run again.
     var job: [UInt8]?
+    /// How the guest was started.
+    var mode = GuestMode.real16
+    /// Linear addresses, one of which is that of the guest's first instruction.
+    var entries: [UInt64] = []
+    /// The windows of memory that were asked for; nil where nobody asked, or where there is no memory to show.
+    var dumps: [MemoryDump]?
 
     /// The most bytes of a job's output that a report holds: 64 MiB.
     static let outputLimit = 64 << 20

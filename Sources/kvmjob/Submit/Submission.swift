@@ -95,6 +95,7 @@ struct Submission: Sendable {
         let source = try input.map(open)
         var spec = image.spec
         spec.label = JobList.label(name)
+        try await display.begin(spec)
         let job = try await start(spec, image.bytes, source, client, &display)
         if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }

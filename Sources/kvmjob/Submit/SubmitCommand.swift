@@ -29,6 +29,7 @@ struct SubmitCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
+    @OptionGroup(title: "Inspection") var inspection: InspectionOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(
@@ -49,9 +50,6 @@ struct SubmitCommand: AsyncParsableCommand {
 
     @Flag(help: "One JSON object per job on standard output, instead of the guest's output.")
     var json = false
-
-    @Flag(help: "Show the registers at the end.")
-    var registers = false
 
     @Flag(help: "Show the guest's writes to ports that no device claims.")
     var portWrites = false
@@ -78,6 +76,7 @@ struct SubmitCommand: AsyncParsableCommand {
         guard stdin != "-" || jobs.isSingle else {
             throw ValidationError("Standard input can feed one job only; give several jobs a file.")
         }
+        try inspection.validate(jobs)
         try validatePauses(readsInput: readers > 0)
     }
 
@@ -99,12 +98,13 @@ struct SubmitCommand: AsyncParsableCommand {
 
     var presentation: Presentation {
         Presentation(
-            style: json ? .collected : jobs.isSingle ? .raw : .prefixed, showsRegisters: registers,
-            listsPortWrites: portWrites, stepBudget: guest.steps)
+            style: json ? .collected : jobs.isSingle ? .raw : .prefixed, showsRegisters: inspection.registers,
+            inspection: inspection.inspection, listsPortWrites: portWrites, stepBudget: guest.steps)
     }
 
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
+        inspection.apply(to: &spec, json: json)
         if deterministic { (spec.isDeterministic, spec.report) = (true, spec.report.union(.digest)) }
         spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
