@@ -28,6 +28,10 @@ struct DebugExitMeter: StepMeter {
     var limit: UInt64 = 0
     /// Instructions emulated before the run, where that is what tells of merged ones.
     private var emulated: UInt64?
+    /// Instructions emulated before the run, as far as they are known without asking: what an interrupted run is held against.
+    private var emulatedBefore: UInt64 = 0
+    /// Whether a run was interrupted between a fault and its handler's first instruction, with which the next run begins.
+    private var isDelivering = false
     /// Whether the vCPU tells of exceptions, so that only IRETQ needs the count.
     private var isWatching = false
     private var isStepping = false
@@ -65,6 +69,7 @@ struct DebugExitMeter: StepMeter {
         // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
         _ = try machine.vcpu.settle()
         try machine.vcpu.setSingleStep(true)
+        emulatedBefore = machine.vcpu.emulatedInstructions() ?? 0
         if !backend.stepsHandlers, machine.mode != .user64 {
             inexact = BackendProfile.handlersAreSkipped
         }
@@ -89,13 +94,18 @@ struct DebugExitMeter: StepMeter {
         emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
         let exit = try execution.enter()
         if case .interrupted = exit {
-            resumeCount(instruction)
+            let retired = retiredWhenInterrupted(instruction)
+            steps += retired
+            if retired > 0 {
+                _ = try trace(MergedRun(), told, behind: try machine.vcpu.executionPoint())
+            }
             return try execution.serve(exit)
         }
         let verdict = try execution.complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
         try stepOn(behind: exit, instruction)
         let after = try machine.vcpu.executionPoint()
+        keepCount(behind: exit)
         guard let run = try add(instruction, frame, from: point, to: after) else { return verdict }
         let outcome = try trace(run, told, behind: after)
         if case .end = verdict { return verdict }
@@ -150,9 +160,10 @@ struct DebugExitMeter: StepMeter {
         if backend.mergesStackSegmentLoads, instruction.loadsStackSegment {
             run.addInstruction(behind: before, by: instruction.stackSegmentLoadBytes)
         }
-        if emulatedNow > 1 {
+        if emulatedNow > 1 || isDelivering {
             // An IRETQ that faults is followed by its handler's first instruction, as any other that does.
-            let hasFaulted = emulatedNow == 2 && isWatching && machine.vcpu.hasRaisedException
+            let hasFaulted = isDelivering || (emulatedNow == 2 && isWatching && machine.vcpu.hasRaisedException)
+            isDelivering = false
             run = try MergedRun(of: emulatedNow, frame: hasFaulted ? nil : frame, endingAt: after, in: machine)
         }
         steps += run.retired
@@ -180,12 +191,26 @@ struct DebugExitMeter: StepMeter {
         return try machine.vcpu.registers().rsp
     }
 
-    /// An interrupted run retires nothing, unless the guest faults for ever and its handler does nothing but return.
-    private mutating func resumeCount(_ instruction: Instruction) {
-        if emulatedInRun() > 1, !instruction.isRepeatedString {
+    /// How many instructions an interrupted run retired: those that a software backend does not stop behind, which are IRETQs. Else
+    /// none: a fault waits to be delivered, or a string goes on. Where faults and returns may have taken turns, nobody can tell.
+    private mutating func retiredWhenInterrupted(_ instruction: Instruction) -> UInt64 {
+        guard backend.countsEmulation, let now = machine.vcpu.emulatedInstructions() else { return 0 }
+        let count = now &- emulatedBefore
+        let hasFaulted = isWatching && machine.vcpu.hasRaisedException
+        let returns = instruction.isInterruptReturn && isWatching && !isDelivering
+        if !instruction.isRepeatedString, !returns, count > 1 || (count == 1 && (isDelivering || !isWatching)) {
             inexact = "the guest returned from exceptions again and again within one run"
         }
+        emulatedBefore = now
+        isDelivering = (count == 0 && isDelivering) || hasFaulted
         watchAgain()
+        return returns ? count - min(count, hasFaulted ? 1 : 0) : 0
+    }
+
+    /// Each run emulates one instruction, but for those that had to be looked at.
+    private mutating func keepCount(behind exit: VMExit) {
+        let isKnown = emulated == nil && !exit.needsCompletion && (!isWatching || !machine.vcpu.hasRaisedException)
+        emulatedBefore = isKnown ? emulatedBefore + 1 : machine.vcpu.emulatedInstructions() ?? emulatedBefore
     }
 
     private func needsCount(_ instruction: Instruction) -> Bool {
