@@ -14,7 +14,7 @@ final class Execution {
     let machine: Machine
     let control: JobControl
     var thread: VCPUThread
-    private let backend: BackendProfile
+    let backend: BackendProfile
     private let budget: Budget
     private let reportsPortWrites: Bool
     private let plan: MeterPlan
@@ -24,16 +24,16 @@ final class Execution {
 
     /// Counts the steps, where they are counted; there from the first run on.
     var meter: (any StepMeter)?
-    private var board = Board()
+    var board = Board()
     var output = PendingOutput()
-    private var outputBytes: UInt64 = 0
-    private var droppedWrites: UInt64 = 0
-    private var exits = ExitCounts()
+    var outputBytes: UInt64 = 0
+    var droppedWrites: UInt64 = 0
+    var exits = ExitCounts()
     var exitLog: ExitLog?
     /// There while the job is traced; gone once its end has come while the trace waited for credit.
     var tracer: Tracer?
-    private var watch: BudgetWatch
-    private var digest: RunDigest?
+    var watch: BudgetWatch
+    var digest: RunDigest?
     /// The step budget with all that it was extended by.
     var stepLimit: UInt64?
     /// How the job ends if it is not given more, while it is paused.
@@ -308,7 +308,7 @@ final class Execution {
         return nil
     }
 
-    private func send(_ count: Int) {
+    func send(_ count: Int) {
         var left = count
         while left > 0, let (channel, bytes) = output.take(upTo: left) {
             left -= bytes.count
@@ -328,81 +328,5 @@ final class Execution {
         guard board.uart.consumed > 0 else { return }
         emit(.inputConsumed(board.uart.consumed))
         board.uart.consumed = 0
-    }
-
-    // MARK: The end
-
-    /// Parts of one instruction that may still come after the job's end before the vCPU is taken for stuck.
-    private static let maximumTrailingParts = 64
-
-    /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
-    func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
-        let time = watch.time
-        try settlePending()
-        sendRest()
-        let touched = try watch.touchedBytes(of: machine.vm.memory)
-        var ending = ending
-        ending.outcome = watch.outcome(of: ending.outcome, after: time, touching: touched)
-        var result = result(ending, time)
-        result.touchedBytes = touched
-        try readRegisters(into: &result, ending)
-        result.digest = digest?.value(of: result, memory: machine.vm.memory)
-        result.postMortem.exits = exitLog?.records ?? []
-        try Inquest(machine: machine, backend: backend, report: inquiry.report).fill(&result)
-        dump()
-        return result
-    }
-
-    /// Sends the memory windows that the job asked for. The result is complete by then, and waits for them.
-    private func dump() {
-        guard !inquiry.dumps.isEmpty else { return }
-        var dump = MemoryDump(inquiry.dumps)
-        dump.send(from: machine.vm.memory, through: control, emit: emit)
-    }
-
-    private func sendRest() {
-        // What is sent without credit uses up what there is.
-        _ = control.takeCredit(upTo: output.count)
-        send(output.count)
-        reportConsumed()
-    }
-
-    private func result(_ ending: Ending, _ time: BudgetWatch.Time) -> JobResult {
-        var result = JobResult(outcome: ending.outcome)
-        (result.steps, result.meter) = (ending.steps, ending.meter)
-        (result.wallNanoseconds, result.cpuNanoseconds) = (time.wall, time.processor)
-        result.exits = exits
-        result.outputBytes = outputBytes
-        result.unclaimedPortWrites = board.unclaimedWrites
-        result.droppedMemoryWrites = droppedWrites
-        return result
-    }
-
-    /// An IN that nobody answered any more reads as zeros.
-    func settlePending() throws(KVMError) {
-        for _ in 0..<Self.maximumTrailingParts {
-            guard let exit = try machine.vcpu.settle() else { return }
-            switch exit {
-            case .portIn(let access):
-                for index in 0..<access.count { machine.vcpu.setPortValue(0, at: index, of: access) }
-            case .mmioRead: machine.vcpu.setMMIOValue(0)
-            case .portOut, .mmioWrite, .taskPriorityChanged, .debug, .interrupted: continue
-            case .halt, .shutdown, .failEntry, .internalError, .other: return
-            }
-        }
-    }
-
-    func readRegisters(into result: inout JobResult, _ ending: Ending) throws(KVMError) {
-        if case .tripleFault = ending.outcome, !backend.keepsRegistersAfterShutdown { return }
-        var registers = try machine.vcpu.registers()
-        var system = try machine.vcpu.systemRegisters()
-        if machine.mode == .user64, system.cs.attributes.dpl == 0 {
-            // Stopped in an exception stub: what counts is the program, not the stub.
-            let frame = ExceptionFrame(registers: registers, system: system)
-            registers = frame.decode(from: machine.vm.memory).registers
-            frame.restoreSegments(in: &system, from: machine.vm.memory)
-        }
-        result.registers = ending.registers ?? registers
-        result.system = system
     }
 }

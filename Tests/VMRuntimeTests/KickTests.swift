@@ -16,7 +16,9 @@ struct KickTests {
     /// Guests that fault, return, repeat and access: where one run is more or less than one instruction.
     static let guests = GuestProgram.counted.filter { guest in
         !guest.readsTime && (guest.steps ?? 0) <= 1000
-            && ["divide", "iretq", "int", "rep", "out", "in", "mmio", "call", "loop"].contains { guest.name.contains($0) }
+            && ["divide", "iretq", "int", "rep", "out", "in", "mmio", "call", "loop"].contains {
+                guest.name.contains($0)
+            }
     }
 
     /// Runs a guest on a thread of its own while this one does nothing but kick it.
@@ -36,7 +38,8 @@ struct KickTests {
         let machine = try Machine(
             job.layout, on: backend.hypervisor, countsEmulation: true, logsWrites: job.plan.logsWrites)
         let execution = Execution(
-            machine, budget: spec.budget, reportsPortWrites: false, plan: job.plan, control: JobControl(hasInput: false),
+            machine, budget: spec.budget, reportsPortWrites: false, plan: job.plan,
+            control: JobControl(hasInput: false),
             thread: try VCPUThread(), backend: backend.profile, emit: { _ in })
         let kicker = machine.vcpu.kicker
         let isOver = NIOLockedValueBox(false)
@@ -60,7 +63,9 @@ struct KickTests {
         return result
     }
 
-    @Test("A guest that is kicked without end counts as one that is not", arguments: guests, [nil, .stepped] as [MeterRequest?])
+    @Test(
+        "A guest that is kicked without end counts as one that is not", arguments: guests,
+        [nil, .stepped] as [MeterRequest?])
     func kicked(_ guest: GuestProgram, meter: MeterRequest?) async throws {
         let result = try await runKicked(guest, meter)
         #expect(result.outcome.end == guest.end)
