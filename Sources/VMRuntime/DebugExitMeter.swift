@@ -155,10 +155,12 @@ struct DebugExitMeter: StepMeter {
         let emulatedNow = max(1, emulatedInRun())
         defer { watchAgain() }
         let unmoved = before.linearAddress == after.linearAddress
-        if instruction.isRepeatedString, unmoved { return nil }
+        if unmoved, instruction.isRepeatedString || instruction.mayNeverRetire { return nil }
         var run = MergedRun()
         if backend.mergesStackSegmentLoads, instruction.loadsStackSegment {
-            run.addInstruction(behind: before, by: instruction.stackSegmentLoadBytes)
+            let code = try machine.vcpu.systemRegisters().cs.attributes
+            let bits = code.l ? 64 : code.db ? 32 : 16
+            run.addInstruction(behind: before, by: instruction.stackSegmentLoadBytes(bits: bits))
         }
         if emulatedNow > 1 || isDelivering {
             // An IRETQ that faults is followed by its handler's first instruction, as any other that does.

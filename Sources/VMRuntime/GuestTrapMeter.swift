@@ -106,11 +106,7 @@ struct GuestTrapMeter: StepMeter {
             // SYSCALL, where a backend lets it through, has put the flags in R11.
             if last.isSystemCall, fault.rip == SystemArea.start { registers.r11 &= ~ExceptionFrame.trapFlag }
             program = restoringOwnTrapFlag(registers)
-            if Self.retiringTraps.contains(fault.vector) {
-                steps += 1
-                if let told { _ = execution.trace([told], to: program) }
-            }
-            return .end(.faulted(fault), retired: false)
+            return try faulted(fault, at: registers.rip, last, behind)
         }
         let ownTrap = program.rflags & ExceptionFrame.trapFlag != 0
         if !last.popsFlags { registers = restoringOwnTrapFlag(registers) }
@@ -123,6 +119,27 @@ struct GuestTrapMeter: StepMeter {
             return .end(.hostError("the exception frame is outside guest memory"), retired: false)
         }
         return outcome.map { .end($0, retired: true) } ?? .goOn
+    }
+
+    /// Counts what retired before a fault: MOV SS that held its trap back, and INT3 and INTO themselves.
+    private mutating func faulted(
+        _ fault: Fault, at rip: UInt64, _ last: Instruction, _ behind: [UInt64]
+    ) throws(KVMError) -> Execution.Verdict {
+        let isTrap = Self.retiringTraps.contains(fault.vector)
+        let places = [point.rip] + behind
+        let retired = !isTrap && rip == point.rip ? 0 : places.count - (isTrap || last.loadsStackSegment ? 0 : 1)
+        guard retired > 0 else { return .end(.faulted(fault), retired: false) }
+        steps += UInt64(retired)
+        var told = told.map { [$0] } ?? []
+        for rip in places[1..<max(1, retired)] {
+            var place = point
+            place.rip = rip
+            if let instruction = try look(at: place) { told.append(instruction) }
+        }
+        if !told.isEmpty { _ = execution.trace(told, to: program) }
+        // The fault came behind the last step that there was.
+        if !isTrap, steps >= limit { return .end(.exhausted(.steps, limit: limit, used: steps), retired: true) }
+        return .end(.faulted(fault), retired: false)
     }
 
     /// The registers with the program's own trap flag in place of the meter's.
@@ -164,7 +181,7 @@ struct GuestTrapMeter: StepMeter {
         var (last, behind) = (instruction, [UInt64]())
         var place = point
         while last.loadsStackSegment {
-            place.rip &+= last.stackSegmentLoadBytes
+            place.rip &+= last.stackSegmentLoadBytes(bits: place.is64Bit ? 64 : 32)
             guard place.rip != end else { break }
             last = Instruction(try machine.instruction(at: place), is64Bit: place.is64Bit)
             behind.append(place.rip)

@@ -34,6 +34,7 @@ struct Instruction: Equatable {
     private var hasRepeat = false
     private var hasLock = false
     private var sib: UInt8 = 0
+    private var hasAddressSize = false
 
     init(_ bytes: InstructionBytes, is64Bit: Bool) {
         while prefixBytes < InstructionBytes.count - 2 {
@@ -42,7 +43,8 @@ struct Instruction: Equatable {
             case 0xF2, 0xF3: hasRepeat = true
             case 0xF0: hasLock = true
             case 0x66: stackOperandBytes = 2
-            case 0x67, 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65: break
+            case 0x67: hasAddressSize = true
+            case 0x2E, 0x36, 0x3E, 0x26, 0x64, 0x65: break
             case 0x40...0x4F where is64Bit: stackOperandBytes = byte & 8 != 0 ? 8 : stackOperandBytes
             default:
                 opcode = byte
@@ -71,9 +73,26 @@ struct Instruction: Equatable {
     var isInterruptReturn: Bool { opcode == 0xCF }
     /// MOV SS or POP SS, which hold back the step trap until the next instruction where hardware steps.
     var loadsStackSegment: Bool { opcode == 0x17 || (opcode == 0x8E && modRM >> 3 & 7 == 2) }
-    /// The length of a MOV SS or POP SS: prefixes, opcode, and for MOV SS ModR/M and what this asks for.
-    var stackSegmentLoadBytes: UInt64 {
+    /// The length of a MOV SS or POP SS in code of this size, 16, 32 or 64: prefixes, opcode, and for MOV SS ModR/M and what
+    /// this asks for.
+    func stackSegmentLoadBytes(bits: Int) -> UInt64 {
         guard opcode == 0x8E else { return UInt64(prefixBytes) + 1 }
+        let has16BitAddress = bits == 16 ? !hasAddressSize : bits == 32 && hasAddressSize
+        return UInt64(prefixBytes) + 2 + (has16BitAddress ? addressBytes16 : addressBytes32)
+    }
+
+    /// Bytes behind ModR/M: a displacement.
+    private var addressBytes16: UInt64 {
+        switch modRM >> 6 {
+        case 0: modRM & 7 == 6 ? 2 : 0
+        case 1: 1
+        case 2: 2
+        default: 0
+        }
+    }
+
+    /// Bytes behind ModR/M: a SIB byte and a displacement.
+    private var addressBytes32: UInt64 {
         let (mode, base) = (modRM >> 6, modRM & 7)
         let hasSIB = mode != 3 && base == 4
         let displacement: UInt64 =
@@ -83,7 +102,12 @@ struct Instruction: Equatable {
             case 2: 4
             default: 0
             }
-        return UInt64(prefixBytes) + 2 + (hasSIB ? 1 : 0) + displacement
+        return (hasSIB ? 1 : 0) + displacement
+    }
+
+    /// Interrupt 0x80 in real mode, VMCALL or VMMCALL: a software backend tries them for ever without a step.
+    var mayNeverRetire: Bool {
+        (opcode == 0xCD && modRM == 0x80) || (opcode == 0x0F && modRM == 0x01 && (sib == 0xC1 || sib == 0xD9))
     }
     /// A far return, which pops CS from above RIP.
     var isFarReturn: Bool { opcode == 0xCA || opcode == 0xCB }

@@ -70,3 +70,63 @@ struct StepEdgeTests {
         #expect(result.outputBytes == result.exits.io)
     }
 }
+
+@Suite("Instructions that hold the trap back", .enabled(if: Hardware.isThere, "no usable /dev/kvm"))
+struct HeldTrapTests {
+    /// A user64 program, its steps, and how it ends.
+    struct Program: Sendable, CustomTestStringConvertible {
+        let code: String
+        let steps: UInt64
+        let end: String
+        var testDescription: String { code }
+    }
+
+    // mov ax, ss; then MOV SS once or twice in front of what faults or traps.
+    static let programs = [
+        Program(code: "66 8C D0 66 8E D0 0F 0B", steps: 2, end: "faulted"),
+        Program(code: "66 8C D0 66 8E D0 66 8E D0 0F 0B", steps: 3, end: "faulted"),
+        Program(code: "66 8C D0 66 8E D0 8A 1C 25 00 00 00 00", steps: 2, end: "faulted"),
+        Program(code: "66 8C D0 66 8E D0 CC", steps: 3, end: "faulted"),
+        Program(code: "66 8C D0 66 8E D0 0F 05", steps: 2, end: "faulted"),
+        Program(code: "90 90 0F 0B", steps: 2, end: "faulted"),
+        // To 32-bit code by RETFQ, where 67 makes addresses 16 bits wide: mov ss, [0x8000]; mov ss, [si]; mov ss, [0x8000].
+        Program(
+            code: "48BC0000200000000000 681B000000 6816001000 48CB 668CD0 66A300800000 678E160080 9C 5B 31C0 E6F4",
+            steps: 11, end: "exited"),
+        Program(
+            code:
+                "48BC0000200000000000 681B000000 6816001000 48CB 668CD0 66A300800000 BE00800000 678E14 9C 5B 31C0 E6F4",
+            steps: 12, end: "exited"),
+        Program(
+            code: "48BC0000200000000000 681B000000 6816001000 48CB 668CD0 66A300800000 8E1500800000 9C 5B 31C0 E6F4",
+            steps: 11, end: "exited"),
+    ]
+
+    @Test("MOV SS counts, whatever comes behind it", arguments: programs)
+    func counts(_ program: Program) async throws {
+        let spec = JobSpec(mode: .user64, budget: Budget(steps: 30_000))
+        let result = try await Run.of(hex(program.code), spec).result
+        #expect(result.outcome.name == program.end)
+        #expect(result.steps == program.steps)
+        #expect(result.meter == .exact)
+    }
+
+    @Test func `a budget that MOV SS uses up is exhausted before the fault behind it`() async throws {
+        let spec = JobSpec(mode: .user64, budget: Budget(steps: 2))
+        let result = try await Run.of(hex("66 8C D0 66 8E D0 0F 0B"), spec).result
+        #expect(result.outcome == .exhausted(.steps, limit: 2, used: 2))
+        #expect(result.registers?.rip == 0x10_0006)
+    }
+
+    @Test(
+        "What KVM tries for ever is no step",
+        arguments: [(GuestMode.real16, "90 CD 80"), (.long64, "90 0F 01 C1")], [nil, MeterRequest.stepped])
+    func spins(_ guest: (GuestMode, String), meter: MeterRequest?) async throws {
+        var spec = JobSpec(mode: guest.0, budget: Budget(steps: 5000, wallTime: .milliseconds(100)))
+        spec.meter = meter
+        let result = try await Run.of(hex(guest.1), spec).result
+        // A KVM that can do it goes on somewhere.
+        guard case .exhausted(.wallTime, _, _) = result.outcome else { return }
+        #expect(result.steps == 1)
+    }
+}
