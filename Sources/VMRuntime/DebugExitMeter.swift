@@ -68,6 +68,7 @@ struct DebugExitMeter: StepMeter {
         isStepping = true
         // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
         _ = try machine.vcpu.settle()
+        if try machine.vcpu.registers().rflags & ExceptionFrame.trapFlag != 0 { inexact = Self.trapFlagIsLost }
         try machine.vcpu.setSingleStep(true)
         emulatedBefore = machine.vcpu.emulatedInstructions() ?? 0
         if !backend.stepsHandlers, machine.mode != .user64 {
@@ -89,6 +90,7 @@ struct DebugExitMeter: StepMeter {
     private mutating func step(
         _ instruction: Instruction, at point: ExecutionPoint
     ) throws(KVMError) -> Execution.Verdict {
+        if instruction.popsFlags, try setsTrapFlag(instruction, at: point) { inexact = Self.trapFlagIsLost }
         let told = try execution.look(at: point)
         let frame = try returnFrame(instruction, at: point)
         emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
@@ -112,6 +114,23 @@ struct DebugExitMeter: StepMeter {
         guard run.endsInHalt else { return outcome.map { .end($0, retired: true) } ?? .goOn }
         execution.count(.halt)
         return .end(.halted, retired: true)
+    }
+
+    /// The steps are counted, but not those that the guest would have taken.
+    private static let trapFlagIsLost = "the guest set its trap flag, which has no effect while it is stepped"
+
+    /// Whether POPF or IRET is about to set the guest's own trap flag.
+    private func setsTrapFlag(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> Bool {
+        let system = try machine.vcpu.systemRegisters()
+        let pointer = try machine.vcpu.registers().rsp
+        let stack =
+            point.is64Bit ? pointer : system.ss.base &+ pointer & (system.ss.attributes.db ? 0xFFFF_FFFF : 0xFFFF)
+        let wide = point.is64Bit || system.cs.attributes.db
+        let operand = wide ? instruction.stackOperandBytes : instruction.stackOperandBytes == 2 ? 4 : 2
+        // Behind RIP and CS where it is an IRET; the flag is the lowest bit of the second byte.
+        let flags = stack &+ (instruction.isInterruptReturn ? operand * 2 : 0) &+ 1
+        guard let address = try machine.physicalAddress(of: flags, at: point) else { return false }
+        return address < machine.vm.memory.bytes && machine.vm.memory.byte(at: address) & 1 != 0
     }
 
     /// Hardware loses the trap flag when KVM's emulator writes the flags back, and when the guest loads them itself.

@@ -27,6 +27,9 @@ struct DoctorCommand: AsyncParsableCommand {
             try await Console.standard.output.write(text + [UInt8(ascii: "\n")])
         } catch OutputError.closed {
             // The reader has seen what it wanted.
+        } catch OutputError.failed(let reason) {
+            await Console.standard.say("kvmjob: cannot write standard output: \(reason)")
+            throw ExitCode(ExitStatus.broken)
         }
         throw ExitCode(report.canRunJobs ? 0 : ExitStatus.broken)
     }

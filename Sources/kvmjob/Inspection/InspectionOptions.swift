@@ -29,6 +29,7 @@ struct InspectionOptions: ParsableArguments {
     var trace = false
 
     func validate() throws {
+        guard core != "" else { throw ValidationError("--core needs the name of a file.") }
         let windows = dump.count + (core == nil ? 0 : 1)
         guard windows <= MemoryRange.dumpLimit else {
             let other = core == nil ? "" : ", the core being one of them"

@@ -38,7 +38,15 @@ struct Recording: Sendable {
         guard lines.count > 1, (try? JSONDecoder().decode(JSONValue.self, from: Data(first.element))) != nil else {
             return [try Recording(Data(bytes), place: file)]
         }
-        return try lines.map { try Recording(Data($0.element), place: "\(file): line \($0.offset + 1)") }
+        let reports = lines.filter { !isAside($0.element) }
+        guard !reports.isEmpty else { throw failure("\(file): there is no report in it") }
+        return try reports.map { try Recording(Data($0.element), place: "\(file): line \($0.offset + 1)") }
+    }
+
+    /// A pause or a step, which come before the report.
+    private static func isAside(_ line: ArraySlice<UInt8>) -> Bool {
+        guard let value = try? JSONDecoder().decode(JSONValue.self, from: Data(line)) else { return false }
+        return value["event"] != nil || value["trace"] != nil
     }
 
     private static func isBlank(_ line: ArraySlice<UInt8>) -> Bool {

@@ -97,7 +97,7 @@ struct JobDisplay {
         } else {
             let prefix = presentation.style == .prefixed ? "\(report.name): " : ""
             let lines = trace.lines(bytes).map { "\(prefix)\($0)\n" }
-            try? await console.messages.write(Array(lines.joined().utf8))
+            try await console.messages.write(Array(lines.joined().utf8))
         }
         if trace.isBroken {
             await console.say("\(report.name): the trace ends here: the worker sent what is no record of one")

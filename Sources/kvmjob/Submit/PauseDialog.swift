@@ -89,7 +89,7 @@ struct PauseDialog: Sendable {
         case nil: return usual
         case "q" where words.count == 1: return 0
         case let word?:
-            if words.count == 1, let steps = try? WholeNumber.parse(String(word)) { return steps }
+            if words.count == 1, let steps = try? WholeNumber.parse(String(word)), steps > 0 { return steps }
             throw ValueError(
                 "\"\(line)\" is no answer: write how many steps more, an empty line for \(usual), or q to give up")
         }
