@@ -68,7 +68,9 @@ struct DebugExitMeter: StepMeter {
         isStepping = true
         // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
         _ = try machine.vcpu.settle()
-        if try machine.vcpu.registers().rflags & ExceptionFrame.trapFlag != 0 { inexact = Self.trapFlagIsLost }
+        let ownFlags = try machine.vcpu.registers().rflags
+        // Later there may be one that stepping itself has put into an exception's frame.
+        if steps == 0, ownFlags & ExceptionFrame.trapFlag != 0 { inexact = Self.trapFlagIsLost }
         try machine.vcpu.setSingleStep(true)
         emulatedBefore = machine.vcpu.emulatedInstructions() ?? 0
         if !backend.stepsHandlers, machine.mode != .user64 {
@@ -90,7 +92,7 @@ struct DebugExitMeter: StepMeter {
     private mutating func step(
         _ instruction: Instruction, at point: ExecutionPoint
     ) throws(KVMError) -> Execution.Verdict {
-        if instruction.popsFlags, try setsTrapFlag(instruction, at: point) { inexact = Self.trapFlagIsLost }
+        if instruction.isFlagsPop, try setsTrapFlag(at: point) { inexact = Self.trapFlagIsLost }
         let told = try execution.look(at: point)
         let frame = try returnFrame(instruction, at: point)
         emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
@@ -119,17 +121,13 @@ struct DebugExitMeter: StepMeter {
     /// The steps are counted, but not those that the guest would have taken.
     private static let trapFlagIsLost = "the guest set its trap flag, which has no effect while it is stepped"
 
-    /// Whether POPF or IRET is about to set the guest's own trap flag.
-    private func setsTrapFlag(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> Bool {
-        let system = try machine.vcpu.systemRegisters()
+    /// Whether POPF is about to set the guest's own trap flag. What IRET finds in a frame may be the meter's.
+    private func setsTrapFlag(at point: ExecutionPoint) throws(KVMError) -> Bool {
+        let stack = try machine.vcpu.systemRegisters().ss
         let pointer = try machine.vcpu.registers().rsp
-        let stack =
-            point.is64Bit ? pointer : system.ss.base &+ pointer & (system.ss.attributes.db ? 0xFFFF_FFFF : 0xFFFF)
-        let wide = point.is64Bit || system.cs.attributes.db
-        let operand = wide ? instruction.stackOperandBytes : instruction.stackOperandBytes == 2 ? 4 : 2
-        // Behind RIP and CS where it is an IRET; the flag is the lowest bit of the second byte.
-        let flags = stack &+ (instruction.isInterruptReturn ? operand * 2 : 0) &+ 1
-        guard let address = try machine.physicalAddress(of: flags, at: point) else { return false }
+        let top = point.is64Bit ? pointer : stack.base &+ pointer & (stack.attributes.db ? 0xFFFF_FFFF : 0xFFFF)
+        // The lowest bit of the second byte.
+        guard let address = try machine.physicalAddress(of: top &+ 1, at: point) else { return false }
         return address < machine.vm.memory.bytes && machine.vm.memory.byte(at: address) & 1 != 0
     }
 

@@ -121,6 +121,8 @@ struct Instruction: Equatable {
     var isDebugTrap: Bool { opcode == 0xF1 }
     /// PUSHF in any width.
     var pushesFlags: Bool { opcode == 0x9C }
+    /// POPF in any width.
+    var isFlagsPop: Bool { opcode == 0x9D }
     /// POPF or IRET: the guest sets its own trap flag.
     var popsFlags: Bool { opcode == 0x9D || opcode == 0xCF }
 }

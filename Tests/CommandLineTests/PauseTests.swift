@@ -9,12 +9,12 @@ import Testing
 @testable import kvmjob
 
 @Suite struct PauseAnswerTests {
-    @Test(arguments: [("100", 100), (" 0x10 ", 16), ("", 7), ("  ", 7), ("q", 0), ("0", 0)] as [(String, UInt64)])
+    @Test(arguments: [("100", 100), (" 0x10 ", 16), ("", 7), ("  ", 7), ("q", 0)] as [(String, UInt64)])
     func `a line says how many steps more`(line: String, steps: UInt64) throws {
         #expect(try PauseDialog.steps(line, usual: 7) == steps)
     }
 
-    @Test(arguments: ["many", "1 2", "-5", "quit", "q q", "18446744073709551616"])
+    @Test(arguments: ["many", "1 2", "-5", "0", "quit", "q q", "18446744073709551616"])
     func `another line is told what would be right`(line: String) {
         let error = #expect(throws: ValueError.self) { try PauseDialog.steps(line, usual: 7) }
         #expect(error?.description.contains("\"\(line)\" is no answer: write how many steps more") == true)

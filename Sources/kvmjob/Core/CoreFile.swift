@@ -72,6 +72,13 @@ final class CoreFile: Sendable {
         }
     }
 
+    /// Removes what was written.
+    func discard() async {
+        let temporaryPath = temporaryPath
+        // Where that fails there is nothing to remove, or nobody to do it.
+        try? await perform { try FileManager.default.removeItem(atPath: temporaryPath) }
+    }
+
     private func perform(_ body: @escaping @Sendable () throws -> Void) async throws(SystemReason) {
         do { try await queue.perform(body) } catch { throw SystemReason(error) }
     }

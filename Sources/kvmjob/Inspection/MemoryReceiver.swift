@@ -80,18 +80,27 @@ struct MemoryReceiver {
         }
     }
 
+    /// Why the core of a job that ended so cannot be complete.
+    private func obstacle(to end: JobEnd) -> String? {
+        if let coreFailure { return coreFailure }
+        guard !isBroken else { return "the worker sent memory that it was not asked for" }
+        guard case .ended(let result) = end, hasReceived || result.registers != nil else {
+            return "the job has left no memory and no registers"
+        }
+        return ended == asked.count ? nil : "the worker has not sent all of guest memory"
+    }
+
     /// Completes the core of a job and puts it in its place.
     ///
     /// - Returns: why there is none, or nil where there is one or nobody asked.
     mutating func finishCore(of report: JobReport) async -> String? {
         guard let core else { return nil }
         self.core = nil
-        if let coreFailure { return coreFailure }
-        guard !isBroken else { return "the worker sent memory that it was not asked for" }
-        guard case .ended(let result) = report.end, hasReceived || result.registers != nil else {
-            return "the job has left no memory and no registers"
+        let obstacle = obstacle(to: report.end)
+        guard obstacle == nil, case .ended(let result) = report.end else {
+            await core.discard()
+            return obstacle
         }
-        guard ended == asked.count else { return "the worker has not sent all of guest memory" }
         do throws(SystemReason) {
             try await core.finish(CoreHead(name: report.name, result: result, size: report.codeSize))
             return nil
