@@ -9,7 +9,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case xcrs = 56, syncRegisters = 74, readOnlyMemory = 81, immediateExit = 136, coalescedPIO = 162
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203
+    case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203, tripleFaultEvent = 218
 
     /// The kernel's name.
     public var name: String {
@@ -28,6 +28,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .userSpaceMSR: "KVM_CAP_X86_USER_SPACE_MSR"
         case .msrFilter: "KVM_CAP_X86_MSR_FILTER"
         case .binaryStatistics: "KVM_CAP_BINARY_STATS_FD"
+        case .tripleFaultEvent: "KVM_CAP_X86_TRIPLE_FAULT_EVENT"
         }
     }
 
@@ -41,6 +42,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .binaryStatistics: "telling a software backend's instruction count"
         case .vcpuEvents, .debugRegisters, .xsave, .xcrs: "resetting a machine between jobs"
         case .userSpaceMSR, .msrFilter: "keeping model-specific registers from guests"
+        case .tripleFaultEvent: "going back behind a fault while counting"
         case .readOnlyMemory: "ROM"
         case .coalescedMMIO, .coalescedPIO: "console output without an exit per byte"
         }

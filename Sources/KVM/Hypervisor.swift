@@ -64,6 +64,11 @@ public struct Hypervisor: ~Copyable, Sendable {
         let vm = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
         try filter?.install(in: vm.number)
+        if logsWrites, capabilities[.tripleFaultEvent] != nil {
+            // So that a triple fault which has begun is part of the vCPU's events, and a checkpoint takes it back.
+            _ = try KVMError.check(
+                ckvm_enable(vm.number, Capability.tripleFaultEvent.rawValue, 1), .enableCapability)
+        }
         let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages)
         try memory.install(in: vm.number, logsWrites: logsWrites)
         return VirtualMachine(descriptor: vm, memory: memory)

@@ -43,7 +43,8 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case translate = "KVM_TRANSLATE", getStatsFD = "KVM_GET_STATS_FD"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-        case getDirtyLog = "KVM_GET_DIRTY_LOG", getXSAVE = "KVM_GET_XSAVE", setXSAVE = "KVM_SET_XSAVE"
+        case getDirtyLog = "KVM_GET_DIRTY_LOG", enableCapability = "KVM_ENABLE_CAP", getXSAVE = "KVM_GET_XSAVE",
+            setXSAVE = "KVM_SET_XSAVE"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case residentPages = "mincore", countInstructions = "perf_event_open"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation

@@ -47,7 +47,9 @@ private enum Probe {
             profile.stepsHandlers = try stepsHandlers(hypervisor, profile, thread)
             profile.mergesStackSegmentLoads = try mergesStackSegmentLoads(hypervisor, profile, thread)
         }
-        for mode in GuestMode.allCases where profile.modes[mode] == .debugExits {
+        // Without it a triple fault that a timer interrupts would survive the way back.
+        for mode in GuestMode.allCases
+        where profile.modes[mode] == .debugExits && hypervisor.capabilities[.tripleFaultEvent] != nil {
             profile.counters[mode] = try counter(for: mode, hypervisor, profile, thread)
         }
         profile.runs32BitPaging = try runs32BitPaging(hypervisor, profile, thread)

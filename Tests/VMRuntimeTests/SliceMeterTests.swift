@@ -8,7 +8,7 @@ import Testing
 @testable import VMRuntime
 
 /// The same machine with no single steps before the first slice, so that the shortest guest runs in slices.
-private enum Eager {
+enum Eager {
     static let backend: Result<Backend, KVMError> = Result { () throws(KVMError) in
         try Backend { $0.stepsBeforeSlices = 0 }
     }

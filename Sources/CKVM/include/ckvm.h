@@ -50,6 +50,12 @@ static inline int ckvm_ioctl_number(int fd, unsigned long request, unsigned long
     return result < 0 ? -errno : result;
 }
 
+/// KVM_ENABLE_CAP with one argument.
+static inline int ckvm_enable(int fd, uint32_t capability, uint64_t argument) {
+    struct kvm_enable_cap request = {.cap = capability, .args = {argument}};
+    return ckvm_ioctl(fd, KVM_ENABLE_CAP, &request);
+}
+
 /// KVM_RUN.
 static inline int ckvm_run(int fd) {
     int result = ioctl(fd, KVM_RUN, 0);
