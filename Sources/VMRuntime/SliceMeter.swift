@@ -29,6 +29,7 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
     private var counter: Counter
     private var memory: MemoryWatch
     private var stepsDue: UInt64
+    private var isSettled = false
     private var length = SliceMeter.shortest
 
     init(_ counter: consuming Counter, machine: Machine, execution: Execution, backend: BackendProfile) {
@@ -59,6 +60,11 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
     /// Tries a slice. Returns the job's end if it came.
     private func slice(_ left: UInt64) throws(KVMError) -> Execution.Ending? {
         try stepper.stopStepping()
+        if !isSettled {
+            // Before its first run a vCPU's events are not in the run area, and a checkpoint would not know which it has.
+            _ = try machine.vcpu.settle()
+            isSettled = true
+        }
         guard try memory.keep(), let before = try machine.vcpu.checkpoint() else {
             stepsDue = Self.stepsWhileSuspect
             return nil
