@@ -29,8 +29,7 @@ def thousand(scene: Scene) -> None:
         scene.checks.equal("a thousand: 100 of them run a job", seen, {(HALTED, b"4\n")})
         scene.memory("a thousand", before, 1000 * 40)
     scene.serve()
-    left = scene.worker.descriptors()
-    scene.checks.that("a thousand: no descriptor is left", left <= held + 1, f"{held}, then {left}")
+    scene.no_descriptor_left("a thousand", held)
 
 
 def churn(scene: Scene) -> None:
@@ -39,8 +38,7 @@ def churn(scene: Scene) -> None:
     for _ in range(3000):
         Client(scene.worker.path, greet=False).socket.close()
     scene.serve()
-    left = scene.worker.descriptors()
-    scene.checks.that("churn: 3,000 come and go, no descriptor is left", left <= held + 1, f"{held}, then {left}")
+    scene.no_descriptor_left("churn: 3,000 come and go", held)
     scene.memory("churn", before, 32 << 10)
 
 

@@ -110,8 +110,7 @@ def never_reads_and_leaves(scene: Scene) -> None:
     # An honest client's job gets a slot only when the guests of those that left are gone.
     latency = scene.serve()
     scene.checks.that("never reads and leaves: 50 guests of 60 s are gone", latency < scene.PROMPT, f"{latency:.2f} s")
-    after = scene.worker.descriptors()
-    scene.checks.that("never reads and leaves: no descriptor is left", after <= before + 1, f"{before}, then {after}")
+    scene.no_descriptor_left("never reads and leaves", before)
 
 
 def fill(client: Client, most: int = 32 * MEBIBYTE) -> int:

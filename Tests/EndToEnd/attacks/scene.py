@@ -53,6 +53,15 @@ class Scene:
         client.finish(job)
         return (job.outcome, bytes(job.output)) == (HALTED, b"4\n")
 
+    def no_descriptor_left(self, what: str, before: int) -> None:
+        """The worker holds as many descriptors as before, or comes back to that while it serves: a result is sent before
+        its machine is taken apart. One connection may be on its way in or out."""
+        after, patience = self.worker.descriptors(), time.monotonic() + 20.0
+        while after > before + 1 and time.monotonic() < patience:
+            self.serve()
+            after = self.worker.descriptors()
+        self.checks.that(f"{what}: no descriptor is left", after <= before + 1, f"{before}, then {after}")
+
     def memory(self, what: str, before: int, most: int) -> None:
         """The peak of resident memory since `before` was read is at most so many KiB above it."""
         grown = self.worker.status("VmHWM") - before
