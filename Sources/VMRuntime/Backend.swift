@@ -234,7 +234,11 @@ private enum Probe {
         let layout = Result<GuestLayout, Refusal> { () throws(Refusal) in try GuestLayout(flat: image, spec: spec) }
         switch layout {
         case .success(let layout):
-            return try Machine(layout, on: hypervisor, countsEmulation: true, logsWrites: logsWrites)
+            let machine = try Machine(
+                MachineKind(memoryBytes: layout.memoryBytes, countsEmulation: true, logsWrites: logsWrites),
+                on: hypervisor)
+            try machine.prepare(StartingPoint(layout))
+            return machine
         case .failure(let refusal): preconditionFailure("a probe's image was refused: \(refusal.message)")
         }
     }

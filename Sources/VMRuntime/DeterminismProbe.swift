@@ -82,7 +82,10 @@ enum DeterminismProbe {
         let layout = Result<GuestLayout, Refusal> { () throws(Refusal) in try GuestLayout(flat: image, spec: spec) }
         switch layout {
         case .success(let layout):
-            return try Machine(layout, on: hypervisor, countsEmulation: false, isDeterministic: true)
+            let machine = try Machine(
+                MachineKind(memoryBytes: layout.memoryBytes, isDeterministic: true), on: hypervisor)
+            try machine.prepare(StartingPoint(layout))
+            return machine
         case .failure(let refusal): preconditionFailure("a probe's image was refused: \(refusal.message)")
         }
     }

@@ -5,51 +5,40 @@ internal import GuestImage
 internal import JobModel
 internal import KVM
 
-/// One virtual machine with its vCPU, loaded with one guest. Lives and dies on its slot's thread.
+/// One virtual machine with its vCPU. Belongs to one thread at a time.
 final class Machine {
+    let kind: MachineKind
     let vm: VirtualMachine
     let vcpu: VirtualCPU
-    let mode: GuestMode
+    /// The mode that its job started in.
+    private(set) var mode = GuestMode.real16
 
-    /// Makes a machine, puts the layout's pieces in its memory and its first state in the vCPU.
-    ///
-    /// - Parameters:
-    ///   - countsEmulation: whether the vCPU's count of emulated instructions will be asked for.
-    ///   - logsWrites: whether the pages that the guest writes will be asked for.
-    ///   - countsPages: whether the guest's resident memory will be asked for.
-    ///   - isDeterministic: whether what differs between machines and between runs is kept from the guest.
-    init(
-        _ layout: GuestLayout, on hypervisor: borrowing Hypervisor, countsEmulation: Bool, logsWrites: Bool = false,
-        countsPages: Bool = false, isDeterministic: Bool = false
-    ) throws(KVMError) {
+    /// Makes an empty machine. ``prepare(_:)`` comes before every job, the first one too.
+    init(_ kind: MachineKind, on hypervisor: borrowing Hypervisor) throws(KVMError) {
         let vm = try hypervisor.makeVirtualMachine(
-            memoryBytes: layout.memoryBytes, logsWrites: logsWrites, inSmallPages: countsPages,
-            filter: isDeterministic ? .repeatable : nil)
-        let vcpu = try hypervisor.makeVirtualCPU(
-            in: vm, features: isDeterministic ? .baseline : .supported, countsEmulation: countsEmulation)
-        for piece in layout.pieces where !vm.memory.write(piece.bytes, at: piece.address) {
-            preconditionFailure("GuestLayout placed a piece at \(piece.address), outside its own memory")
-        }
-        try Self.start(vcpu, as: layout, isDeterministic: isDeterministic)
+            memoryBytes: kind.memoryBytes, logsWrites: kind.logsWrites, inSmallPages: kind.countsPages,
+            filter: kind.isDeterministic ? .repeatable : nil)
+        vcpu = try hypervisor.makeVirtualCPU(
+            in: vm, features: kind.isDeterministic ? .baseline : .supported, countsEmulation: kind.countsEmulation)
         self.vm = vm
-        self.vcpu = vcpu
-        mode = layout.mode
+        self.kind = kind
     }
 
-    private static func start(
-        _ vcpu: borrowing VirtualCPU, as layout: GuestLayout, isDeterministic: Bool
-    ) throws(KVMError) {
-        var system = layout.system
-        if isDeterministic { try vcpu.setTimeStampCounter(0) }
+    /// Brings the machine to where a job starts.
+    func prepare(_ start: StartingPoint) throws(KVMError) {
+        start.memory.fill(vm.memory)
+        mode = start.mode
+        var system = start.system
+        if kind.isDeterministic { try vcpu.setTimeStampCounter(0) }
         // Where the processor honours it, RDTSC is a fault at ring 3. Ring 0 cannot be kept from it.
-        if isDeterministic, layout.mode == .user64 { system.cr4 |= ControlRegister.timeStampDisable }
-        let extended = layout.mode == .long64 || layout.mode == .user64
-        if extended, !layout.fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
+        if kind.isDeterministic, mode == .user64 { system.cr4 |= ControlRegister.timeStampDisable }
+        let extended = mode == .long64 || mode == .user64
+        if extended, !start.fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
         try vcpu.setSystemRegisters(system)
         if extended { try vcpu.enableExtendedState() }
         // Some software backends let SYSCALL through although EFER does not; it must end in a fault, not in low memory.
-        if layout.mode == .user64 { try vcpu.setSyscallEntry(SystemArea.start) }
-        try vcpu.setRegisters(layout.registers)
+        if mode == .user64 { try vcpu.setSyscallEntry(SystemArea.start) }
+        try vcpu.setRegisters(start.registers)
     }
 
     /// The frame of the exception in whose stub the vCPU of a `user64` program is.

@@ -2,15 +2,17 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import Dispatch
-public import GuestImage
+internal import GuestImage
 public import JobModel
 internal import KVM
 internal import NIOConcurrencyHelpers
 
-/// A job that has been admitted: its layout is decided, and it only needs a machine.
+/// A job that has been admitted: what it starts from is decided, and it only needs a machine.
 public struct AdmittedJob: Sendable {
-    /// What goes where in guest memory, and how the vCPU starts.
-    public let layout: GuestLayout
+    /// What its machine has to be when it starts.
+    let start: StartingPoint
+    /// The machine that it needs.
+    let kind: MachineKind
     /// What the job may use.
     public let budget: Budget
     /// How its steps are counted.
@@ -19,21 +21,22 @@ public struct AdmittedJob: Sendable {
     public let reportsPortWrites: Bool
     /// Whether the job is paused, not ended, when its steps are used up.
     public let pauses: Bool
-    /// Whether what differs between machines and between runs is kept from the guest.
-    let isDeterministic: Bool
     /// What else is told.
     let inquiry: Inquiry
 
     /// Decides an image's layout and checks that this backend can run it.
     public init(image: [UInt8], spec: JobSpec, on profile: BackendProfile) throws(Refusal) {
-        layout = try GuestLayout(flat: image, spec: spec)
+        let layout = try GuestLayout(flat: image, spec: spec)
         if let refusal = profile.refusal(of: spec) { throw refusal }
         try MemoryDump.check(spec.dumps, memoryBytes: spec.memoryBytes)
         budget = spec.budget
         plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
-        isDeterministic = spec.isDeterministic
+        start = StartingPoint(layout)
+        kind = MachineKind(
+            memoryBytes: spec.memoryBytes, plan: plan, budget: budget, isDeterministic: spec.isDeterministic,
+            on: profile)
         inquiry = Inquiry(spec)
     }
 }
@@ -103,11 +106,8 @@ public final class Slot: Sendable {
     /// The result is sent before the machine goes away, which takes as long as a short job.
     private func run(_ order: Order, on thread: Result<VCPUThread, KVMError>) {
         do throws(KVMError) {
-            let machine = try Machine(
-                order.job.layout, on: backend.hypervisor,
-                countsEmulation: order.job.plan.countsEmulation(on: backend.profile),
-                logsWrites: order.job.plan.logsWrites, countsPages: order.job.budget.touchedBytes != nil,
-                isDeterministic: order.job.isDeterministic)
+            let machine = try Machine(order.job.kind, on: backend.hypervisor)
+            try machine.prepare(order.job.start)
             let execution = Execution(
                 machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
                 plan: order.job.plan, pauses: order.job.pauses, inquiry: order.job.inquiry, control: order.control,

@@ -36,8 +36,8 @@ struct KickTests {
     }
 
     private static func execute(_ job: AdmittedJob, _ spec: JobSpec, on backend: Backend) throws -> JobResult {
-        let machine = try Machine(
-            job.layout, on: backend.hypervisor, countsEmulation: true, logsWrites: job.plan.logsWrites)
+        let machine = try Machine(job.kind, on: backend.hypervisor)
+        try machine.prepare(job.start)
         let execution = Execution(
             machine, budget: spec.budget, reportsPortWrites: false, plan: job.plan,
             control: JobControl(hasInput: false),

@@ -291,7 +291,7 @@ struct PostMortemTests {
             var profile = backend.profile
             profile.keepsRegistersAfterShutdown = false
             let layout = try GuestLayout(flat: hex("0f0b"), spec: spec)
-            let machine = try Machine(layout, on: backend.hypervisor, countsEmulation: false)
+            let machine = try Machine(readyFor: layout, on: backend, countsEmulation: false)
             let execution = Execution(
                 machine, budget: Budget(), reportsPortWrites: false, plan: .none, inquiry: Inquiry(spec),
                 control: JobControl(hasInput: false), thread: try VCPUThread(), backend: profile, emit: { _ in })

@@ -51,7 +51,7 @@ private struct Stretches {
         spec.budget.steps = limits.removeFirst()
         let plan = backend.profile.plan(for: spec)
         let machine = try Machine(
-            GuestLayout(flat: image, spec: spec), on: backend.hypervisor,
+            readyFor: GuestLayout(flat: image, spec: spec), on: backend,
             countsEmulation: plan.countsEmulation(on: backend.profile), logsWrites: plan.logsWrites)
         let console = Console()
         let thread = try VCPUThread()

@@ -86,7 +86,7 @@ struct ScriptedCounterTests {
     ) throws -> (result: JobResult, log: ScriptedCounter.Log) {
         let budget = Budget(steps: steps, wallTime: .seconds(60))
         let layout = try GuestLayout(flat: image, spec: JobSpec(mode: .real16, budget: budget))
-        let machine = try Machine(layout, on: backend.hypervisor, countsEmulation: true, logsWrites: true)
+        let machine = try Machine(readyFor: layout, on: backend, logsWrites: true)
         let control = JobControl(hasInput: false)
         let execution = Execution(
             machine, budget: budget, reportsPortWrites: false, plan: .debugExits, control: control,

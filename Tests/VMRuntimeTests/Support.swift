@@ -21,6 +21,18 @@ enum Hardware {
     }
 }
 
+extension Machine {
+    /// A machine that is ready for a job.
+    convenience init(
+        readyFor layout: GuestLayout, on backend: Backend, countsEmulation: Bool = true, logsWrites: Bool = false
+    ) throws(KVMError) {
+        let kind = MachineKind(
+            memoryBytes: layout.memoryBytes, countsEmulation: countsEmulation, logsWrites: logsWrites)
+        try self.init(kind, on: backend.hypervisor)
+        try prepare(StartingPoint(layout))
+    }
+}
+
 /// A guest's whole run, seen from the slot.
 struct Run {
     var events: [JobEvent] = []

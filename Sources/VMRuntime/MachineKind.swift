@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import KVM
+
+/// What a machine is made for and cannot be changed to cheaply: machines of one kind can take each other's jobs.
+struct MachineKind: Sendable, Hashable {
+    /// Bytes of guest memory.
+    var memoryBytes: UInt64
+    /// Whether what differs between machines and between runs is kept from the guest: by CPUID and by the registers it may use.
+    var isDeterministic = false
+    /// Whether the vCPU's count of emulated instructions will be asked for.
+    var countsEmulation = false
+    /// Whether a step meter will ask which pages the guest writes.
+    var logsWrites = false
+    /// Whether the guest's resident memory will be asked for.
+    var countsPages = false
+}
+
+extension MachineKind {
+    /// The kind that a job needs.
+    init(
+        memoryBytes: UInt64, plan: MeterPlan, budget: Budget, isDeterministic: Bool, on profile: BackendProfile
+    ) {
+        self.init(
+            memoryBytes: memoryBytes, isDeterministic: isDeterministic,
+            countsEmulation: plan.countsEmulation(on: profile), logsWrites: plan.logsWrites,
+            countsPages: budget.touchedBytes != nil)
+    }
+}
