@@ -17,6 +17,7 @@ from generator.values import (
     MOST32,
     MOST64,
     MOST_CREDIT,
+    MOST_SUBMIT,
     MOST_SYSTEM,
     OUTCOMES,
     SECOND,
@@ -141,21 +142,7 @@ def submits(frames: RightFrames) -> None:
     frames.add(
         "submit-maximum",
         "every field of a plain job at its most: 17 registers, all but rip",
-        message(
-            "SUBMIT",
-            MOST32,
-            label="l" * 128,
-            mode=255,
-            image_bytes=MOST64,
-            load_address=MOST64,
-            entry_point=MOST64,
-            registers=[(n, MOST64 - n) for n in range(18) if n != 16],
-            memory_bytes=MOST64,
-            step_budget=MOST64,
-            wall_budget=MOST64,
-            port_writes=True,
-            input=True,
-        ),
+        message("SUBMIT", MOST32, **MOST_SUBMIT),
     )
     frames.add(
         "submit-unknown-field",

@@ -60,6 +60,20 @@ MOST_SYSTEM: dict[str, Any] = {
     "efer": MOST64 - 5,
     "apic_base": MOST64 - 6,
 }
+# SUBMIT, every field of a plain job at its most: 17 registers, all but rip.
+MOST_SUBMIT: dict[str, Any] = {
+    "label": "l" * 128,
+    "mode": 255,
+    "image_bytes": MOST64,
+    "load_address": MOST64,
+    "entry_point": MOST64,
+    "registers": [(n, MOST64 - n) for n in range(18) if n != 16],
+    "memory_bytes": MOST64,
+    "step_budget": MOST64,
+    "wall_budget": MOST64,
+    "port_writes": True,
+    "input": True,
+}
 COUNTERS: dict[str, Any] = {
     "meter": 1,
     "steps": 5,
