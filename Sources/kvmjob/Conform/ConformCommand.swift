@@ -40,17 +40,10 @@ struct ConformCommand: AsyncParsableCommand {
 
     func run() async throws {
         let console = Console.standard
-        do {
+        throw try await ExitCode(telling: console) {
             let tally = try await tally(console: console)
             try await console.output.write(text(of: tally))
-            throw ExitCode(Self.status(of: tally))
-        } catch let failure as CommandFailure {
-            await console.say("kvmjob: \(failure.message)")
-            throw ExitCode(failure.status)
-        } catch is CancellationError {
-            throw ExitCode(ExitStatus.failed)
-        } catch is OutputError {
-            throw ExitCode(ExitStatus.broken)
+            return Self.status(of: tally)
         }
     }
 
@@ -59,12 +52,7 @@ struct ConformCommand: AsyncParsableCommand {
         var files: [VectorFile] = []
         for path in paths { files += try VectorFile.find(path) }
         let progress = ConformProgress(messages: isatty(STDERR_FILENO) == 1 ? console.messages : nil)
-        let run = ConformRun(files: files, limit: limit, progress: progress)
-        let choice = worker.choice
-        let work = Task { try await run.run(on: choice) }
-        let interrupts = Interrupts(first: work.cancel)
-        defer { withExtendedLifetime(interrupts) {} }
-        return try await work.value
+        return try await ConformRun(files: files, limit: limit, progress: progress).run(on: worker.choice)
     }
 
     func text(of tally: ConformTally) -> [UInt8] {

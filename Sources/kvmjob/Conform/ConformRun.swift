@@ -14,12 +14,11 @@ struct ConformRun: Sendable {
 
     /// - Throws: ``CommandFailure`` for a file that cannot be read or a worker that is not there, or `CancellationError`.
     func run(on choice: WorkerChoice) async throws -> ConformTally {
-        let connection = try await WorkerConnection.open(choice)
-        let tally: Result<ConformTally, any Error>
-        do { tally = .success(try await run(connection.client)) } catch { tally = .failure(error) }
-        await progress.finish()
-        await connection.close()
-        return try tally.get()
+        try await WorkerConnection.with(choice) { client in
+            let tally = await Result.catching { try await run(client) }
+            await progress.finish()
+            return try tally.get()
+        }
     }
 
     /// As many vectors are in flight as the worker takes from one client.

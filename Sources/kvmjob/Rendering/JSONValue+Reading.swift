@@ -6,19 +6,11 @@ internal import Foundation
 /// Reads the JSON that kvmjob writes: whole numbers from 0 to 2^64-1 are all the numbers there are in it. Objects come with
 /// their keys sorted.
 extension JSONValue: Decodable {
-    private struct Key: CodingKey {
-        var stringValue: String
-        var intValue: Int? { nil }
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
-    }
-
     init(from decoder: any Decoder) throws {
-        if let object = try? decoder.container(keyedBy: Key.self) {
+        if let object = try? decoder.container(keyedBy: JSONKey.self) {
             let keys = object.allKeys.map(\.stringValue).sorted()
             self = .object(
-                try keys.map { ($0, try object.decode(JSONValue.self, forKey: Key(stringValue: $0))) })
+                try keys.map { ($0, try object.decode(JSONValue.self, forKey: JSONKey(stringValue: $0))) })
         } else if var array = try? decoder.unkeyedContainer() {
             var elements: [JSONValue] = []
             while !array.isAtEnd { elements.append(try array.decode(JSONValue.self)) }

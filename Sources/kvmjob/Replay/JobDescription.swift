@@ -195,20 +195,11 @@ extension ReportContents {
 // MARK: - To a spec
 
 extension SpecFields {
-    /// A key in the path of an error.
-    private struct Key: CodingKey {
-        var stringValue: String
-        var intValue: Int? { nil }
-
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
-    }
-
     init(from decoder: any Decoder) throws {
         let known = Set(CodingKeys.allCases.map(\.rawValue))
-        let given = try decoder.container(keyedBy: Key.self).allKeys.map(\.stringValue)
+        let given = try decoder.container(keyedBy: JSONKey.self).allKeys.map(\.stringValue)
         if let unknown = given.filter({ !known.contains($0) }).min() {
-            throw Self.wrong("this kvmjob does not know this key", decoder.codingPath + [Key(stringValue: unknown)])
+            throw Self.wrong("this kvmjob does not know this key", decoder.codingPath + [JSONKey(stringValue: unknown)])
         }
         let values = try decoder.container(keyedBy: CodingKeys.self)
         func optional<T: Decodable>(_ key: CodingKeys) throws -> T? {
@@ -291,7 +282,7 @@ extension SpecFields {
     private func segmentValues(_ path: [any CodingKey]) throws -> [SegmentName: Segment] {
         var values: [SegmentName: Segment] = [:]
         for (name, fields) in segments ?? [:] {
-            let place = path + [CodingKeys.segments, Key(stringValue: name)]
+            let place = path + [CodingKeys.segments, JSONKey(stringValue: name)]
             let found = try Self.named(name, .segments, path) { name in SegmentName.allCases.first { $0.name == name } }
             values[found] = Segment(
                 base: fields.base.value, limit: try Self.narrow(fields.limit, place),
@@ -305,7 +296,7 @@ extension SpecFields {
         var values: [TableName: DescriptorTable] = [:]
         for (name, fields) in tables ?? [:] {
             let found = try Self.named(name, .tables, path) { name in TableName.allCases.first { $0.name == name } }
-            let limit: UInt16 = try Self.narrow(fields.limit, path + [CodingKeys.tables, Key(stringValue: name)])
+            let limit: UInt16 = try Self.narrow(fields.limit, path + [CodingKeys.tables, JSONKey(stringValue: name)])
             values[found] = DescriptorTable(base: fields.base.value, limit: limit)
         }
         return values

@@ -15,22 +15,10 @@ struct Replay: Sendable {
 
     /// Runs all recordings, one after the other, and returns the process's exit status. Ctrl-C stops the one that runs.
     ///
-    /// - Throws: ``CommandFailure`` when there is no worker, ``OutputError`` when standard output takes nothing more.
+    /// - Throws: ``CommandFailure`` when there is no worker, ``OutputError`` when standard output takes nothing more,
+    ///   `CancellationError` after Ctrl-C.
     func run(on choice: WorkerChoice) async throws -> Int32 {
-        let work = Task {
-            let connection = try await WorkerConnection.open(choice)
-            let status: Result<Int32, any Error>
-            do { status = .success(try await replayAll(connection.client)) } catch { status = .failure(error) }
-            await connection.close()
-            return try status.get()
-        }
-        let interrupts = Interrupts(first: work.cancel)
-        defer { withExtendedLifetime(interrupts) {} }
-        do {
-            return try await work.value
-        } catch is CancellationError {
-            return ExitStatus.failed
-        }
+        try await WorkerConnection.with(choice) { try await replayAll($0) }
     }
 
     private func replayAll(_ client: JobClient) async throws -> Int32 {

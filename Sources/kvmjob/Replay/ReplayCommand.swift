@@ -59,17 +59,9 @@ struct ReplayCommand: AsyncParsableCommand {
 
     func run() async throws {
         let console = Console.standard
-        do {
+        throw try await ExitCode(telling: console) {
             let replay = Replay(recordings: try await recordings(), times: times, asJSON: json, console: console)
-            throw ExitCode(try await replay.run(on: worker.choice))
-        } catch let failure as CommandFailure {
-            await console.say("kvmjob: \(failure.message)")
-            throw ExitCode(failure.status)
-        } catch OutputError.closed {
-            throw ExitCode(ExitStatus.failed)
-        } catch OutputError.failed(let reason) {
-            await console.say("kvmjob: cannot write standard output: \(reason)")
-            throw ExitCode(ExitStatus.broken)
+            return try await replay.run(on: worker.choice)
         }
     }
 }

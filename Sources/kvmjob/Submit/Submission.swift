@@ -22,21 +22,9 @@ struct Submission: Sendable {
     /// Runs all jobs and returns the process's exit status. Ctrl-C stops them; what they are worth then is still shown.
     ///
     /// - Throws: ``CommandFailure`` when there is no worker, ``OutputError`` when standard output takes nothing more; jobs that
-    ///   still run then are stopped.
+    ///   still run then are stopped. `CancellationError` when Ctrl-C came before there was a job.
     func run(on choice: WorkerChoice) async throws -> Int32 {
-        let work = Task {
-            let connection = try await WorkerConnection.open(choice)
-            let status = await Result.catching { try await runJobs(connection.client) }
-            await connection.close()
-            return try status.get()
-        }
-        let interrupts = Interrupts(first: work.cancel)
-        defer { withExtendedLifetime(interrupts) {} }
-        do {
-            return try await work.value
-        } catch is CancellationError {
-            return ExitStatus.failed
-        }
+        try await WorkerConnection.with(choice) { try await runJobs($0) }
     }
 
     /// As many jobs are in flight as the worker takes from one client. Each is a child task, and cancelling it cancels the job.
@@ -207,12 +195,5 @@ extension JobEnd {
             self = .refused(Rejection(code: "draining", message: error.message, isRetryable: true))
         default: self = .lost(error.message)
         }
-    }
-}
-
-extension Result where Failure == any Error {
-    /// `Result(catching:)` for what has to wait.
-    fileprivate static func catching(_ body: () async throws -> Success) async -> Result {
-        do { return .success(try await body()) } catch { return .failure(error) }
     }
 }

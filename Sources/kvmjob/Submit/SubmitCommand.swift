@@ -117,17 +117,8 @@ struct SubmitCommand: AsyncParsableCommand {
 
     func run() async throws {
         let console = Console.standard
-        do {
-            throw ExitCode(try await submission(console: console).run(on: worker.choice))
-        } catch let failure as CommandFailure {
-            await console.say("kvmjob: \(failure.message)")
-            throw ExitCode(failure.status)
-        } catch OutputError.closed {
-            // As quietly as the reader went away.
-            throw ExitCode(ExitStatus.failed)
-        } catch OutputError.failed(let reason) {
-            await console.say("kvmjob: cannot write standard output: \(reason)")
-            throw ExitCode(ExitStatus.broken)
+        throw try await ExitCode(telling: console) {
+            try await submission(console: console).run(on: worker.choice)
         }
     }
 }
