@@ -35,28 +35,6 @@ extension JobSpec {
 
 @Suite("The trace", .enabled(if: Hardware.isThere, "no usable /dev/kvm"))
 struct TraceTests {
-    /// `mov cx, 2; again: add ax, cx; out 0x80, al; in al, 0x80; dec cx; jnz again; mov di, buffer; mov cx, 3; rep stosb;
-    /// hlt`, or `out 0xf4, al` at ring 3.
-    private struct Program {
-        var image: [UInt8]
-        var starts: [UInt64]
-        var load: UInt64
-        var buffer: UInt64
-
-        init(_ mode: GuestMode) {
-            if mode == .real16 {
-                image = hex("b90200 01c8 e680 e480 49 75f7 bf0020 b90300 f3aa f4")
-                starts = [0, 3, 5, 7, 9, 10, 12, 15, 18, 20]
-                (load, buffer) = (0x1000, 0x2000)
-            } else {
-                image = hex("b902000000 01c8 e680 e480 ffc9 75f6 bf00001800 b903000000 f3aa")
-                image += mode == .user64 ? hex("e6f4") : hex("f4")
-                starts = [0, 5, 7, 9, 11, 13, 15, 20, 25, 27]
-                (load, buffer) = (0x10_0000, 0x18_0000)
-            }
-        }
-    }
-
     /// Each step: the instruction, and RAX, RCX and how far RDI has gone behind it.
     private static let expected: [(instruction: Int, rax: UInt64, rcx: UInt64, stored: UInt64?)] = [
         (0, 0, 2, nil),
@@ -67,7 +45,7 @@ struct TraceTests {
 
     @Test("Each instruction is told with its place, its bytes and what it changed", arguments: GuestMode.allCases)
     func everyStep(mode: GuestMode) async throws {
-        let program = Program(mode)
+        let program = SteppedProgram(mode)
         let run = try await Run.of(program.image, JobSpec(mode: mode).traced)
         #expect(run.steps.count == Self.expected.count)
         var registers = Registers()
@@ -92,7 +70,7 @@ struct TraceTests {
 
     @Test("Each exit is told beside its instruction", arguments: GuestMode.allCases)
     func exits(mode: GuestMode) async throws {
-        let run = try await Run.of(Program(mode).image, JobSpec(mode: mode).traced)
+        let run = try await Run.of(SteppedProgram(mode).image, JobSpec(mode: mode).traced)
         var told: [String] = []
         for record in run.trace {
             switch record {
@@ -196,10 +174,10 @@ struct TraceTests {
 
     @Test("A pause leaves no trace", arguments: GuestMode.allCases)
     func paused(mode: GuestMode) async throws {
-        let whole = try await Run.of(Program(mode).image, JobSpec(mode: mode).traced)
+        let whole = try await Run.of(SteppedProgram(mode).image, JobSpec(mode: mode).traced)
         var spec = JobSpec(mode: mode, budget: Budget(steps: 1)).traced
         spec.pausesWhenStepsRunOut = true
-        let pieces = try await Run.of(Program(mode).image, spec) { $0.resume($1, steps: 2) }
+        let pieces = try await Run.of(SteppedProgram(mode).image, spec) { $0.resume($1, steps: 2) }
         #expect(pieces.trace == whole.trace)
         #expect(try pieces.result.outcome == whole.result.outcome)
     }
