@@ -24,18 +24,20 @@ int ckvm_open(void) {
     return fd < 0 ? fail() : fd;
 }
 
-int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value) {
-    // A kvm_msrs with its one entry behind it.
-    union {
-        struct kvm_msrs header;
-        uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
-    } request;
-    memset(&request, 0, sizeof request);
-    request.header.nmsrs = 1;
-    request.header.entries[0].index = index;
-    request.header.entries[0].data = value;
-    return ckvm_ioctl(vcpu, KVM_SET_MSRS, &request);
+// initial-exec, as everything here that each call touches.
+static __thread __attribute__((tls_model("initial-exec"))) uint64_t vcpu_calls;
+
+int ckvm_vcpu_ioctl(int vcpu, unsigned long request, void *argument) {
+    vcpu_calls++;
+    return ckvm_ioctl(vcpu, request, argument);
 }
+
+int ckvm_run(int vcpu) {
+    vcpu_calls++;
+    return ckvm_ioctl_number(vcpu, KVM_RUN, 0);
+}
+
+uint64_t ckvm_vcpu_calls(void) { return vcpu_calls; }
 
 int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *ranges, uint32_t count) {
     // One set bit for each register of the longest range.
@@ -46,7 +48,7 @@ int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *ranges, uint32_t c
     filter.flags = KVM_MSR_FILTER_DEFAULT_DENY;
     for (uint32_t i = 0; i < count; i++) {
         if (ranges[i].count > sizeof all * 8) return -E2BIG;
-        filter.ranges[i].flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+        filter.ranges[i].flags = ranges[i].access;
         filter.ranges[i].base = ranges[i].first;
         filter.ranges[i].nmsrs = ranges[i].count;
         filter.ranges[i].bitmap = all;

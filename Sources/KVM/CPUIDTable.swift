@@ -12,7 +12,7 @@ struct CPUIDTable: Sendable {
     private static let entryBytes = MemoryLayout<kvm_cpuid_entry2>.stride
 
     /// A whole `kvm_cpuid2` with its entries.
-    private let bytes: [UInt8]
+    private var bytes: [UInt8]
 
     /// A table of these leaves, without sub-leaves.
     init(_ leaves: [(leaf: UInt32, answer: CPUIDAnswer)]) {
@@ -43,6 +43,24 @@ struct CPUIDTable: Sendable {
         }
         _ = try KVMError.check(result, .getSupportedCPUID)
         self.bytes = bytes
+        // A guest with guests of its own would hold state that no reset takes back: VMX, and AMD's SVM.
+        hide(leaf: 1, ecx: 1 << 5)
+        hide(leaf: 0x8000_0001, ecx: 1 << 2)
+    }
+
+    /// Takes features out of a leaf's first sub-leaf.
+    private mutating func hide(leaf: UInt32, ecx features: UInt32) {
+        unsafe bytes.withUnsafeMutableBytes { raw in
+            // SAFETY: every index is below the count, which is checked against the buffer's size.
+            let announced = Int(unsafe raw.loadUnaligned(as: UInt32.self))
+            for index in 0..<min(announced, Self.maximumEntries) {
+                let offset = Self.headerBytes + index * Self.entryBytes
+                var entry = unsafe raw.loadUnaligned(fromByteOffset: offset, as: kvm_cpuid_entry2.self)
+                guard entry.function == leaf else { continue }
+                entry.ecx &= ~features
+                unsafe raw.storeBytes(of: entry, toByteOffset: offset, as: kvm_cpuid_entry2.self)
+            }
+        }
     }
 
     /// Gives a vCPU these features: `KVM_SET_CPUID2`.

@@ -9,7 +9,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case xcrs = 56, syncRegisters = 74, readOnlyMemory = 81, immediateExit = 136, coalescedPIO = 162
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203, tripleFaultEvent = 218
+    case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203, largeXSAVE = 208, tripleFaultEvent = 218
 
     /// The kernel's name.
     public var name: String {
@@ -28,6 +28,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .userSpaceMSR: "KVM_CAP_X86_USER_SPACE_MSR"
         case .msrFilter: "KVM_CAP_X86_MSR_FILTER"
         case .binaryStatistics: "KVM_CAP_BINARY_STATS_FD"
+        case .largeXSAVE: "KVM_CAP_XSAVE2"
         case .tripleFaultEvent: "KVM_CAP_X86_TRIPLE_FAULT_EVENT"
         }
     }
@@ -40,9 +41,9 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .setGuestDebug: "step budgets by single-stepping"
         case .syncRegisters: "registers without a call each"
         case .binaryStatistics: "telling a software backend's instruction count"
-        case .vcpuEvents, .debugRegisters, .xsave, .xcrs: "resetting a machine between jobs"
+        case .vcpuEvents, .debugRegisters, .xsave, .largeXSAVE, .xcrs: "resetting a machine between jobs"
         case .userSpaceMSR, .msrFilter: "keeping model-specific registers from guests"
-        case .tripleFaultEvent: "going back behind a fault while counting"
+        case .tripleFaultEvent: "forgetting a fault that a kick came upon"
         case .readOnlyMemory: "ROM"
         case .coalescedMMIO, .coalescedPIO: "console output without an exit per byte"
         }

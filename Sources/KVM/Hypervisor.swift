@@ -25,13 +25,16 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///
     /// - Throws: ``KVMError/deviceMissing``, ``KVMError/notPermitted`` and ``KVMError/unsupportedVersion(_:)`` say why
     ///   this machine cannot run guests; their descriptions tell a person what to do.
-    public init() throws(KVMError) {
+    public init() throws(KVMError) { try self.init(without: []) }
+
+    /// Opens it as if the kernel lacked these capabilities.
+    init(without missing: Set<Capability>) throws(KVMError) {
         let descriptor = OwnedDescriptor(try Self.open())
         let answer = ckvm_ioctl_number(descriptor.number, CKVM_GET_API_VERSION, 0)
         guard answer != -ENOTTY else { throw .notKVM }
         let version = try KVMError.check(answer, .getAPIVersion)
         guard version == Self.apiVersion else { throw .unsupportedVersion(version) }
-        let capabilities = Self.probe(descriptor.number)
+        let capabilities = Self.probe(descriptor.number).filter { !missing.contains($0.key) }
         for required in [Capability.userMemory, .immediateExit] where capabilities[required] == nil {
             throw .missingCapability(required)
         }
@@ -54,7 +57,8 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///   - logsWrites: whether ``VirtualMachine/takeWrittenPages()`` will be asked; the guest's first write to each page then
     ///     costs more.
     ///   - inSmallPages: whether ``GuestMemory/residentBytes()`` will be asked; the guest's memory is slower to take then.
-    ///   - filter: the model-specific registers that the guest may read and write; nil for all that KVM has.
+    ///   - filter: the model-specific registers that the guest may read and write; nil for all that KVM has, which is also what
+    ///     it gets where the kernel has no filters.
     /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
     ///
     /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_SET_USER_MEMORY_REGION`.
@@ -63,15 +67,22 @@ public struct Hypervisor: ~Copyable, Sendable {
     ) throws(KVMError) -> VirtualMachine {
         let vm = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
+        let filter = capabilities[.msrFilter] == nil ? nil : fulfillable(filter)
         try filter?.install(in: vm.number)
-        if logsWrites, capabilities[.tripleFaultEvent] != nil {
-            // So that a triple fault which has begun is part of the vCPU's events, and a checkpoint takes it back.
+        let tellsTripleFaults = capabilities[.tripleFaultEvent] != nil
+        if tellsTripleFaults {
+            // So that a triple fault which has begun is part of the vCPU's events, and can be taken back.
             _ = try KVMError.check(
                 ckvm_enable(vm.number, Capability.tripleFaultEvent.rawValue, 1), .enableCapability)
         }
         let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages)
         try memory.install(in: vm.number, logsWrites: logsWrites)
-        return VirtualMachine(descriptor: vm, memory: memory)
+        return VirtualMachine(descriptor: vm, filter: filter, tellsTripleFaults: tellsTripleFaults, memory: memory)
+    }
+
+    /// The worker cannot serve accesses of which it does not hear.
+    private func fulfillable(_ filter: MSRFilter?) -> MSRFilter? {
+        filter == .noted && capabilities[.userSpaceMSR] == nil ? .direct : filter
     }
 
     /// Makes a vCPU of a virtual machine.
@@ -85,11 +96,11 @@ public struct Hypervisor: ~Copyable, Sendable {
         in machine: borrowing VirtualMachine, number: UInt32 = 0, features: GuestFeatures = .supported,
         countsEmulation: Bool = true
     ) throws(KVMError) -> VirtualCPU {
-        try VirtualCPU(
-            machine: machine.descriptor.number, number: number, runAreaBytes: runAreaBytes,
-            cpuid: features == .baseline ? baseline : cpuid,
-            synchronises: capabilities[.syncRegisters] ?? 0,
-            countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil)
+        let traits = VCPUTraits(
+            runAreaBytes: runAreaBytes, cpuid: features == .baseline ? baseline : cpuid, capabilities: capabilities,
+            countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil, filter: machine.filter,
+            unfilteredMSRs: machine.filter == nil ? try MSRValues.candidates(of: descriptor.number) : [])
+        return try VirtualCPU(machine: machine.descriptor.number, number: number, traits)
     }
 
     /// What a machine must have for ``GuestFeatures/baseline`` with ``MSRFilter/repeatable``, and this one lacks: the names of
@@ -124,6 +135,11 @@ public struct Hypervisor: ~Copyable, Sendable {
 /// A virtual machine: its descriptor and its memory.
 public struct VirtualMachine: ~Copyable, Sendable {
     let descriptor: OwnedDescriptor
+    /// What keeps model-specific registers from the guest; nil where nothing does.
+    let filter: MSRFilter?
+    /// Whether a triple fault that has begun is part of the vCPU's state. Where it is not, a vCPU whose run was interrupted may
+    /// hold one that nothing takes back.
+    public let tellsTripleFaults: Bool
     /// Guest physical memory from address 0 on.
     public let memory: GuestMemory
 }

@@ -46,6 +46,12 @@ public enum KVMError: Error, Sendable, Hashable {
         case getDirtyLog = "KVM_GET_DIRTY_LOG", enableCapability = "KVM_ENABLE_CAP", getXSAVE = "KVM_GET_XSAVE",
             setXSAVE = "KVM_SET_XSAVE"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getXCRS = "KVM_GET_XCRS", getDebugRegs = "KVM_GET_DEBUGREGS", setDebugRegs = "KVM_SET_DEBUGREGS"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getMSRs = "KVM_GET_MSRS", getMSRIndexList = "KVM_GET_MSR_INDEX_LIST"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case setVCPUEvents = "KVM_SET_VCPU_EVENTS", setMPState = "KVM_SET_MP_STATE"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case residentPages = "mincore", countInstructions = "perf_event_open"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case mapMemory = "mmap(guest memory)", mapRunArea = "mmap(kvm_run)"

@@ -42,3 +42,9 @@ public enum ThreadClock {
     /// Nanoseconds since the thread's start. A system call.
     public static var now: UInt64 { ckvm_thread_time() }
 }
+
+/// What the calling thread has asked of vCPUs.
+public enum VCPUCalls {
+    /// Calls to vCPUs since the thread began: `KVM_RUN` and every other ioctl of a vCPU's descriptor.
+    public static var count: UInt64 { ckvm_vcpu_calls() }
+}

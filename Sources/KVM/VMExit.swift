@@ -28,11 +28,20 @@ public enum VMExit: Sendable, Hashable {
     case taskPriorityChanged
     /// A single step is done. `linearAddress` is that of the next instruction. `KVM_EXIT_DEBUG`.
     case debug(linearAddress: UInt64)
+    /// The guest reads a model-specific register that its filter denies it; answer with ``VirtualCPU/serveMSRRead(_:)``.
+    /// `KVM_EXIT_X86_RDMSR`.
+    case msrRead(number: UInt32)
+    /// Likewise, it writes one; answer with ``VirtualCPU/serveMSRWrite(_:_:)``. `KVM_EXIT_X86_WRMSR`.
+    case msrWrite(number: UInt32, value: UInt64)
     /// Any other reason, by the kernel's number.
     case other(reason: UInt32)
 
     /// The kernel's number of ``taskPriorityChanged``.
     public static let taskPriorityReason = UInt32(KVM_EXIT_SET_TPR)
+    /// The kernel's number of ``msrRead(number:)``.
+    public static let msrReadReason = UInt32(KVM_EXIT_X86_RDMSR)
+    /// The kernel's number of ``msrWrite(number:value:)``.
+    public static let msrWriteReason = UInt32(KVM_EXIT_X86_WRMSR)
 }
 
 /// A port access: `count` elements of `size` bytes each, all to the same port. A count above 1 is a string instruction.
@@ -69,7 +78,20 @@ extension VMExit {
         case KVM_EXIT_INTR: self = .interrupted
         case KVM_EXIT_SET_TPR: self = .taskPriorityChanged
         case KVM_EXIT_DEBUG: self = unsafe .debug(linearAddress: run.pointee.debug.arch.pc)
+        case KVM_EXIT_X86_RDMSR: self = unsafe .msrRead(number: run.pointee.msr.index)
+        case KVM_EXIT_X86_WRMSR:
+            self = unsafe .msrWrite(number: run.pointee.msr.index, value: run.pointee.msr.data)
         default: self = .other(reason: reason)
+        }
+    }
+
+    /// Whether the processor behind it need not be one that runs.
+    var mayStopProcessor: Bool {
+        switch self {
+        case .shutdown, .failEntry, .internalError, .other: true
+        case .portIn, .portOut, .mmioRead, .mmioWrite, .msrRead, .msrWrite, .halt, .interrupted, .taskPriorityChanged,
+            .debug:
+            false
         }
     }
 

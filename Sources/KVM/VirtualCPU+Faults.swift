@@ -29,11 +29,8 @@ extension VirtualCPU {
     ///
     /// `KVM_GET_XSAVE`: it tells the registers that the guest has not touched, too, which `KVM_GET_FPU` need not.
     public borrowing func floatingPointState() throws(KVMError) -> [UInt8] {
-        var state = kvm_xsave()
-        // SAFETY: the kernel writes one kvm_xsave.
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_XSAVE, &state), .getXSAVE)
-        let stored = 464
-        let image = unsafe withUnsafeBytes(of: &state) { unsafe [UInt8]($0.prefix(stored)) }
-        return image + [UInt8](repeating: 0, count: 512 - stored)
+        let state = try ExtendedState(of: descriptor.number, count: traits.extendedBytes)
+        let padding = [UInt8](repeating: 0, count: 512 - ExtendedState.legacyBytes)
+        return state.bytes.prefix(ExtendedState.legacyBytes) + padding
     }
 }

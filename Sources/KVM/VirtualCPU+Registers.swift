@@ -14,7 +14,7 @@ extension VirtualCPU {
             regs = unsafe runData.pointee.s.regs.regs
         } else {
             // SAFETY: the kernel writes one kvm_regs.
-            _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_REGS, &regs), .getRegs)
+            _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_GET_REGS, &regs), .getRegs)
         }
         return Registers(regs)
     }
@@ -29,7 +29,7 @@ extension VirtualCPU {
             unsafe runData.pointee.kvm_dirty_regs |= UInt64(KVM_SYNC_X86_REGS)
         } else {
             // SAFETY: the kernel reads one kvm_regs.
-            _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_SET_REGS, &regs), .setRegs)
+            _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_SET_REGS, &regs), .setRegs)
         }
     }
 
@@ -42,7 +42,7 @@ extension VirtualCPU {
             sregs = unsafe runData.pointee.s.regs.sregs
         } else {
             // SAFETY: the kernel writes one kvm_sregs.
-            _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_SREGS, &sregs), .getSregs)
+            _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_GET_SREGS, &sregs), .getSregs)
         }
         return SystemRegisters(sregs)
     }
@@ -53,11 +53,12 @@ extension VirtualCPU {
     ///
     /// `KVM_SET_SREGS`: by the call, so that a refusal is seen here and not at the next run.
     public borrowing func setSystemRegisters(_ system: SystemRegisters) throws(KVMError) {
-        var sregs = initialSystem
+        var sregs = pristine.control
         sregs.apply(system)
         // SAFETY: the kernel reads one kvm_sregs.
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_SET_SREGS, &sregs), .setSregs)
+        _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_SET_SREGS, &sregs), .setSregs)
         if synchronised != 0 { unsafe runData.pointee.s.regs.sregs = sregs }
+        unsafe runData.pointee.cr8 = sregs.cr8
     }
 
     /// Where the vCPU is: what a step meter looks at after every instruction.
@@ -71,43 +72,20 @@ extension VirtualCPU {
             efer: sregs.efer)
     }
 
-    /// Where SYSCALL goes from 64-bit and from 32-bit code.
-    ///
-    /// `KVM_SET_MSRS` of LSTAR and CSTAR.
-    public borrowing func setSyscallEntry(_ address: UInt64) throws(KVMError) {
-        for index in [UInt32(0xC000_0082), 0xC000_0083] {
-            let result = ckvm_set_msr(descriptor.number, index, address)
-            guard try KVMError.check(result, .setMSRs) == 1 else { throw .unexpectedReply(.setMSRs) }
-        }
-    }
-
-    /// Sets the time-stamp counter, which goes on counting from there. Without effect on a backend that shows guests the host's.
-    ///
-    /// `KVM_SET_MSRS` of TSC.
-    public borrowing func setTimeStampCounter(_ value: UInt64) throws(KVMError) {
-        guard try KVMError.check(ckvm_set_msr(descriptor.number, 0x10, value), .setMSRs) == 1 else {
-            throw .unexpectedReply(.setMSRs)
-        }
-    }
-
     /// CR4 bits beyond SSE, and XCR0, that guests in 64-bit modes should have: AVX state where KVM can save it, and
     /// FSGSBASE where it is there.
     public var extendedStateControl: UInt64 {
         (cpuid.hasXSAVE ? 1 << 18 : 0) | (cpuid.hasFSGSBASE ? 1 << 16 : 0)
     }
 
-    /// Turns on x87, SSE and AVX state, as far as KVM supports XSAVE here; otherwise does nothing.
+    /// XCR0 with x87, SSE and AVX state, as far as KVM supports XSAVE here; otherwise as KVM made it.
     ///
-    /// `KVM_SET_XCRS`, after `KVM_SET_CPUID2` and CR4.OSXSAVE.
-    public borrowing func enableExtendedState() throws(KVMError) {
-        guard cpuid.hasXSAVE else { return }
-        var xcrs = kvm_xcrs()
-        xcrs.nr_xcrs = 1
-        xcrs.xcrs.0.xcr = 0
-        xcrs.xcrs.0.value = cpuid.extendedStates & 7 | 1
-        // SAFETY: the kernel reads one kvm_xcrs.
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_SET_XCRS, &xcrs), .setXCRS)
+    /// Goes with ``extendedStateControl``.
+    public var extendedStateComponents: UInt64 {
+        cpuid.hasXSAVE ? cpuid.extendedStates & 7 | 1 : pristine.extendedStateComponents
     }
+
+    private var cpuid: CPUIDTable { traits.cpuid }
 }
 
 /// The address of a vCPU's next instruction, and what it takes to find its bytes.

@@ -12,53 +12,56 @@ internal import Glibc
     /// Kicks this vCPU; may be used from any thread.
     public let kicker: Kicker
 
+    /// What KVM made of the new vCPU: a job's start is this with what the job sets.
+    public let pristine: VCPUState
+
     let descriptor: OwnedDescriptor
     let runArea: Mapping
     private let kick: UnsafeMutablePointer<ckvm_kick>
-    /// Which registers come and go through the run area instead of by a call: `KVM_SYNC_X86_*`.
-    let synchronised: UInt64
-    /// The segments and control registers that KVM gave the new vCPU: what a job does not set stays as it is here.
-    let initialSystem: kvm_sregs
-    let cpuid: CPUIDTable
+    let traits: VCPUTraits
+    let notes: VCPUNotes
     let emulationCounter: StatisticsCounter?
 
+    /// Which registers come and go through the run area instead of by a call: `KVM_SYNC_X86_*`.
+    var synchronised: UInt64 { traits.synchronised }
     // SAFETY: the run area is mapped for as long as this value lives, and is at least as large as kvm_run.
     var runData: UnsafeMutablePointer<kvm_run> { unsafe runArea.base.assumingMemoryBound(to: kvm_run.self) }
 
-    init(
-        machine: Int32, number: UInt32, runAreaBytes: Int, cpuid: CPUIDTable, synchronises: Int32, countsEmulation: Bool
-    ) throws(KVMError) {
+    init(machine: Int32, number: UInt32, _ traits: VCPUTraits) throws(KVMError) {
         let descriptor = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(machine, CKVM_CREATE_VCPU, UInt(number)), .createVCPU))
         // SAFETY: ckvm_map_run_area stores an address only when it returns 0.
         var address: UnsafeMutableRawPointer? = nil
         _ = try KVMError.check(
-            unsafe ckvm_map_run_area(descriptor.number, UInt64(runAreaBytes), &address), .mapRunArea)
+            unsafe ckvm_map_run_area(descriptor.number, UInt64(traits.runAreaBytes), &address), .mapRunArea)
         guard let address = unsafe address else { throw .unexpectedReply(.mapRunArea) }
-        let runArea = unsafe Mapping(adopting: address, count: runAreaBytes)
-        try cpuid.apply(to: descriptor.number)
-        var system = kvm_sregs()
-        // SAFETY: the kernel writes one kvm_sregs.
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_SREGS, &system), .getSregs)
-        var general = kvm_regs()
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_REGS, &general), .getRegs)
-        let counter = countsEmulation ? StatisticsCounter(named: "insn_emulation", of: descriptor.number) : nil
+        let runArea = unsafe Mapping(adopting: address, count: traits.runAreaBytes)
+        try traits.cpuid.apply(to: descriptor.number)
+        let modelSpecific =
+            if traits.filter != nil {
+                MSRValues(MSRFilter.writable)
+            } else {
+                try MSRValues.restorable(traits.unfilteredMSRs, on: descriptor.number)
+            }
+        let pristine = try VCPUState(of: descriptor.number, traits, modelSpecific)
+        let counter =
+            traits.countsEmulation ? StatisticsCounter(named: "insn_emulation", of: descriptor.number) : nil
 
         let run = unsafe address.assumingMemoryBound(to: kvm_run.self)
-        let wanted = UInt64(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
-        synchronised = UInt64(UInt32(bitPattern: synchronises)) & wanted == wanted ? wanted : 0
-        unsafe run.pointee.kvm_valid_regs = synchronised
+        unsafe run.pointee.kvm_valid_regs = traits.synchronised
         // The kernel fills these in at the end of a run; before the first one they would read as zeros.
-        unsafe run.pointee.s.regs.regs = general
-        unsafe run.pointee.s.regs.sregs = system
+        unsafe run.pointee.s.regs.regs = pristine.general
+        unsafe run.pointee.s.regs.sregs = pristine.control
+        unsafe run.pointee.s.regs.events = pristine.events
         // SAFETY: freed in deinit, after the kicker has let go of it.
         unsafe kick = UnsafeMutablePointer<ckvm_kick>.allocate(capacity: 1)
         unsafe kick.initialize(to: ckvm_kick(run: run, pending: 0))
         kicker = unsafe Kicker(kick)
         self.descriptor = descriptor
         self.runArea = runArea
-        self.cpuid = cpuid
-        initialSystem = system
+        self.traits = traits
+        self.pristine = pristine
+        notes = VCPUNotes(modelSpecific: pristine.modelSpecific)
         emulationCounter = counter
     }
 
@@ -104,16 +107,39 @@ internal import Glibc
         unsafe ckvm_take_pending(kick) != 0
     }
 
-    /// Completes the port or memory access of the last exit without letting the guest go on; then the registers are final.
+    /// Completes the access of the last exit, and puts registers that were set in their place, without letting the guest go on;
+    /// then the registers are final. Costs nothing where there is nothing to do.
     ///
     /// - Returns: nil when all is complete; otherwise the next part of the same instruction, to be served and settled in turn,
     ///   or the single step that completing it was.
     ///
     /// `KVM_RUN` with `immediate_exit`.
     public borrowing func settle() throws(KVMError) -> VMExit? {
+        // SAFETY: see `runData`.
+        guard unsafe hasPendingAccess || runData.pointee.kvm_dirty_regs != 0 else { return nil }
+        return try enterAndReturn()
+    }
+
+    /// Whether the last exit was for an access that only the next entry completes. Registers that are set before that would be
+    /// changed by it.
+    public var hasPendingAccess: Bool {
+        // SAFETY: see `runData`.
+        switch unsafe Int32(bitPattern: runData.pointee.exit_reason) {
+        case KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR: true
+        default: false
+        }
+    }
+
+    /// Whether the last run came to no end of the guest's.
+    public var wasInterrupted: Bool {
+        // SAFETY: see `runData`.
+        unsafe Int32(bitPattern: runData.pointee.exit_reason) == KVM_EXIT_INTR
+    }
+
+    /// `KVM_RUN` with `immediate_exit`: a kick that comes meanwhile is not lost, as its flag stays, and run() looks at the flag.
+    borrowing func enterAndReturn() throws(KVMError) -> VMExit? {
         unsafe ckvm_set_immediate_exit(runData, 1)
         defer { unsafe ckvm_set_immediate_exit(runData, 0) }
-        // A kick that comes meanwhile is not lost: its flag stays, and run() looks at the flag.
         return try enter()
     }
 
@@ -121,9 +147,19 @@ internal import Glibc
     private borrowing func enter() throws(KVMError) -> VMExit? {
         let result = ckvm_run(descriptor.number)
         // EAGAIN: an application processor's first run.
-        if result == -EINTR || result == -EAGAIN { return nil }
+        if result == -EINTR || result == -EAGAIN {
+            // The kernel leaves the reason of the exit before, whose access is complete now.
+            unsafe runData.pointee.exit_reason = UInt32(KVM_EXIT_INTR)
+            return nil
+        }
+        // The kernel takes the bits of what it has accepted away.
+        if result == -EINVAL, unsafe runData.pointee.kvm_dirty_regs & UInt64(KVM_SYNC_X86_SREGS) != 0 {
+            throw .call(.setSregs, errno: EINVAL)
+        }
         _ = try KVMError.check(result, .run)
-        return unsafe VMExit(reading: runData)
+        let exit = unsafe VMExit(reading: runData)
+        if exit.mayStopProcessor { notes.mayBeStopped = true }
+        return exit
     }
 
     // MARK: Data of exits
@@ -178,7 +214,9 @@ internal import Glibc
         var debug = kvm_guest_debug()
         debug.control = on ? CKVM_GUESTDBG_SINGLESTEP_ON : 0
         // SAFETY: the kernel reads one kvm_guest_debug.
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_SET_GUEST_DEBUG, &debug), .setGuestDebug)
+        _ = try KVMError.check(
+            unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_SET_GUEST_DEBUG, &debug), .setGuestDebug)
+        notes.isStepped = on
     }
 
     /// How many instructions KVM has emulated for this vCPU since it was made, or nil where the kernel does not tell.
@@ -230,7 +268,7 @@ internal import Glibc
         } else {
             // SAFETY: the kernel writes one kvm_vcpu_events.
             _ = try KVMError.check(
-                unsafe ckvm_ioctl(descriptor.number, CKVM_GET_VCPU_EVENTS, &events), .getVCPUEvents)
+                unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_GET_VCPU_EVENTS, &events), .getVCPUEvents)
         }
         return events
     }
@@ -242,7 +280,7 @@ internal import Glibc
         var translation = kvm_translation()
         translation.linear_address = linearAddress
         // SAFETY: the kernel reads and writes one kvm_translation.
-        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_TRANSLATE, &translation), .translate)
+        _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_TRANSLATE, &translation), .translate)
         return translation.valid != 0 ? translation.physical_address : nil
     }
 }

@@ -275,7 +275,7 @@ extension VMExit {
     /// Whether the guest's instruction is only done when the run after this exit has completed it.
     var needsCompletion: Bool {
         switch self {
-        case .portIn, .portOut, .mmioRead, .mmioWrite: true
+        case .portIn, .portOut, .mmioRead, .mmioWrite, .msrRead, .msrWrite: true
         case .halt, .shutdown, .failEntry, .internalError, .interrupted, .taskPriorityChanged, .debug, .other: false
         }
     }

@@ -6,9 +6,6 @@ internal import KVM
 
 /// From the guest's last instruction to the job's result.
 extension Execution {
-    /// Parts of one instruction that may still come after the job's end before the vCPU is taken for stuck.
-    private static var maximumTrailingParts: Int { 64 }
-
     /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
     func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
         let time = watch.time
@@ -20,6 +17,8 @@ extension Execution {
         var result = result(ending, time)
         result.touchedBytes = touched
         try readRegisters(into: &result, ending)
+        // Whatever it was, the vCPU may have a part in it.
+        if case .hostError = ending.outcome { machine.retire() }
         result.digest = digest?.value(of: result, memory: machine.vm.memory)
         result.postMortem.exits = exitLog?.records ?? []
         try Inquest(machine: machine, backend: backend, report: inquiry.report).fill(&result)
@@ -54,16 +53,7 @@ extension Execution {
 
     /// An IN that nobody answered any more reads as zeros.
     func settlePending() throws(KVMError) {
-        for _ in 0..<Self.maximumTrailingParts {
-            guard let exit = try machine.vcpu.settle() else { return }
-            switch exit {
-            case .portIn(let access):
-                for index in 0..<access.count { machine.vcpu.setPortValue(0, at: index, of: access) }
-            case .mmioRead: machine.vcpu.setMMIOValue(0)
-            case .portOut, .mmioWrite, .taskPriorityChanged, .debug, .interrupted: continue
-            case .halt, .shutdown, .failEntry, .internalError, .other: return
-            }
-        }
+        if try !machine.vcpu.abandonAccess() { machine.retire() }
     }
 
     func readRegisters(into result: inout JobResult, _ ending: Ending) throws(KVMError) {

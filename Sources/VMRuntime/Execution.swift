@@ -92,7 +92,9 @@ final class Execution {
         }
     }
 
+    /// The job's end, and its machine's: nobody knows what is in it.
     func fail(_ error: KVMError) -> JobResult {
+        machine.retire()
         sendRest()
         return result(Ending(outcome: .hostError(error.description)), watch.time)
     }
@@ -147,7 +149,8 @@ final class Execution {
         case .mmioRead, .mmioWrite: exits.mmio += 1
         case .debug: exits.debug += 1
         case .interrupted: exits.interrupted += 1
-        case .halt, .shutdown, .failEntry, .internalError, .taskPriorityChanged, .other: exits.other += 1
+        case .halt, .shutdown, .failEntry, .internalError, .taskPriorityChanged, .msrRead, .msrWrite, .other:
+            exits.other += 1
         }
     }
 
@@ -184,6 +187,12 @@ final class Execution {
             droppedWrites += 1
             return .goOn
         case .interrupted: return interruption().map { .end($0, retired: false) } ?? .goOn
+        case .msrRead(let number):
+            try machine.vcpu.serveMSRRead(number)
+            return .goOn
+        case .msrWrite(let number, let value):
+            try machine.vcpu.serveMSRWrite(number, value)
+            return .goOn
         case .debug, .taskPriorityChanged: return .goOn
         case .halt: return .end(.halted, retired: true)
         case .shutdown: return .end(.tripleFault, retired: false)

@@ -40,6 +40,8 @@ extension ExitRecord {
         case .internalError(let suberror, _): self.init(kind: .internalError, value: UInt64(suberror), rip: rip)
         case .failEntry(let reason): self.init(kind: .failEntry, value: reason, rip: rip)
         case .taskPriorityChanged: self.init(kind: .other, value: UInt64(VMExit.taskPriorityReason), rip: rip)
+        case .msrRead: self.init(kind: .other, value: UInt64(VMExit.msrReadReason), rip: rip)
+        case .msrWrite: self.init(kind: .other, value: UInt64(VMExit.msrWriteReason), rip: rip)
         case .other(let reason): self.init(kind: .other, value: UInt64(reason), rip: rip)
         case .interrupted, .debug: return nil
         }

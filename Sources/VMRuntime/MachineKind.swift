@@ -10,6 +10,8 @@ struct MachineKind: Sendable, Hashable {
     var memoryBytes: UInt64
     /// Whether what differs between machines and between runs is kept from the guest: by CPUID and by the registers it may use.
     var isDeterministic = false
+    /// Whether the guest's instructions are counted or told: then no access to a register leaves the guest.
+    var isCounted = false
     /// Whether the vCPU's count of emulated instructions will be asked for.
     var countsEmulation = false
     /// Whether a step meter will ask which pages the guest writes.
@@ -19,12 +21,15 @@ struct MachineKind: Sendable, Hashable {
 }
 
 extension MachineKind {
+    /// What keeps model-specific registers from the guest.
+    var filter: MSRFilter { isDeterministic ? .repeatable : isCounted ? .direct : .noted }
+
     /// The kind that a job needs.
     init(
         memoryBytes: UInt64, plan: MeterPlan, budget: Budget, isDeterministic: Bool, on profile: BackendProfile
     ) {
         self.init(
-            memoryBytes: memoryBytes, isDeterministic: isDeterministic,
+            memoryBytes: memoryBytes, isDeterministic: isDeterministic, isCounted: plan != .none,
             countsEmulation: plan.countsEmulation(on: profile), logsWrites: plan.logsWrites,
             countsPages: budget.touchedBytes != nil)
     }

@@ -56,7 +56,7 @@ extension VMExit {
     /// Whether an instruction ended the run, which KVM carries out or has carried out.
     fileprivate var isByInstruction: Bool {
         switch self {
-        case .portIn, .portOut, .mmioRead, .mmioWrite, .halt: true
+        case .portIn, .portOut, .mmioRead, .mmioWrite, .msrRead, .msrWrite, .halt: true
         case .interrupted, .shutdown, .failEntry, .internalError, .taskPriorityChanged, .debug, .other: false
         }
     }

@@ -29,7 +29,6 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
     private var counter: Counter
     private var memory: MemoryWatch
     private var stepsDue: UInt64
-    private var isSettled = false
     private var length = SliceMeter.shortest
 
     init(_ counter: consuming Counter, machine: Machine, execution: Execution, backend: BackendProfile) {
@@ -60,11 +59,6 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
     /// Tries a slice. Returns the job's end if it came.
     private func slice(_ left: UInt64) throws(KVMError) -> Execution.Ending? {
         try stepper.stopStepping()
-        if !isSettled {
-            // Before its first run a vCPU's events are not in the run area, and a checkpoint would not know which it has.
-            _ = try machine.vcpu.settle()
-            isSettled = true
-        }
         guard try memory.keep(), let before = try machine.vcpu.checkpoint() else {
             stepsDue = Self.stepsWhileSuspect
             return nil
@@ -117,7 +111,7 @@ extension VMExit {
     /// Whether a slice may end so. Whatever else happened is looked at step by step.
     fileprivate var canEndSlice: Bool {
         switch self {
-        case .portIn, .portOut, .mmioRead, .mmioWrite, .halt, .interrupted: true
+        case .portIn, .portOut, .mmioRead, .mmioWrite, .msrRead, .msrWrite, .halt, .interrupted: true
         case .shutdown, .failEntry, .internalError, .taskPriorityChanged, .debug, .other: false
         }
     }

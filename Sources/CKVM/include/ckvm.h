@@ -25,17 +25,29 @@ static const unsigned long CKVM_GET_REGS = KVM_GET_REGS;
 static const unsigned long CKVM_SET_REGS = KVM_SET_REGS;
 static const unsigned long CKVM_GET_SREGS = KVM_GET_SREGS;
 static const unsigned long CKVM_SET_SREGS = KVM_SET_SREGS;
+static const unsigned long CKVM_GET_XCRS = KVM_GET_XCRS;
 static const unsigned long CKVM_SET_XCRS = KVM_SET_XCRS;
+static const unsigned long CKVM_GET_DEBUGREGS = KVM_GET_DEBUGREGS;
+static const unsigned long CKVM_SET_DEBUGREGS = KVM_SET_DEBUGREGS;
 static const unsigned long CKVM_GET_VCPU_EVENTS = KVM_GET_VCPU_EVENTS;
+static const unsigned long CKVM_SET_VCPU_EVENTS = KVM_SET_VCPU_EVENTS;
+static const unsigned long CKVM_SET_MP_STATE = KVM_SET_MP_STATE;
+static const unsigned long CKVM_GET_MSR_INDEX_LIST = KVM_GET_MSR_INDEX_LIST;
+static const unsigned long CKVM_GET_MSRS = KVM_GET_MSRS;
+static const unsigned long CKVM_SET_MSRS = KVM_SET_MSRS;
 static const unsigned long CKVM_SET_GUEST_DEBUG = KVM_SET_GUEST_DEBUG;
 static const unsigned long CKVM_TRANSLATE = KVM_TRANSLATE;
 static const unsigned long CKVM_GET_STATS_FD = KVM_GET_STATS_FD;
 static const unsigned long CKVM_GET_DIRTY_LOG = KVM_GET_DIRTY_LOG;
 static const unsigned long CKVM_GET_XSAVE = KVM_GET_XSAVE;
 static const unsigned long CKVM_SET_XSAVE = KVM_SET_XSAVE;
+static const unsigned long CKVM_GET_XSAVE2 = KVM_GET_XSAVE2;
 
 // KVM_GUESTDBG_* as plain numbers of one type.
 static const uint32_t CKVM_GUESTDBG_SINGLESTEP_ON = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+static const uint32_t CKVM_MSR_READ = KVM_MSR_FILTER_READ;
+static const uint32_t CKVM_MSR_WRITE = KVM_MSR_FILTER_WRITE;
+static const uint32_t CKVM_MSR_EXIT_REASON_FILTER = KVM_MSR_EXIT_REASON_FILTER;
 static const uint32_t CKVM_MEM_LOG_WRITES = KVM_MEM_LOG_DIRTY_PAGES;
 
 /// An ioctl whose argument is a pointer.
@@ -56,23 +68,26 @@ static inline int ckvm_enable(int fd, uint32_t capability, uint64_t argument) {
     return ckvm_ioctl(fd, KVM_ENABLE_CAP, &request);
 }
 
+// Calls to a vCPU are counted for each thread: on some backends one costs as much as ten guest instructions, so their number is
+// what a job's fixed price is made of.
+
+/// An ioctl of a vCPU whose argument is a pointer.
+int ckvm_vcpu_ioctl(int vcpu, unsigned long request, void *_Nonnull argument);
+
 /// KVM_RUN.
-static inline int ckvm_run(int fd) {
-    int result = ioctl(fd, KVM_RUN, 0);
-    return result < 0 ? -errno : result;
-}
+int ckvm_run(int vcpu);
 
-/// KVM_SET_MSRS of one register. Returns 1 when it was set, 0 when the kernel refused it, or -errno.
-int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
+/// How many of the two the calling thread has made.
+uint64_t ckvm_vcpu_calls(void);
 
-/// Some model-specific registers with consecutive numbers; at most 64.
+/// Some model-specific registers with consecutive numbers, at most 64, and CKVM_MSR_READ, CKVM_MSR_WRITE or both.
 struct ckvm_msr_range {
     uint32_t first;
     uint32_t count;
+    uint32_t access;
 };
 
-/// KVM_X86_SET_MSR_FILTER with KVM_MSR_FILTER_DEFAULT_DENY: from here on RDMSR and WRMSR of every other register are a #GP in
-/// the guest. Returns 0 or -errno; -E2BIG for more than KVM_MSR_FILTER_MAX_RANGES ranges.
+/// KVM_X86_SET_MSR_FILTER with KVM_MSR_FILTER_DEFAULT_DENY: from here on the guest is denied every other access. Returns 0 or -errno; -E2BIG for more than KVM_MSR_FILTER_MAX_RANGES ranges.
 int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *_Nonnull ranges, uint32_t count);
 
 /// Opens /dev/kvm.

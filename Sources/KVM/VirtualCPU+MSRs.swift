@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import CKVM
+
+extension VirtualCPU {
+    /// Does what the guest asks of a model-specific register with ``VMExit/msrRead(number:)``, if its filter has the worker serve
+    /// that one; otherwise RDMSR is a #GP.
+    ///
+    /// `KVM_GET_MSRS`.
+    public borrowing func serveMSRRead(_ number: UInt32) throws(KVMError) {
+        var values = MSRValues()
+        if isServed(number) { values = try MSRValues.reading([number], from: descriptor.number) }
+        // SAFETY: see `runData`.
+        unsafe runData.pointee.msr.data = values[number] ?? 0
+        unsafe runData.pointee.msr.error = values[number] == nil ? 1 : 0
+    }
+
+    /// Likewise ``VMExit/msrWrite(number:value:)``; a value that the register cannot have is a #GP too.
+    ///
+    /// `KVM_SET_MSRS`.
+    public borrowing func serveMSRWrite(_ number: UInt32, _ value: UInt64) throws(KVMError) {
+        var isSet = false
+        if isServed(number) {
+            var values = MSRValues([number])
+            values[number] = value
+            // From here on nobody knows what the registers hold, until they are loaded again.
+            notes.modelSpecific = nil
+            isSet = try values.settable(on: descriptor.number) == 1
+        }
+        // SAFETY: see `runData`.
+        unsafe runData.pointee.msr.error = isSet ? 0 : 1
+    }
+
+    private func isServed(_ number: UInt32) -> Bool { traits.filter?.serves(number) ?? false }
+}
