@@ -65,7 +65,7 @@ let package = Package(
 
         // The pure middle: who may run, and what the bytes mean.
         .target(name: "JobScheduling", dependencies: ["JobModel", deque], swiftSettings: strict),
-        .target(name: "JobProtocol", dependencies: ["JobModel"], swiftSettings: strict),
+        .target(name: "JobProtocol", dependencies: ["JobModel", crypto], swiftSettings: strict),
 
         // The edges.
         .target(

@@ -14,6 +14,8 @@ class Job:
     image_bytes: int
     has_input: bool
     can_pause: bool
+    # of the image: awaited, offered by its digest, or (from a snapshot) none
+    upload: str
     state: str = "submitted"  # accepted, started, paused, ended, refused
     image: int = 0
     image_ended: bool = False
@@ -30,6 +32,7 @@ STEPS = {
     "ACCEPTED": (("submitted",), "accepted"),
     "STARTED": (("accepted",), "started"),
     "OUTPUT": (("started",), "started"),
+    "WANT_IMAGE": (("submitted",), "submitted"),
     "PAUSED": (("started",), "paused"),
     "RESULT": (("accepted", "started", "paused"), "ended"),
     "ERROR": (("submitted",), "refused"),
@@ -68,8 +71,10 @@ class Conversation:
     def take_job(self, sender: str, frame: Frame) -> None:
         if frame.type == "SUBMIT":
             require(frame.job > max(self.jobs, default=0), "bad-job")
-            size = int(frame.fields.get("image_bytes", 0))
-            self.jobs[frame.job] = Job(size, frame.fields.get("input", False), frame.fields.get("pause", False))
+            fields = frame.fields
+            upload = "none" if "from" in fields else "offered" if "image_digest" in fields else "awaited"
+            size, has_input = int(fields.get("image_bytes", 0)), fields.get("input", False)
+            self.jobs[frame.job] = Job(size, has_input, fields.get("pause", False), upload)
             return
         require(frame.job in self.jobs, "unexpected-frame")
         job = self.jobs[frame.job]
@@ -77,7 +82,7 @@ class Conversation:
             self.take_window(OTHER[sender], job, frame.fields["credit"])
         elif sender == "worker":
             self.take_answer(str(frame.type), job, frame)
-        elif frame.type == "IMAGE" and job.state != "refused":
+        elif frame.type == "IMAGE" and job.state not in ("refused", "ended"):
             self.take_image(job, frame)
         elif frame.type == "INPUT" and job.state not in ("refused", "ended"):
             self.take_input(job, frame)
@@ -101,7 +106,7 @@ class Conversation:
         require(self.credit(data_sender, job) >= 0, "window-exceeded")
 
     def take_image(self, job: Job, frame: Frame) -> None:
-        require(not job.image_ended, "unexpected-frame")
+        require(not job.image_ended and job.upload == "awaited", "unexpected-frame")
         require(int(frame.fields["offset"]) == job.image, "bad-offset")
         job.image += len(frame.fields["bytes"]) // 2
         job.image_ended = frame.flags & END != 0
@@ -120,7 +125,11 @@ class Conversation:
         before, after = STEPS[name]
         if name == "OUTPUT" and frame.fields["channel"] == 4 and job.state == "paused":
             before, after = ("paused",), "paused"  # its end is near
-        require(job.state in before and (name != "ACCEPTED" or job.image_ended), "unexpected-frame")
+        require(job.state in before, "unexpected-frame")
+        require(name != "ACCEPTED" or job.image_ended or job.upload != "awaited", "unexpected-frame")
+        if name == "WANT_IMAGE":
+            require(job.upload == "offered", "unexpected-frame")
+            job.upload = "awaited"
         require(name != "PAUSED" or job.can_pause, "unexpected-frame")
         job.state = after
         if name == "OUTPUT":

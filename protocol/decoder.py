@@ -116,6 +116,19 @@ def window(most: int) -> Kind:
     )
 
 
+def snapshot_point() -> Kind:
+    """A kind of point and its value, of which `ready` has none and steps are at least one."""
+    kind = single(record("BQ", "kind value", range(1, 2)))
+
+    def read(data: bytes) -> Json:
+        point = kind.read(data)
+        require(point["kind"] in (1, 2, 3), "bad-value")
+        require(point["kind"] != 2 or int(point["value"]) > 0, "bad-value")
+        return point | ({"value": "0"} if point["kind"] == 1 else {})
+
+    return Kind(kind.fits, read, kind.write)
+
+
 def blob(most: int, least: int = 0) -> Kind:
     return Kind(lambda n: least <= n <= most, bytes.hex, bytes.fromhex)
 
@@ -160,6 +173,7 @@ FIRST_TABLES = record("BQH", "register base limit", range(3), rising(1))
 FIRST_CONTROLS = record("BQ", "register value", range(7), rising(5))
 PIECES = record("QQ", "address count", range(1025))
 DUMPS = record("QQ", "address count", range(65))
+SNAPSHOT = snapshot_point()
 EXIT_LOG = record(
     "BBxxIQQQ", "kind size elements address value rip", range(33), lambda rows: all(1 <= r["kind"] <= 9 for r in rows)
 )
@@ -225,6 +239,9 @@ FIELDS: dict[str, Table] = {
         0x8017: ("dumps", DUMPS),
         0x8018: ("trace", FLAG),
         0x8019: ("deterministic", FLAG),
+        0x801A: ("image_digest", blob(32, 32)),
+        0x801B: ("snapshot", SNAPSHOT),
+        0x801C: ("from", blob(32, 32)),
     },
     "ACCEPTED": {0x0001: ("queue_position", U32)},
     "STARTED": {
@@ -234,7 +251,7 @@ FIELDS: dict[str, Table] = {
         0x0004: ("memory_bytes", U64),
     },
     "RESULT": {
-        0x0001: ("outcome*", uint(1, 1, 14)),
+        0x0001: ("outcome*", uint(1, 1, 15)),
         0x0002: ("code", U32),
         0x0003: ("vector", U8),
         0x0004: ("error_code", U32),
@@ -266,6 +283,7 @@ FIELDS: dict[str, Table] = {
         0x001E: ("exit_log", EXIT_LOG),
         0x001F: ("fpu", blob(512, 512)),
         0x0020: ("digest", blob(32, 32)),
+        0x0021: ("snapshot", blob(32, 32)),
     },
     "EXTEND": {0x8001: ("steps*", U64)},
     "PAUSED": {
@@ -274,8 +292,9 @@ FIELDS: dict[str, Table] = {
         0x0003: ("registers", LAST_REGISTERS),
         0x0004: ("system", SYSTEM),
     },
+    "WANT_IMAGE": {},
 }
-OUTCOME_TAGS = range(0x0002, 0x000C)
+OUTCOME_TAGS = {*range(0x0002, 0x000C), 0x0021}
 # outcome: the tags it requires (section 5), the tags it may have besides
 OUTCOMES: dict[int, tuple[set[int], set[int]]] = {n: ({8, 9}, set()) for n in range(6, 12)} | {
     1: (set(), set()),
@@ -286,6 +305,7 @@ OUTCOMES: dict[int, tuple[set[int], set[int]]] = {n: ({8, 9}, set()) for n in ra
     12: ({10}, set()),
     13: ({8}, set()),
     14: ({11}, set()),
+    15: ({0x21}, set()),
 }
 
 
@@ -314,6 +334,7 @@ MESSAGES: dict[int, Message] = {
     0x22: Message("OUTPUT", "w", "n", (1, 3, 4, 5)),
     0x23: Message("RESULT", "w", "n", "fields"),
     0x24: Message("PAUSED", "w", "n", "fields"),
+    0x25: Message("WANT_IMAGE", "w", "n", "fields"),
 }
 NUMBERS = {message.name: number for number, message in MESSAGES.items()}
 

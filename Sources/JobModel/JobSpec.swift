@@ -45,6 +45,8 @@ public struct JobSpec: Sendable, Hashable {
     public var isTraced = false
     /// Whether everything that could differ between two runs is fixed or kept from the guest, as far as this machine can.
     public var isDeterministic = false
+    /// Where the job ends to be kept as a snapshot; nil for one that runs to its end.
+    public var snapshot: SnapshotPoint?
 
     /// A job with defaults for everything.
     public init(
@@ -137,6 +139,10 @@ public struct Refusal: Error, Sendable, Hashable {
         case queueFull = 74
         /// The worker is shutting down.
         case draining = 75
+        /// The image's bytes do not have the digest that the submission named.
+        case imageDigestMismatch = 77
+        /// There is no snapshot of that name for this user.
+        case snapshotUnknown = 78
     }
 
     /// The rule that was broken.
@@ -161,7 +167,7 @@ public struct Refusal: Error, Sendable, Hashable {
         switch rule {
         case .tooManyJobs, .queueFull, .draining: true
         case .invalidField, .imageTooLarge, .imageEmpty, .memorySize, .imageOutsideMemory, .entryOutsideMemory,
-            .imageOverlapsSystemArea, .budgetRange, .modeUnavailable:
+            .imageOverlapsSystemArea, .budgetRange, .modeUnavailable, .imageDigestMismatch, .snapshotUnknown:
             false
         }
     }

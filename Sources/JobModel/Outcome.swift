@@ -21,6 +21,8 @@ public enum Outcome: Sendable, Hashable {
     case waitExpired(limit: UInt64)
     /// kvmjob's fault or the host's, never the guest's. Running the job again is safe.
     case hostError(String)
+    /// The job got to the point where its machine was to be kept, and the snapshot has this name.
+    case snapshotTaken(ContentDigest)
 
     /// The stable name, on the command line and in JSON.
     public var name: String {
@@ -34,6 +36,7 @@ public enum Outcome: Sendable, Hashable {
         case .cancelled: "cancelled"
         case .waitExpired: "wait-expired"
         case .hostError: "host-error"
+        case .snapshotTaken: "snapshot-taken"
         }
     }
 }

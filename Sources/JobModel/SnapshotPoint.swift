@@ -13,8 +13,8 @@ public enum SnapshotPoint: Sendable, Hashable {
 
 /// What a job starts from.
 public enum JobSource: Sendable, Hashable {
-    /// The bytes of an image.
-    case image([UInt8])
+    /// An image.
+    case image(Image)
     /// A snapshot that the worker has, by name.
     case snapshot(ContentDigest)
 }

@@ -74,6 +74,10 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
     case draining = 75
     /// CANCEL came before the image was complete.
     case cancelledUpload = 76
+    /// ``Refusal/Rule/imageDigestMismatch``.
+    case imageDigestMismatch = 77
+    /// ``Refusal/Rule/snapshotUnknown``.
+    case snapshotUnknown = 78
 
     /// The name in the specification, in JSON and in logs, such as `frame-too-long`.
     public var name: String {
@@ -112,6 +116,8 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
         case .queueFull: "queue-full"
         case .draining: "draining"
         case .cancelledUpload: "cancelled-upload"
+        case .imageDigestMismatch: "image-digest-mismatch"
+        case .snapshotUnknown: "snapshot-unknown"
         }
     }
 
@@ -131,6 +137,8 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
             case .tooManyJobs: .tooManyJobs
             case .queueFull: .queueFull
             case .draining: .draining
+            case .imageDigestMismatch: .imageDigestMismatch
+            case .snapshotUnknown: .snapshotUnknown
             }
     }
 }

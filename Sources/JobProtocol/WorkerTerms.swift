@@ -91,6 +91,8 @@ public struct WorkerTerms: Sendable {
     ///
     /// Layout, mode and queue are the worker's to judge: it has the machine.
     func refusal(of submit: Submit) -> Refusal? {
+        if let refusal = submit.snapshotRefusal { return refusal }
+        if submit.from != nil { return budgetRefusal(of: submit) }
         if submit.imageBytes > imageLimit {
             return Refusal(
                 .imageTooLarge, "an image of \(submit.imageBytes) bytes is above the limit of \(imageLimit)",

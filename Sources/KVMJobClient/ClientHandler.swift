@@ -38,7 +38,7 @@ final class ClientHandler: ChannelInboundHandler {
     /// A job that waits for room, and what goes to the worker before its guest starts.
     struct Submission {
         let handle: JobHandle
-        let image: [UInt8]
+        let source: JobSource
         /// Sent before the image, so that the guest finds it whenever it looks.
         let firstInput: [UInt8]
         let inputEnds: Bool
@@ -138,7 +138,7 @@ final class ClientHandler: ChannelInboundHandler {
         guard !isStarting else { return }  // A job that is refused at once ends within the loop, which then goes on.
         isStarting = true
         defer { isStarting = false }
-        while let next = waiting.first, let (number, actions) = session.submit(next.handle.spec, image: next.image) {
+        while let next = waiting.first, let (number, actions) = session.submit(next.handle.spec, source: next.source) {
             let handle = waiting.removeFirst().handle
             jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput || next.inputEnds)
             numbers[handle.key] = number
@@ -190,6 +190,7 @@ final class ClientHandler: ChannelInboundHandler {
         for action in actions {
             switch action {
             case .send(let bytes): context.map { write(bytes, $0) }
+            case .imageWanted(let job): if jobs[job]?.isCancelled == false { uploads.append(job) }
             case .ready(let terms): becomeReady(terms)
             case .accepted(let job, let accepted):
                 jobs[job]?.handle.acceptance.succeed(Int(accepted.queuePosition ?? 0))
@@ -208,6 +209,7 @@ final class ClientHandler: ChannelInboundHandler {
             case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
             }
         }
+        pumpUploads()
         if isClosed { ready.fail(failure ?? .connectionClosed) }
     }
 

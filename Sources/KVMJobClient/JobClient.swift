@@ -142,7 +142,7 @@ public final class JobClient: Sendable {
     ) async throws -> RunningJob {
         let handle = JobHandle(spec, window: outputWindow, handler: handler, eventLoop: channel.eventLoop)
         // Before the handler is there, so that a cancellation comes behind the submission.
-        handle.submit(image: image, firstInput: firstInput, inputEnds: inputEnds)
+        handle.submit(.image(Image(image)), firstInput: firstInput, inputEnds: inputEnds)
         return try await withTaskCancellationHandler {
             let position = try await handle.acceptance.futureResult.get()
             return RunningJob(handle, queuePosition: position, client: self)

@@ -33,10 +33,10 @@ final class JobHandle: Sendable {
 
     var key: ObjectIdentifier { ObjectIdentifier(identity) }
 
-    func submit(image: [UInt8], firstInput: [UInt8], inputEnds: Bool) {
+    func submit(_ source: JobSource, firstInput: [UInt8], inputEnds: Bool) {
         eventLoop.execute {
             self.handler.value.enqueue(
-                .init(handle: self, image: image, firstInput: firstInput, inputEnds: inputEnds))
+                .init(handle: self, source: source, firstInput: firstInput, inputEnds: inputEnds))
         }
     }
 

@@ -155,7 +155,7 @@ struct BudgetWatch {
     func outcome(of outcome: Outcome, after time: Time, touching touched: UInt64?) -> Outcome {
         switch outcome {
         case .halted, .exited, .faulted, .tripleFault, .unemulatable: break
-        case .exhausted, .cancelled, .waitExpired, .hostError: return outcome
+        case .exhausted, .cancelled, .waitExpired, .hostError, .snapshotTaken: return outcome
         }
         if let limit = budget.cpuTime?.wholeNanoseconds, time.processor >= limit {
             return .exhausted(.cpuTime, limit: limit, used: time.processor)

@@ -66,6 +66,7 @@ struct RunDigest {
             [number(of: kind)] + field(8, bigEndian(limit)) + (isCounted(kind) ? field(9, bigEndian(used)) : [])
         case .cancelled(let canceller): [12] + field(10, [canceller.rawValue])
         case .waitExpired, .hostError: nil
+        case .snapshotTaken: [15]
         }
     }
 

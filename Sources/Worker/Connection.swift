@@ -109,7 +109,8 @@ final class Connection {
                 let isLast = index == actions.count - 1
                 channel.write(channel.allocator.buffer(bytes: bytes), promise: isLast ? lastWritten : nil)
                 if isLast { lastWritten = nil }
-            case .submit(let job, let spec, let image): starts += submit(job, spec, image)
+            case .lookUp(let job, _, _): perform(countingUploads { $0.imageWanted(job) })
+            case .submit(let job, let spec, let source): starts += submit(job, spec, source)
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
@@ -133,9 +134,9 @@ final class Connection {
     }
 
     /// Tells the client whether the job is accepted; returns what the scheduler wants done then.
-    private func submit(_ job: UInt32, _ spec: JobSpec, _ image: [UInt8]) -> [SchedulerAction] {
+    private func submit(_ job: UInt32, _ spec: JobSpec, _ source: JobSource) -> [SchedulerAction] {
         do throws(Refusal) {
-            let admission = try dispatcher.admit(spec, image: image, number: job, from: self)
+            let admission = try dispatcher.admit(spec, source, number: job, from: self)
             keys[job] = admission.key
             perform(session.accepted(job, queuePosition: UInt32(clamping: admission.position)))
             return admission.actions

@@ -86,11 +86,15 @@ final class Dispatcher {
 
     /// Takes a job into the queue, or says why not. The actions are to be performed after the client has been told.
     func admit(
-        _ spec: JobSpec, image: [UInt8], number: UInt32, from connection: Connection
+        _ spec: JobSpec, _ source: JobSource, number: UInt32, from connection: Connection
     ) throws(Refusal) -> (key: JobKey, position: Int, actions: [SchedulerAction]) {
-        let admitted = try AdmittedJob(image: image, spec: spec, on: backend.profile)
+        guard case .image(let image) = source else {
+            throw Refusal(.snapshotUnknown, "no snapshot of that name is here for this user: take it again")
+        }
+        guard spec.snapshot == nil else { throw Refusal(.invalidField, "this worker takes no snapshots") }
+        let admitted = try AdmittedJob(image: image.bytes, spec: spec, on: backend.profile)
         let key = JobKey(lastKey.number + 1)
-        let admission = try scheduler.submit(key, bytes: image.count)
+        let admission = try scheduler.submit(key, bytes: image.bytes.count)
         lastKey = key
         jobs[key] = ActiveJob(
             connection: connection, peer: connection.peer, number: number, label: spec.label,

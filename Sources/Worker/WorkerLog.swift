@@ -61,7 +61,7 @@ extension Outcome {
     /// Ended as a guest ends that did its work.
     var isSuccess: Bool {
         switch self {
-        case .halted, .exited(code: 0): true
+        case .halted, .exited(code: 0), .snapshotTaken: true
         case .exited, .faulted, .tripleFault, .unemulatable, .exhausted, .cancelled, .waitExpired, .hostError: false
         }
     }

@@ -266,7 +266,10 @@ import Testing
         var orders: [ServerAction] = []
         for frame in try frames(image, chunk: 1) { orders += server.receive(frame) }
         #expect(
-            orders == [.submit(job: 1, spec: JobSpec(label: "both"), image: [1, 2, 3]), .credit(job: 1, bytes: 4)])
+            orders == [
+                .submit(job: 1, spec: JobSpec(label: "both"), source: .image(Image([1, 2, 3]))),
+                .credit(job: 1, bytes: 4),
+            ])
         _ = try receive(server.accepted(1, queuePosition: 0) + server.started(1, queueNanoseconds: 1))
         _ = try receive(server.output(1, .console, [1, 2, 3, 4]))
         #expect(try deliver(client.grantOutput(1, 4)) == [.credit(job: 1, bytes: 4)])

@@ -53,7 +53,10 @@ import Testing
     @Test func `a job goes from SUBMIT to RESULT`() throws {
         var session = session()
         let orders = submit(&session, 7)
-        #expect(orders == [.submit(job: 7, spec: JobSpec(), image: [0xF4]), .credit(job: 7, bytes: 100)])
+        #expect(
+            orders == [
+                .submit(job: 7, spec: JobSpec(), source: .image(Image([0xF4]))), .credit(job: 7, bytes: 100),
+            ])
         #expect(try sent(session.accepted(7, queuePosition: 2)) == [.accepted(job: 7, Accepted(queuePosition: 2))])
         var started = Started()
         (started.queueNanoseconds, started.wallBudget, started.memoryBytes) = (5, 10_000_000_000, 16 << 20)
@@ -94,7 +97,8 @@ import Testing
         let orders = session.receive(Message.image(job: 1, StreamChunk(offset: 0, bytes: [0xF4], isEnd: true)).frame)
         #expect(
             orders == [
-                .submit(job: 1, spec: JobSpec(hasInput: true), image: [0xF4]), .credit(job: 1, bytes: 9),
+                .submit(job: 1, spec: JobSpec(hasInput: true), source: .image(Image([0xF4]))),
+                .credit(job: 1, bytes: 9),
                 .input(job: 1, bytes: [1, 2], end: false),
             ])
         #expect(

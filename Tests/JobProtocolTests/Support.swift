@@ -52,6 +52,16 @@ func orders(_ actions: [ServerAction]) -> [ServerAction] {
     actions.filter { if case .send = $0 { false } else { true } }
 }
 
+extension ClientSession {
+    /// Submits an image that has no digest.
+    mutating func submit(_ spec: JobSpec, image: [UInt8]) -> (job: UInt32, actions: [ClientAction])? {
+        submit(spec, source: .image(Image(image)))
+    }
+}
+
+/// A digest that no image has.
+let madeUp = ContentDigest((0..<32).map { UInt8($0) }) ?? .zero
+
 /// Small pseudo-random numbers, the same in every run.
 struct SplitMix64: RandomNumberGenerator {
     var state: UInt64
@@ -86,7 +96,11 @@ let allMessages: [Message] = {
             hasInput: true), imageBytes: 7)
     submit.portWrites = false
     let asked = Submit(everySpec, imageBytes: 7)
+    var digested = Submit(everySpec, source: .image(Image([1, 2, 3], digest: madeUp)))
+    digested.snapshot = .steps(.max)
+    let resumed = Submit(JobSpec(label: "again", hasInput: true), source: .snapshot(madeUp))
     var nothing = Submit(mode: 1, imageBytes: 1)
+    nothing.snapshot = .ready
     (nothing.pause, nothing.trace, nothing.deterministic, nothing.report) = (false, false, false, [])
     (nothing.segments, nothing.tables, nothing.controls, nothing.pieces, nothing.dumps) = ([:], [:], [:], [], [])
     var started = Started()
@@ -96,7 +110,8 @@ let allMessages: [Message] = {
         .pong(hex("ffffffffffffffff")), .goAway(GoAway(.idle)), .goAway(GoAway(.drain, lastJob: .max)),
         .error(job: 0, ErrorReport(code: 60_000)), .error(job: 9, report), .window(job: 1, Window(credit: 1)),
         .submit(job: 1, Submit(mode: 77, imageBytes: .max)), .submit(job: .max, submit),
-        .submit(job: 2, asked), .submit(job: 3, nothing), .extend(job: 1, Extend(steps: 0)),
+        .submit(job: 2, asked), .submit(job: 2, digested), .submit(job: 2, resumed), .wantImage(job: 1),
+        .submit(job: 3, nothing), .extend(job: 1, Extend(steps: 0)),
         .extend(job: .max, Extend(steps: .max)), .paused(job: 1, Paused(Pause(steps: 0, keepNanoseconds: .max))),
         .paused(
             job: 1, Paused(Pause(steps: 5, keepNanoseconds: 6, registers: Registers(), system: SystemRegisters()))),
@@ -125,7 +140,7 @@ let everySpec: JobSpec = {
     spec.controls = [.cr0: 1, .cr4: 2, .efer: .max]
     spec.pieces = [MemoryRange(address: 9, count: 3), MemoryRange(address: 1, count: 4)]
     spec.dumps = [MemoryRange(address: 0, count: 1)]
-    (spec.isTraced, spec.isDeterministic) = (true, true)
+    (spec.isTraced, spec.isDeterministic, spec.snapshot) = (true, true, .address(.max))
     return spec
 }()
 
@@ -150,7 +165,7 @@ let allResults: [JobResult] = {
         .halted, .exited(code: .max), .faulted(Fault(vector: 14, errorCode: 2, address: 0xDEAD, rip: 0x1000)),
         .faulted(Fault(vector: 6, errorCode: nil, address: nil, rip: 0)), .tripleFault,
         .unemulatable(Unemulatable(rip: 7, bytes: [0x0F, 0x0B])), .unemulatable(Unemulatable(rip: nil, bytes: [])),
-        .waitExpired(limit: 9), .hostError("KVM_RUN: EFAULT"),
+        .waitExpired(limit: 9), .hostError("KVM_RUN: EFAULT"), .snapshotTaken(madeUp),
     ]
     let more =
         Canceller.allCases.map { Outcome.cancelled(by: $0) }

@@ -33,6 +33,10 @@ struct WorkerPlay {
     /// Jobs of which PAUSED was sent, and neither RESULT nor their EXTEND has come since.
     private var paused: Set<UInt32> = []
     private var extensions: [Extension] = []
+    /// Jobs whose image the worker looks for.
+    private var lookUps: Set<UInt32> = []
+    /// Jobs that start from a snapshot.
+    private var resumed: Set<UInt32> = []
 
     private struct Extension: Equatable {
         var job: UInt32, steps: UInt64
@@ -58,6 +62,8 @@ struct WorkerPlay {
     private mutating func take(_ actions: [ServerAction]) throws {
         sentMessages += try sent(actions)
         for case .cancel(let job, let canceller) in actions { cancels[job] = canceller }
+        for case .submit(let job, _, .snapshot) in actions { resumed.insert(job) }
+        for case .lookUp(let job, _, _) in actions { lookUps.insert(job) }
         for case .extend(let job, let steps) in actions { extensions.append(Extension(job: job, steps: steps)) }
     }
 
@@ -95,8 +101,14 @@ struct WorkerPlay {
     private mutating func play(_ step: Message) throws -> Bool {
         switch step {
         case .hello: try take(session.open())
+        case .wantImage(let job):
+            if lookUps.remove(job) != nil { try take(session.imageWanted(job)) }
         case .accepted(let job, let accepted):
-            try take(session.accepted(job, queuePosition: accepted.queuePosition ?? 0))
+            if lookUps.remove(job) != nil { try take(session.imageFound(job, [])) }
+            try take(
+                session.accepted(
+                    job, queuePosition: accepted.queuePosition ?? 0,
+                    snapshotMemoryBytes: resumed.contains(job) ? 16 << 20 : nil))
         case .started(let job, let started):
             try take(session.started(job, queueNanoseconds: started.queueNanoseconds ?? 0))
             return compareStarted(job, started)
@@ -162,6 +174,7 @@ struct WorkerPlay {
 
     private mutating func playError(_ job: UInt32, _ report: ErrorReport) throws -> Bool {
         let code = try #require(report.knownCode)
+        if lookUps.remove(job) != nil, sentMessages.isEmpty { try take(session.imageFound(job, [])) }
         if code == .tooManyConnections {
             try take([ServerAction.send(ServerSession.tooManyConnections(limit: 1))])
         } else if code == .handshakeTimeout {
@@ -278,7 +291,7 @@ struct ClientPlay {
         case .pong:
             // Transcripts also have one that answers nothing; a session does not make it.
             if sentMessages.first == step { sentMessages.removeFirst() }
-        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused: break
+        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused, .wantImage: break
         }
     }
 
@@ -287,7 +300,9 @@ struct ClientPlay {
         let content = try transcript.image(of: job)
         let image =
             content + [UInt8](repeating: 0, count: max(0, Int(clamping: min(submit.imageBytes, 4096)) - content.count))
-        let submitted = session.submit(submit.spec(mode: GuestMode(rawValue: submit.mode) ?? .real16), image: image)
+        let source = submit.from.map { JobSource.snapshot($0) } ?? .image(Image(image, digest: submit.imageDigest))
+        let submitted = session.submit(
+            submit.spec(mode: GuestMode(rawValue: submit.mode) ?? .real16), source: source)
         guard let (number, actions) = submitted else {
             #expect(!session.isTakingJobs, "the transcript submits after GOAWAY or a failure")
             unsubmitted.insert(job)

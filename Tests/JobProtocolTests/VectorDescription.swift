@@ -63,6 +63,7 @@ extension Message {
         case .result: "RESULT"
         case .extend: "EXTEND"
         case .paused: "PAUSED"
+        case .wantImage: "WANT_IMAGE"
         case .skipped: ""
         }
     }
@@ -93,7 +94,7 @@ extension Message {
             fields.big("keep_ns", paused.keepNanoseconds)
             fields.put("registers", paused.registers?.vectorJSON)
             fields.put("system", paused.system?.vectorJSON)
-        case .cancel, .skipped: break
+        case .cancel, .wantImage, .skipped: break
         }
         return fields
     }
@@ -169,6 +170,9 @@ extension Submit {
         fields.put("dumps", dumps?.vectorJSON)
         fields.flag("trace", trace)
         fields.flag("deterministic", deterministic)
+        fields.bytes("image_digest", imageDigest?.bytes)
+        fields.put("snapshot", snapshot?.vectorJSON)
+        fields.bytes("from", from?.bytes)
     }
 }
 
@@ -182,6 +186,18 @@ extension Dictionary where Key: RawRepresentable<UInt8> {
                 describe(&parts, value)
                 return .object(parts.json)
             })
+    }
+}
+
+extension SnapshotPoint {
+    fileprivate var vectorJSON: JSON {
+        let (kind, value): (UInt64, UInt64) =
+            switch self {
+            case .ready: (1, 0)
+            case .steps(let count): (2, count)
+            case .address(let address): (3, address)
+            }
+        return .object(["kind": .number(kind), "value": .string(String(value))])
     }
 }
 
@@ -225,6 +241,7 @@ extension ResultReport {
         fields.put("exit_log", exitLog.map { .array($0.map { .object($0.vectorFields(kind: "kind").json) }) })
         fields.bytes("fpu", fpu)
         fields.bytes("digest", digest)
+        fields.bytes("snapshot", details.snapshot?.bytes)
     }
 }
 

@@ -17,8 +17,8 @@ private let starting: ScriptedWorker.Script = { order, session in
         var end = JobResult(outcome: .exited(code: 7))
         (end.steps, end.meter, end.outputBytes) = (5, .exact, 2)
         let (client, _) = try await ScriptedWorker.connect { [end] order, session in
-            guard case .submit(let job, let spec, let image) = order else { return [] }
-            #expect(spec.label == "hello" && image == [0xF4])
+            guard case .submit(let job, let spec, .image(let image)) = order else { return [] }
+            #expect(spec.label == "hello" && image.bytes == [0xF4])
             return session.accepted(job, queuePosition: 3) + session.started(job, queueNanoseconds: 9)
                 + session.output(job, .console, [0x68]) + session.output(job, .portWrites, [1, 2])
                 + session.output(job, .console, [0x69]) + session.finished(job, end)
@@ -65,7 +65,7 @@ private let starting: ScriptedWorker.Script = { order, session in
         let job = try await client.submit(JobSpec(), image: [1])
         worker.act { $0.output(1, .console, [1, 2, 3, 4]) + $0.output(1, .console, [5, 6, 7, 8]) }
         var orders = worker.orders.makeAsyncIterator()
-        #expect(await orders.next() == .submit(job: 1, spec: JobSpec(), image: [1]))
+        #expect(await orders.next() == .submit(job: 1, spec: JobSpec(), source: .image(Image([1]))))
         #expect(await orders.next() == .credit(job: 1, bytes: 8))
         var output = job.output.makeAsyncIterator()
         #expect(try await output.next()?.bytes == [1, 2, 3, 4])
@@ -81,7 +81,7 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .submit(let job, _, _): return session.run(job)
             case .credit(let job, let bytes):
                 return session.output(job, .console, [UInt8](repeating: 0, count: bytes))
-            case .input, .cancel, .extend, .send, .stopReading, .close: return []
+            case .input, .cancel, .extend, .lookUp, .send, .stopReading, .close: return []
             }
         }
         let job = try await client.submit(JobSpec(), image: [1])
@@ -103,12 +103,12 @@ private let starting: ScriptedWorker.Script = { order, session in
         let first = try await client.submit(JobSpec(label: "first"), image: [1])
         let second = Task { try await client.submit(JobSpec(label: "second"), image: [2]) }
         var orders = worker.orders.makeAsyncIterator()
-        #expect(await orders.next() == .submit(job: 1, spec: JobSpec(label: "first"), image: [1]))
+        #expect(await orders.next() == .submit(job: 1, spec: JobSpec(label: "first"), source: .image(Image([1]))))
         #expect(await orders.next() == .credit(job: 1, bytes: 64))
         first.cancel()
         #expect(await orders.next() == .cancel(job: 1, .client), "no second SUBMIT came before")
         worker.act { $0.finished(1, JobResult(outcome: .cancelled(by: .client))) }
-        #expect(await orders.next() == .submit(job: 2, spec: JobSpec(label: "second"), image: [2]))
+        #expect(await orders.next() == .submit(job: 2, spec: JobSpec(label: "second"), source: .image(Image([2]))))
         #expect(try await first.result().outcome == .cancelled(by: .client))
         _ = try await second.value
         await client.shutdown()
@@ -119,9 +119,9 @@ private let starting: ScriptedWorker.Script = { order, session in
         var terms = WorkerTerms.scripted
         terms.jobLimit = jobLimit
         let (client, _) = try await ScriptedWorker.connect(terms: terms) { order, session in
-            guard case .submit(let job, _, let image) = order else { return [] }
-            return session.run(job) + session.output(job, .console, image)
-                + session.finished(job, JobResult(outcome: .exited(code: UInt32(image.count))))
+            guard case .submit(let job, _, .image(let image)) = order else { return [] }
+            return session.run(job) + session.output(job, .console, image.bytes)
+                + session.finished(job, JobResult(outcome: .exited(code: UInt32(image.bytes.count))))
         }
         try await withThrowingTaskGroup(of: Bool.self) { group in
             for size in 1...60 {
@@ -142,8 +142,9 @@ private let starting: ScriptedWorker.Script = { order, session in
     @Test func `a large image arrives whole`() async throws {
         let image = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
         let (client, _) = try await ScriptedWorker.connect { order, session in
-            guard case .submit(let job, _, let bytes) = order else { return [] }
-            return session.run(job) + session.finished(job, JobResult(outcome: bytes == image ? .halted : .tripleFault))
+            guard case .submit(let job, _, .image(let sent)) = order else { return [] }
+            let outcome: Outcome = sent.bytes == image ? .halted : .tripleFault
+            return session.run(job) + session.finished(job, JobResult(outcome: outcome))
         }
         let job = try await client.submit(JobSpec(), image: image)
         #expect(try await job.result().outcome == .halted)
@@ -194,7 +195,7 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .input(let job, let bytes, let end):
                 let output = session.output(job, .console, bytes) + session.inputConsumed(job, bytes.count)
                 return end ? output + session.finished(job, JobResult(outcome: .halted)) : output
-            case .credit, .cancel, .extend, .send, .stopReading, .close: return []
+            case .credit, .cancel, .extend, .lookUp, .send, .stopReading, .close: return []
             }
         }
         let input = [UInt8](0..<50)
@@ -212,7 +213,7 @@ private let starting: ScriptedWorker.Script = { order, session in
         switch order {
         case .submit(let job, _, _): session.run(job)
         case .cancel(let job, let canceller): session.finished(job, JobResult(outcome: .cancelled(by: canceller)))
-        case .credit, .input, .extend, .send, .stopReading, .close: []
+        case .credit, .input, .extend, .lookUp, .send, .stopReading, .close: []
         }
     }
 
@@ -247,8 +248,8 @@ private let starting: ScriptedWorker.Script = { order, session in
         _ = try await first.result()
         let third = try await client.submit(JobSpec(), image: [3])
         var images: [[UInt8]] = []
-        for await case .submit(_, _, let image) in worker.orders {
-            images.append(image)
+        for await case .submit(_, _, .image(let image)) in worker.orders {
+            images.append(image.bytes)
             if images.count == 2 { break }
         }
         #expect(images == [[1], [3]], "the second was never submitted")

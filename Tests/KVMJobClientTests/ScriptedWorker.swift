@@ -99,7 +99,7 @@ final class ScriptedWorker: Sendable {
                 case .send(let bytes): context?.writeAndFlush(NIOAny(ByteBuffer(bytes: bytes)), promise: nil)
                 case .close: context?.close(promise: nil)
                 case .stopReading: context?.channel.setOption(.autoRead, value: false).whenFailure { _ in }
-                case .submit, .credit, .input, .cancel, .extend:
+                case .lookUp, .submit, .credit, .input, .cancel, .extend:
                     orders.yield(action)
                     perform(script(action, &session))
                 }

@@ -70,7 +70,7 @@ extension Outcome {
         case .exited(let code): .exited(code)
         case .faulted(let fault): .faulted(fault.vector)
         case .tripleFault: .tripleFault
-        case .unemulatable, .exhausted, .cancelled, .waitExpired, .hostError: .open
+        case .unemulatable, .exhausted, .cancelled, .waitExpired, .hostError, .snapshotTaken: .open
         }
     }
 }

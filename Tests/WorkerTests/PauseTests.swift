@@ -188,7 +188,7 @@ struct WorkerPauseTests {
             for action in actions {
                 switch action {
                 case .ready:
-                    guard let submission = session.submit(counting(50), image: letters) else { break }
+                    guard let submission = session.submit(counting(50), source: .image(Image(letters))) else { break }
                     send(submission.actions)
                     guard let image = session.nextImageFrame(submission.job) else { break }
                     send([.send(image)])

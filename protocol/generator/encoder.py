@@ -86,6 +86,10 @@ def ranges(value: list[tuple[int, int]]) -> tuple[str, Json]:
     return " ".join(f"{a:016x}{n:016x}" for a, n in value), [{"address": str(a), "count": str(n)} for a, n in value]
 
 
+def point(value: tuple[int, int]) -> tuple[str, Json]:
+    return f"{value[0]:02x} {value[1]:016x}", {"kind": value[0], "value": str(value[1])}
+
+
 def window(value: tuple[int, bytes]) -> tuple[str, Json]:
     address, content = value
     return f"{address:016x} {content.hex()}".rstrip(), {"address": str(address), "bytes": content.hex()}
@@ -126,6 +130,7 @@ TYPE = {
     "OUTPUT": 0x22,
     "RESULT": 0x23,
     "PAUSED": 0x24,
+    "WANT_IMAGE": 0x25,
 }
 TAGS: dict[str, dict[str, tuple[int, Any]]] = {
     "HELLO": {
@@ -178,6 +183,9 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "dumps": (0x8017, ranges),
         "trace": (0x8018, flag),
         "deterministic": (0x8019, flag),
+        "image_digest": (0x801A, raw),
+        "snapshot": (0x801B, point),
+        "from": (0x801C, raw),
     },
     "ACCEPTED": {"queue_position": (1, u32)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},
@@ -214,9 +222,11 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "exit_log": (30, exit_log),
         "fpu": (31, raw),
         "digest": (32, raw),
+        "snapshot": (33, raw),
     },
     "EXTEND": {"steps": (0x8001, u64)},
     "PAUSED": {"steps": (1, u64), "keep_ns": (2, u64), "registers": (3, last_registers), "system": (4, system)},
+    "WANT_IMAGE": {},
 }
 
 # Frames: each is {"hex", "decoded"}.

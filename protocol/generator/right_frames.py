@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.encoder import Json, data, message, opaque, skipped
+from generator.right_images import images_and_snapshots
 from generator.right_reports import RightFrames, post_mortems, resumptions, states
 from generator.values import (
     CLIENT_HELLO,
@@ -288,10 +289,11 @@ def ignored_parts(frames: RightFrames) -> None:
     frames.add(
         "result-unknown-field",
         "a field of a later minor version is skipped",
-        message("RESULT", 9, {0x0021: "00" * 8}, outcome=2, code=0),
+        message("RESULT", 9, {0x0022: "00" * 8}, outcome=2, code=0),
     )
-    stray = message("RESULT", 9, outcome=2, code=0, vector=13, canceller=1)
-    del stray["decoded"]["fields"]["vector"], stray["decoded"]["fields"]["canceller"]
+    stray = message("RESULT", 9, outcome=2, code=0, vector=13, canceller=1, snapshot="5a" * 32)
+    for name in ["vector", "canceller", "snapshot"]:
+        del stray["decoded"]["fields"][name]
     frames.add(
         "result-stray-fields",
         "section 3.13: outcome fields of another outcome are ignored",
@@ -327,6 +329,7 @@ def right_frames() -> list[Json]:
         largest_results,
         post_mortems,
         resumptions,
+        images_and_snapshots,
         ignored_parts,
     ]:
         part(frames)

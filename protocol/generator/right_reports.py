@@ -131,7 +131,7 @@ def states(frames: RightFrames) -> None:
     )
     frames.add(
         "submit-everything",
-        "every field there is, every list at its most: 18,139 bytes, which only a frame_limit above 4096 takes",
+        "every field there is, every list at its most: 18,230 bytes, which only a frame_limit above 4096 takes",
         message(
             "SUBMIT",
             MOST32,
@@ -150,6 +150,9 @@ def states(frames: RightFrames) -> None:
             dumps=PIECES[:64],
             trace=True,
             deterministic=True,
+            image_digest="ff" * 32,
+            snapshot=(3, MOST64),
+            **{"from": "ee" * 32},
         ),
     )
 

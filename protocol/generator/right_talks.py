@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.encoder import data, message, opaque, skipped
+from generator.right_images import images, snapshots
 from generator.script import DONE, Conversations, Script, cancelled, grant, halted, refusal
 from generator.pause_talks import channels, pauses
 from generator.values import (
@@ -285,6 +286,8 @@ def right_conversations() -> list[Script]:
         connections,
         pauses,
         channels,
+        images,
+        snapshots,
     ]:
         part(talks)
     return talks.scripts

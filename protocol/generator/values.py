@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 KIB, MIB, SECOND = 1 << 10, 1 << 20, 1_000_000_000
@@ -26,6 +27,7 @@ WORKER_HELLO: dict[str, Any] = {
     "slots": 2,
     "modes": [(1, 1), (2, 1), (3, 1), (4, 2)],
 }
+HI_DIGEST, SNAPSHOT_NAME = sha256(HI).hexdigest(), sha256(b"a snapshot").hexdigest()
 REGISTERS = [0x69, 0, 0, 0, 0, 0, 0, 0x7000, 0, 0, 0, 0, 0, 0, 0, 0, 0x1009, 0x2]
 DATA16, CODE16 = 0x93, 0x9B
 SYSTEM: dict[str, Any] = {
@@ -113,4 +115,5 @@ OUTCOMES: dict[str, dict[str, Any]] = {
     "cancelled": {"outcome": 12, "canceller": 1},
     "wait-expired": {"outcome": 13, "limit": 30 * SECOND},
     "host-error": {"outcome": 14, "text": "KVM_RUN failed: EFAULT"},
+    "snapshot-taken": {"outcome": 15, "snapshot": SNAPSHOT_NAME},
 }

@@ -22,7 +22,7 @@ from generator.bad_frames import (
 )
 from generator.encoder import TYPE, tlv, wire
 from generator.values import MIB, MOST32
-from generator.wrong_lists import list_sizes, list_values, report_values, resumption_fields
+from generator.wrong_lists import list_sizes, list_values, report_values, resumption_fields, snapshot_values
 
 
 def truncation(bad: BadFrames) -> None:
@@ -92,6 +92,7 @@ def critical(bad: BadFrames) -> None:
         ("started", 0x21, 1, [], "client"),
         ("result", 0x23, 1, [tlv(1, "01")], "client"),
         ("paused", 0x24, 1, [tlv(1, "00" * 8), tlv(2, "00" * 8)], "client"),
+        ("want-image", 0x25, 1, [], "client"),
     ]:
         bad.payload(
             f"critical-{name}",
@@ -119,7 +120,8 @@ def fixed_sizes(bad: BadFrames) -> None:
         "ERROR": {1: 2, 2: 1, 3: 2, 4: 8, 5: 8, 6: 1},
         "WINDOW": {1: 4},
         "SUBMIT": {0x8002: 1, 0x8003: 8, 0x8004: 8, 0x8005: 8, 0x8007: 8, 0x8008: 8, 0x8009: 8, 0x800A: 1, 0x800B: 1}
-        | {0x800C: 8, 0x800D: 8, 0x800E: 8, 0x800F: 8, 0x8010: 1, 0x8011: 1, 0x8012: 1, 0x8018: 1, 0x8019: 1},
+        | {0x800C: 8, 0x800D: 8, 0x800E: 8, 0x800F: 8, 0x8010: 1, 0x8011: 1, 0x8012: 1, 0x8018: 1, 0x8019: 1}
+        | {0x801A: 32, 0x801B: 9, 0x801C: 32},
         "EXTEND": {0x8001: 8},
         "ACCEPTED": {1: 4},
         "STARTED": {1: 8, 2: 8, 3: 8, 4: 8},
@@ -150,6 +152,7 @@ def fixed_sizes(bad: BadFrames) -> None:
             27: 8,
             31: 512,
             32: 32,
+            33: 32,
         },
         "PAUSED": {1: 8, 2: 8, 3: 144, 4: 204},
     }
@@ -303,7 +306,7 @@ def values(bad: BadFrames) -> None:
             VALUE,
             0x8006,
         )
-    for text in ["00", "0f", "ff"]:
+    for text in ["00", "10", "ff"]:
         bad.payload(
             f"value-outcome-{text}",
             "the list of outcomes is closed",
@@ -360,6 +363,7 @@ def missing(bad: BadFrames) -> None:
         (12, 10, []),
         (13, 8, []),
         (14, 11, []),
+        (15, 33, []),
         *((n, 8, [tlv(9, "00" * 8)]) for n in range(6, 12)),
         *((n, 9, [tlv(8, "00" * 8)]) for n in range(6, 12)),
     ]:
@@ -430,9 +434,9 @@ def check_order(bad: BadFrames) -> None:
 
 def outcome_owner(tag: int) -> str:
     """The outcome field of a RESULT to which this tag belongs, so that the tag is not a stray one."""
-    owner = {2: 2, 3: 3, 4: 3, 5: 3, 6: 3, 7: 5, 8: 6, 9: 6, 10: 12, 11: 14}.get(tag, 1)
+    owner = {2: 2, 3: 3, 4: 3, 5: 3, 6: 3, 7: 5, 8: 6, 9: 6, 10: 12, 11: 14, 33: 15}.get(tag, 1)
     return tlv(1, f"{owner:02x}")
 
 
 FIELD_PARTS = [truncation, tag_order, critical, fixed_sizes, other_sizes, texts, values, missing, check_order]
-FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields]
+FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields, snapshot_values]

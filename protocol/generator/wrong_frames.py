@@ -87,7 +87,7 @@ def header_flags(bad: BadFrames) -> None:
 
 def header_types(bad: BadFrames) -> None:
     """Types and jobs."""
-    for kind in [0x00, 0x07, 0x0F, 0x15, 0x1F, 0x25, 0x7F]:
+    for kind in [0x00, 0x07, 0x0F, 0x15, 0x1F, 0x26, 0x7F]:
         bad.header(f"type-{kind:02x}", "no such type, and below 0x80 it is not to skip", head(kind, 0, 0), UNKNOWN)
     bad.header("type-7f-client", "the same towards the client", head(0x7F, 1, 0), UNKNOWN, to="client")
     for name in ["WINDOW", "SUBMIT", "IMAGE", "INPUT", "CANCEL", "EXTEND"]:

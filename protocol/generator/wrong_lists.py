@@ -87,6 +87,18 @@ def list_values(bad: BadFrames) -> None:
             )
 
 
+def snapshot_values(bad: BadFrames) -> None:
+    """Points at which no snapshot can be taken."""
+    for name, value in [("kind-0", "00" + "00" * 8), ("kind-4", "04" + "00" * 8), ("steps-0", "02" + "00" * 8)]:
+        bad.payload(
+            f"value-submit-snapshot-{name}",
+            "kinds are 1 to 3, and steps at least 1",
+            submit(tlv(0x801B, value)),
+            VALUE,
+            0x801B,
+        )
+
+
 def report_values(bad: BadFrames) -> None:
     """Exit records of unknown kinds."""
     right = exit_record((5, 0, 0, 0, 0, 0))[0]

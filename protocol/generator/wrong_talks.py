@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from generator.encoder import data, message, opaque, tlv, wire
+from generator.right_images import wrong_images
 from generator.script import Conversations, Script, cancelled, extend, grant, halted, paused, refusal
 from generator.pause_talks import wrong_pauses
 from generator.values import CLIENT_HELLO, HI, LOOP, MOST64, MOST_CREDIT, WORKER_HELLO
@@ -214,6 +215,7 @@ def wrong_conversations() -> list[Script]:
         answers,
         outputs,
         wrong_pauses,
+        wrong_images,
     ]:
         part(talks)
     return talks.scripts

@@ -8,7 +8,7 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case submit = 0x10, image, input, cancel, extend
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case accepted = 0x20, started, output, result, paused
+    case accepted = 0x20, started, output, result, paused, wantImage
 
     /// The first type that a receiver skips when it does not know it, instead of giving up.
     public static let firstSkippable: UInt8 = 0x80
@@ -17,14 +17,15 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     public var isSentByClient: Bool {
         switch self {
         case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel, .extend: true
-        case .goAway, .accepted, .started, .output, .result, .paused: false
+        case .goAway, .accepted, .started, .output, .result, .paused, .wantImage: false
         }
     }
 
     /// Whether a worker may send it.
     public var isSentByWorker: Bool {
         switch self {
-        case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result, .paused: true
+        case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result, .paused, .wantImage:
+            true
         case .submit, .image, .input, .cancel, .extend: false
         }
     }
@@ -34,7 +35,7 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
         switch self {
         case .image, .input, .output: true
         case .hello, .ping, .pong, .goAway, .error, .window, .submit, .cancel, .extend, .accepted, .started, .result,
-            .paused:
+            .paused, .wantImage:
             false
         }
     }
@@ -44,7 +45,9 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
         switch self {
         case .hello, .ping, .pong, .goAway: false
         case .error: nil
-        case .window, .submit, .image, .input, .cancel, .extend, .accepted, .started, .output, .result, .paused: true
+        case .window, .submit, .image, .input, .cancel, .extend, .accepted, .started, .output, .result, .paused,
+            .wantImage:
+            true
         }
     }
 }

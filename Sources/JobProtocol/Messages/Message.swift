@@ -37,6 +37,8 @@ public enum Message: Sendable, Hashable {
     case result(job: UInt32, ResultReport)
     /// The job has used up its steps and waits.
     case paused(job: UInt32, Paused)
+    /// The worker has no image with the digest that the SUBMIT named: it is to be sent.
+    case wantImage(job: UInt32)
     /// A type that is not known here and may be ignored.
     case skipped(Frame)
 
@@ -77,6 +79,9 @@ public enum Message: Sendable, Hashable {
             self = .output(job: job, OutputChannel(rawValue: number) ?? .console, chunk)
         case .result: self = .result(job: job, try ResultReport(frame))
         case .paused: self = .paused(job: job, try Paused(frame))
+        case .wantImage:
+            try frame.skipFields(.wantImage)
+            self = .wantImage(job: job)
         }
     }
 
@@ -99,6 +104,7 @@ public enum Message: Sendable, Hashable {
         case .output(let job, let channel, let chunk): chunk.frame(.output, job: job, channel: channel.rawValue)
         case .result(let job, let report): report.frame(job: job)
         case .paused(let job, let paused): paused.frame(job: job)
+        case .wantImage(let job): Frame(.wantImage, job: job, payload: [])
         case .skipped(let frame): frame
         }
     }
@@ -108,6 +114,12 @@ public enum Message: Sendable, Hashable {
 }
 
 extension Frame {
+    /// Reads a payload of fields of which none is known.
+    fileprivate func skipFields(_ type: FrameType) throws(WireError) {
+        var fields = FieldReader(self, type)
+        while let field = try fields.next() { try field.skip() }
+    }
+
     /// The payload of a type that always has this many bytes.
     fileprivate func opaque(_ size: Int) throws(WireError) -> [UInt8] {
         guard payload.count == size else {

@@ -3,12 +3,13 @@
 
 public import JobModel
 
-/// The outcomes by number. The raw values are the numbers on the wire; the list is closed for a major version.
+/// The outcomes by number. The raw values are the numbers on the wire; the list is closed for a major version, but for what a
+/// client asks for by name.
 public enum OutcomeNumber: UInt8, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case halted = 1, exited, faulted, tripleFault, unemulatable, stepsExhausted, cpuTimeExhausted, wallTimeExhausted
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case exitsExhausted, outputExhausted, memoryExhausted, cancelled, waitExpired, hostError
+    case exitsExhausted, outputExhausted, memoryExhausted, cancelled, waitExpired, hostError, snapshotTaken
 
     /// The fields without which this outcome says too little, lowest first.
     var requiredTags: [ResultReport.Tag] {
@@ -23,6 +24,7 @@ public enum OutcomeNumber: UInt8, Sendable, Hashable, CaseIterable {
         case .cancelled: [.canceller]
         case .waitExpired: [.limit]
         case .hostError: [.text]
+        case .snapshotTaken: [.snapshot]
         }
     }
 
@@ -58,6 +60,8 @@ public struct OutcomeDetails: Sendable, Hashable {
     public var canceller: Canceller?
     /// What happened on the host.
     public var text: String?
+    /// The snapshot's name.
+    public var snapshot: ContentDigest?
 
     /// Takes the field if it is one of these.
     mutating func take(_ field: Field, _ tag: ResultReport.Tag) throws(WireError) -> Bool {
@@ -72,11 +76,13 @@ public struct OutcomeDetails: Sendable, Hashable {
         case .used: used = try field.integer()
         case .canceller: canceller = try field.known()
         case .text: text = try field.text(atMost: ResultReport.textLimit)
+        case .snapshot: snapshot = try field.digest()
         default: return false
         }
         return true
     }
 
+    /// All of them but the snapshot's name, whose tag is above those of all other fields.
     func put(in fields: inout FieldWriter) {
         typealias Tag = ResultReport.Tag
         fields.put(Tag.code, code)
@@ -103,6 +109,7 @@ public struct OutcomeDetails: Sendable, Hashable {
         case .used: used != nil
         case .canceller: canceller != nil
         case .text: text != nil
+        case .snapshot: snapshot != nil
         default: false
         }
     }
@@ -119,6 +126,7 @@ public struct OutcomeDetails: Sendable, Hashable {
         if !tags.contains(.used) { used = nil }
         if !tags.contains(.canceller) { canceller = nil }
         if !tags.contains(.text) { text = nil }
+        if !tags.contains(.snapshot) { snapshot = nil }
     }
 }
 
@@ -148,6 +156,7 @@ extension Outcome {
             case .cancelled: .cancelled(by: details.canceller ?? .client)
             case .waitExpired: .waitExpired(limit: details.limit ?? 0)
             case .hostError: .hostError(details.text ?? "")
+            case .snapshotTaken: .snapshotTaken(details.snapshot ?? .zero)
             }
     }
 
@@ -179,6 +188,9 @@ extension Outcome {
         case .hostError(let text):
             details.text = text
             return (.hostError, details)
+        case .snapshotTaken(let name):
+            details.snapshot = name
+            return (.snapshotTaken, details)
         }
     }
 }

@@ -69,7 +69,7 @@ public struct ResultReport: Sendable, Hashable {
         case outcome = 0x0001, code, vector, errorCode, address, rip, instruction, limit, used, canceller, text
         case meter, meterReason, steps, queueNanoseconds, wallNanoseconds, exits, outputBytes, unclaimedPortWrites
         case droppedMemoryWrites, registers, system, cpuNanoseconds, touchedBytes
-        case causeVector, causeErrorCode, causeAddress, codeWindow, stackWindow, exitLog, fpu, digest
+        case causeVector, causeErrorCode, causeAddress, codeWindow, stackWindow, exitLog, fpu, digest, snapshot
     }
 
     init(_ frame: Frame) throws(WireError) {
@@ -113,7 +113,8 @@ public struct ResultReport: Sendable, Hashable {
         case .exitLog: exitLog = try field.exitLog()
         case .fpu: fpu = Array(try field.bytes(exactly: PostMortem.fpuBytes))
         case .digest: digest = Array(try field.bytes(exactly: Self.digestSize))
-        case .outcome, .code, .vector, .errorCode, .address, .rip, .instruction, .limit, .used, .canceller, .text:
+        case .outcome, .code, .vector, .errorCode, .address, .rip, .instruction, .limit, .used, .canceller, .text,
+            .snapshot:
             preconditionFailure("the outcome's fields are taken before these")
         }
     }
@@ -143,6 +144,7 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.exitLog, bytes: exitLog.map { $0.suffix(PostMortem.exitLimit).flatMap(\.encoded) })
         fields.put(Tag.fpu, bytes: fpu)
         fields.put(Tag.digest, bytes: digest)
+        fields.put(Tag.snapshot, bytes: details.snapshot?.bytes)
         return Frame(.result, job: job, payload: fields.payload)
     }
 }

@@ -17,7 +17,7 @@ public struct Submit: Sendable, Hashable {
     public var label: String?
     /// The number of a mode.
     public var mode: UInt8
-    /// Bytes of the image that follows.
+    /// Bytes of the image; 0 with ``from``.
     public var imageBytes: UInt64
     /// The guest physical address of the image's first byte.
     public var loadAddress: UInt64?
@@ -63,12 +63,33 @@ public struct Submit: Sendable, Hashable {
     public var trace: Bool?
     /// Whether everything that could differ between two runs is fixed.
     public var deterministic: Bool?
+    /// SHA-256 of the image: it follows only if the worker wants it.
+    public var imageDigest: ContentDigest?
+    /// Where the job ends to be kept.
+    public var snapshot: SnapshotPoint?
+    /// The snapshot to start from, in place of an image.
+    public var from: ContentDigest?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
 
+    /// The submission of this spec, from an image or a snapshot.
+    ///
+    /// A snapshot decides the mode and the size of memory, so that the spec's are left out; what else the spec says of the start is
+    /// for the worker to refuse.
+    public init(_ spec: JobSpec, source: JobSource) {
+        switch source {
+        case .image(let image):
+            self.init(spec, imageBytes: UInt64(image.bytes.count))
+            imageDigest = image.digest
+        case .snapshot(let name):
+            self.init(spec, imageBytes: 0)
+            (mode, memoryBytes, from) = (0, nil, name)
+        }
+    }
+
     /// The submission of this spec. RIP among its registers is left out: the entry point says it.
-    public init(_ spec: JobSpec, imageBytes: UInt64) {
+    init(_ spec: JobSpec, imageBytes: UInt64) {
         self.init(mode: spec.mode.rawValue, imageBytes: imageBytes)
         label = spec.label.isEmpty ? nil : spec.label
         loadAddress = spec.loadAddress
@@ -92,6 +113,7 @@ public struct Submit: Sendable, Hashable {
         dumps = spec.dumps.isEmpty ? nil : spec.dumps
         trace = spec.isTraced ? true : nil
         deterministic = spec.isDeterministic ? true : nil
+        snapshot = spec.snapshot
     }
 
     /// The spec, with defaults filled in, of a submission in a mode that this program knows.
@@ -106,6 +128,7 @@ public struct Submit: Sendable, Hashable {
         (spec.segments, spec.tables, spec.controls) = (segments ?? [:], tables ?? [:], controls ?? [:])
         (spec.pieces, spec.dumps) = (pieces ?? [], dumps ?? [])
         (spec.isTraced, spec.isDeterministic) = (trace ?? false, deterministic ?? false)
+        spec.snapshot = snapshot
         return spec
     }
 
@@ -121,7 +144,7 @@ public struct Submit: Sendable, Hashable {
         case mode = 0x8002
         case imageBytes, loadAddress, entryPoint, registers, memoryBytes, stepBudget, wallBudget, portWrites, input
         case cpuBudget, exitBudget, outputBudget, memoryBudget, meter, pause, report, segments, tables, controls, pieces
-        case dumps, trace, deterministic
+        case dumps, trace, deterministic, imageDigest, snapshot, from
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -157,6 +180,9 @@ public struct Submit: Sendable, Hashable {
             case .dumps: dumps = try field.ranges(atMost: MemoryRange.dumpLimit)
             case .trace: trace = try field.flag()
             case .deterministic: deterministic = try field.flag()
+            case .imageDigest: imageDigest = try field.digest()
+            case .snapshot: snapshot = try field.snapshotPoint()
+            case .from: from = try field.digest()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -212,6 +238,9 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.dumps, bytes: dumps?.wire)
         fields.put(Tag.trace, flag: trace)
         fields.put(Tag.deterministic, flag: deterministic)
+        fields.put(Tag.imageDigest, bytes: imageDigest?.bytes)
+        fields.put(Tag.snapshot, bytes: snapshot?.wire)
+        fields.put(Tag.from, bytes: from?.bytes)
         return Frame(.submit, job: job, payload: fields.payload)
     }
 

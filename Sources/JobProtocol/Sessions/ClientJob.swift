@@ -12,7 +12,7 @@ struct ClientJob {
     var stage = Stage.submitted
     private var image: [UInt8]
     private var imageSent = 0
-    private(set) var isImageComplete = false
+    private var upload: Upload
     private var outputWindow: ReceiveWindow
     private var outputOffsets: [OutputChannel: UInt64] = [:]
     private var inputWindow: SendWindow
@@ -25,22 +25,48 @@ struct ClientJob {
 
     private enum InputEnd { case open, asked, sent }
 
-    init(image: [UInt8], hasInput: Bool, canPause: Bool, outputWindow: UInt32, inputCredit: UInt32) {
-        self.image = image
+    private enum Upload {
+        /// The worker knows the image by its digest, and may want it.
+        case offered
+        case sending
+        case sent
+        /// The job starts from a snapshot.
+        case none
+    }
+
+    init(source: JobSource, hasInput: Bool, canPause: Bool, outputWindow: UInt32, inputCredit: UInt32) {
+        switch source {
+        case .image(let image): (self.image, upload) = (image.bytes, image.digest == nil ? .sending : .offered)
+        case .snapshot: (image, upload) = ([], .none)
+        }
         self.canPause = canPause
         self.outputWindow = ReceiveWindow(credit: outputWindow)
         inputWindow = SendWindow(credit: inputCredit)
         inputEnd = hasInput ? .open : .sent
     }
 
-    /// The next piece of the image that fits in a frame of the worker's, or nil when all is sent.
+    /// The worker asks for the image. Returns false if there is nothing that it could ask for, or not any more.
+    mutating func sendImage() -> Bool {
+        guard upload == .offered else { return false }
+        upload = .sending
+        return true
+    }
+
+    /// The worker took the job. Returns false if it cannot have the image.
+    mutating func releaseImage() -> Bool {
+        guard upload != .sending else { return false }
+        (upload, image) = (.sent, [])
+        return true
+    }
+
+    /// The next piece of the image that fits in a frame of the worker's, or nil when all is sent or nobody has asked for it.
     mutating func nextImageChunk(frameLimit: UInt32) -> StreamChunk? {
-        guard !isImageComplete else { return nil }
+        guard upload == .sending else { return nil }
         let stop = min(image.count, imageSent + Int(frameLimit) - StreamChunk.headerSize)
         let chunk = StreamChunk(
             offset: UInt64(imageSent), bytes: Array(image[imageSent..<stop]), isEnd: stop == image.count)
         imageSent = stop
-        if chunk.isEnd { (isImageComplete, image) = (true, []) }
+        if chunk.isEnd { (upload, image) = (.sent, []) }
         return chunk
     }
 

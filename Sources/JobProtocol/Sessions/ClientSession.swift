@@ -46,7 +46,7 @@ public struct ClientSession: Sendable {
     public var frameLimit: UInt32 { terms == nil ? FrameHeader.smallestFrameLimit : hello.frameLimit }
     /// Jobs between SUBMIT and RESULT or refusal.
     public var jobsInFlight: Int { jobs.count }
-    /// Whether ``submit(_:image:)`` would submit: the worker is there, takes jobs, and its job limit is not reached.
+    /// Whether ``submit(_:source:)`` would submit: the worker is there, takes jobs, and its job limit is not reached.
     public var canSubmit: Bool { isTakingJobs && jobs.count < (terms?.jobLimit ?? 0) && highestJob < .max }
     /// Whether the worker takes jobs at all, perhaps after others have ended.
     public var isTakingJobs: Bool { phase == .open && !isGoingAway }
@@ -80,22 +80,23 @@ public struct ClientSession: Sendable {
 
 extension ClientSession {
     /// Submits a job, or returns nil while ``canSubmit`` is false. Then pull ``nextImageFrame(_:)`` until it returns nil,
-    /// as fast as the connection takes it. A spec with lists that no SUBMIT can hold, or none that this worker takes, is
-    /// refused here: to send it would end the connection.
-    public mutating func submit(_ spec: JobSpec, image: [UInt8]) -> (job: UInt32, actions: [ClientAction])? {
+    /// as fast as the connection takes it. An image with a digest is kept here until the worker says whether it wants it, and there
+    /// are no frames of it before ``ClientAction/imageWanted(job:)``. A spec that no SUBMIT can hold, or none that this worker
+    /// takes, is refused here: to send it would end the connection.
+    public mutating func submit(_ spec: JobSpec, source: JobSource) -> (job: UInt32, actions: [ClientAction])? {
         guard canSubmit, let terms else { return nil }
         highestJob += 1
-        let frame = Message.submit(job: highestJob, Submit(spec, imageBytes: UInt64(image.count))).frame
-        if let refusal = spec.listRefusal ?? frame.refusal(frameLimit: terms.frameLimit) {
+        let frame = Message.submit(job: highestJob, Submit(spec, source: source)).frame
+        if let refusal = spec.wireRefusal ?? frame.refusal(frameLimit: terms.frameLimit) {
             return (highestJob, [.refused(job: highestJob, ErrorReport(refusal))])
         }
         jobs[highestJob] = ClientJob(
-            image: image, hasInput: spec.hasInput, canPause: spec.pausesWhenStepsRunOut, outputWindow: hello.window,
+            source: source, hasInput: spec.hasInput, canPause: spec.pausesWhenStepsRunOut, outputWindow: hello.window,
             inputCredit: terms.inputWindow)
         return (highestJob, [.send(frame.encode())])
     }
 
-    /// The bytes of the next IMAGE frame of a job, or nil when the image is complete or the job has ended.
+    /// The bytes of the next IMAGE frame of a job, or nil when the image is complete, not wanted so far, or the job has ended.
     public mutating func nextImageFrame(_ job: UInt32) -> [UInt8]? {
         guard phase == .open, let limit = terms?.frameLimit, let chunk = jobs[job]?.nextImageChunk(frameLimit: limit)
         else { return nil }
@@ -194,6 +195,7 @@ extension ClientSession {
             jobs[job] = nil
             return [.finished(job: job, report.jobResult)]
         case .paused(let job, let paused): return try takePaused(job, paused)
+        case .wantImage(let job): return try takeWantImage(job)
         case .hello: throw .unexpected(.hello, "a second HELLO")
         case .submit, .image, .input, .cancel, .extend: return []
         }
@@ -201,10 +203,18 @@ extension ClientSession {
 
     private mutating func takeAccepted(_ job: UInt32, _ accepted: Accepted) throws(WireError) -> [ClientAction] {
         try advance(job, .accepted, from: [.submitted], to: .accepted)
-        guard jobs[job]?.isImageComplete == true else {
+        guard jobs[job]?.releaseImage() == true else {
             throw .unexpected(.accepted, "job \(job) was accepted before its image was complete")
         }
         return [.accepted(job: job, accepted)]
+    }
+
+    private mutating func takeWantImage(_ job: UInt32) throws(WireError) -> [ClientAction] {
+        try advance(job, .wantImage, from: [.submitted])
+        guard jobs[job]?.sendImage() == true else {
+            throw .unexpected(.wantImage, "job \(job) named no digest, or its image was asked for before")
+        }
+        return [.imageWanted(job: job)]
     }
 
     private mutating func takeOutput(
@@ -243,8 +253,11 @@ extension ClientSession {
 }
 
 extension JobSpec {
-    /// What is wrong with lists that are longer than the wire's.
-    fileprivate var listRefusal: Refusal? {
+    /// What is wrong with lists that are longer than the wire's, and with values that it has no room for.
+    fileprivate var wireRefusal: Refusal? {
+        if snapshot == .steps(0) {
+            return Refusal(.invalidField, "a snapshot is taken after at least one step", limit: 1, value: 0)
+        }
         let lists = [
             (pieces, "pieces of the image", MemoryRange.pieceLimit), (dumps, "memory windows", MemoryRange.dumpLimit),
         ]

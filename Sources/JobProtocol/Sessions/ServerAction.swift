@@ -7,9 +7,13 @@ public import JobModel
 public enum ServerAction: Sendable, Hashable {
     /// Write these bytes to the connection.
     case send([UInt8])
+    /// Look for the image of so many bytes that this client's user has submitted with this digest before, and answer at once,
+    /// before the session is given anything else, with ``ServerSession/imageFound(_:_:)`` or ``ServerSession/imageWanted(_:)``.
+    case lookUp(job: UInt32, digest: ContentDigest, bytes: UInt64)
     /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:queuePosition:)`` or
     /// ``ServerSession/refused(_:_:)``. Credit and input for it follow in the same list; after a refusal they mean nothing.
-    case submit(job: UInt32, spec: JobSpec, image: [UInt8])
+    /// An image that has a digest has been compared with it. Of a job from a snapshot, what the spec says of the start means nothing.
+    case submit(job: UInt32, spec: JobSpec, source: JobSource)
     /// The job may stream this many bytes of output more.
     case credit(job: UInt32, bytes: Int)
     /// Bytes for the guest to read; `end` says that no more will come.

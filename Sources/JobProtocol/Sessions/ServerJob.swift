@@ -6,6 +6,8 @@ import JobModel
 /// One job of a ``ServerSession``, from SUBMIT to RESULT or refusal.
 struct ServerJob {
     enum Stage {
+        /// The worker looks for the image.
+        case lookingUp
         /// The image is not complete.
         case uploading
         /// The worker has it and has not said yet whether it will run.
@@ -20,18 +22,28 @@ struct ServerJob {
 
     let spec: JobSpec
     let imageBytes: UInt64
-    var stage = Stage.uploading
+    /// What the image's bytes must have, if the SUBMIT named it.
+    let digest: ContentDigest?
+    /// Guest memory, where it is known.
+    var memoryBytes: UInt64?
+    /// The snapshot that the job starts from, if it does.
+    let snapshot: ContentDigest?
+    var stage: Stage
     var output: SendWindow
     private var outputOffsets: [OutputChannel: UInt64] = [:]
     private var image: [UInt8] = []
+    private var hash: ImageHash?
     private var inputWindow: ReceiveWindow
     private var inputOffset: UInt64 = 0
     private var inputHasEnded = false
     private var heldInput: [UInt8] = []
 
-    init(spec: JobSpec, imageBytes: UInt64, outputCredit: UInt32, inputWindow: UInt32) {
+    init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
         self.spec = spec
-        self.imageBytes = imageBytes
+        (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
+        stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
+        if digest != nil { hash = ImageHash() }
+        memoryBytes = snapshot == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
         self.inputWindow = ReceiveWindow(credit: inputWindow)
     }
@@ -39,7 +51,9 @@ struct ServerJob {
     /// Takes a piece of the image and returns whether it was the last.
     mutating func takeImage(_ chunk: StreamChunk) throws(WireError) -> Bool {
         guard stage == .uploading else {
-            throw WireError(.unexpectedFrame, "the image has ended already", frameType: FrameType.image.rawValue)
+            throw WireError(
+                .unexpectedFrame, "the image has ended already, or nobody has asked for it",
+                frameType: FrameType.image.rawValue)
         }
         guard chunk.offset == UInt64(image.count) else {
             throw .badOffset(.image, chunk.offset, expected: UInt64(image.count))
@@ -53,6 +67,7 @@ struct ServerJob {
         }
         grow(by: chunk.bytes.count)
         image.append(contentsOf: chunk.bytes)
+        hash?.append(chunk.bytes)
         guard !chunk.isEnd || image.count == imageBytes else {
             throw WireError(
                 .payloadTruncated, "the image ends after \(image.count) of \(imageBytes) bytes",
@@ -69,10 +84,20 @@ struct ServerJob {
     }
 
     /// Gives the image away; the job waits for the worker's word now.
-    mutating func handOverImage() -> [UInt8] {
+    mutating func handOverImage() -> Image {
         stage = .submitted
-        defer { image = [] }
-        return image
+        defer { (image, hash) = ([], nil) }
+        return Image(image, digest: digest)
+    }
+
+    /// Whether it holds, or may come to hold, bytes of an image that is not complete.
+    var isIncomplete: Bool { stage == .uploading || stage == .lookingUp }
+
+    /// Why an image that has come whole is not the one that was announced.
+    var digestRefusal: Refusal? {
+        guard let hash, hash.digest != digest else { return nil }
+        return Refusal(
+            .imageDigestMismatch, "the image's bytes do not have the digest that the submission named: SHA-256 of them is due")
     }
 
     /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window.
@@ -91,18 +116,20 @@ struct ServerJob {
         }
         inputOffset += UInt64(chunk.bytes.count)
         inputHasEnded = chunk.isEnd
-        guard stage == .uploading else { return (chunk.bytes, chunk.isEnd) }
+        guard isIncomplete else { return (chunk.bytes, chunk.isEnd) }
         heldInput.append(contentsOf: chunk.bytes)
         return nil
     }
 
     /// A guest can see when its input arrives, so that of a deterministic job has to be there before the guest is.
     var refusalOfLateInput: Refusal? {
-        guard spec.isDeterministic, spec.hasInput, !inputHasEnded else { return nil }
+        guard needsInputFirst, !inputHasEnded else { return nil }
         return Refusal(
             .invalidField,
             "a deterministic job's input must have ended before its image has: send all of it between SUBMIT and IMAGE")
     }
+
+    var needsInputFirst: Bool { spec.isDeterministic && spec.hasInput }
 
     /// The input that came before the image was complete, if any did.
     mutating func releaseInput() -> (bytes: [UInt8], end: Bool)? {

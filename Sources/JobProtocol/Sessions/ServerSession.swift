@@ -23,7 +23,7 @@ public struct ServerSession: Sendable {
 
     private let terms: WorkerTerms
     private let uploadLimit: UInt64
-    /// Announced bytes of this connection's images that are not complete.
+    /// Announced bytes of this connection's images that are on their way.
     public private(set) var uploadBytes: UInt64 = 0
     /// What the worker's other connections leave for images that are not complete; the owner keeps it up to date.
     public var uploadRoom = UInt64.max
@@ -104,17 +104,36 @@ public struct ServerSession: Sendable {
 // MARK: - What the worker says of its jobs
 
 extension ServerSession {
-    /// The worker will run the job.
-    public mutating func accepted(_ job: UInt32, queuePosition: UInt32) -> [ServerAction] {
+    /// The worker has the image that this job's digest names, from this client's user.
+    public mutating func imageFound(_ job: UInt32, _ image: [UInt8]) -> [ServerAction] {
+        guard let found = jobs[job], found.stage == .lookingUp else { return [] }
+        jobs[job]?.stage = .submitted
+        return hand(job, .image(Image(image, digest: found.digest)))
+    }
+
+    /// The worker has no such image, or none that this user may use: the client is asked for it, if there is room for its bytes.
+    public mutating func imageWanted(_ job: UInt32) -> [ServerAction] {
+        guard let bytes = jobs[job]?.imageBytes, jobs[job]?.stage == .lookingUp else { return [] }
+        if let refusal = uploadRefusal(bytes) { return end(job, refusal) }
+        jobs[job]?.stage = .uploading
+        uploadBytes += bytes
+        return [.send(Message.wantImage(job: job).encode())]
+    }
+
+    /// The worker will run the job. Of one from a snapshot it tells how much memory that has.
+    public mutating func accepted(
+        _ job: UInt32, queuePosition: UInt32, snapshotMemoryBytes: UInt64? = nil
+    ) -> [ServerAction] {
         guard jobs[job]?.stage == .submitted else { return [] }
         jobs[job]?.stage = .accepted
+        if let snapshotMemoryBytes { jobs[job]?.memoryBytes = snapshotMemoryBytes }
         lastAccepted = max(lastAccepted, job)
         return [.send(Message.accepted(job: job, Accepted(queuePosition: queuePosition)).encode())]
     }
 
     /// The worker will not run the job. Does nothing once it was accepted.
     public mutating func refused(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
-        guard let stage = jobs[job]?.stage, stage == .uploading || stage == .submitted else { return [] }
+        guard let stage = jobs[job]?.stage, [.lookingUp, .uploading, .submitted].contains(stage) else { return [] }
         return end(job, refusal) + closeIfDone()
     }
 
@@ -126,7 +145,7 @@ extension ServerSession {
         started.queueNanoseconds = queueNanoseconds
         started.stepBudget = spec.budget.steps
         started.wallBudget = spec.budget.wallTime.wholeNanoseconds
-        started.memoryBytes = spec.memoryBytes
+        started.memoryBytes = jobs[job]?.memoryBytes
         return [.send(Message.started(job: job, started).encode())]
     }
 
@@ -166,7 +185,7 @@ extension ServerSession {
 
     /// The job has ended.
     public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
-        guard let stage = jobs[job]?.stage, stage != .uploading, stage != .submitted else { return [] }
+        guard let found = jobs[job], !found.isIncomplete, found.stage != .submitted else { return [] }
         remove(job)
         return [.send(Message.result(job: job, ResultReport(result)).encode())] + closeIfDone()
     }
@@ -203,7 +222,7 @@ extension ServerSession {
         case .input(let job, let chunk): return try takeInput(job, chunk)
         case .cancel(let job): return try takeCancel(job)
         case .extend(let job, let extend): return try takeExtend(job, extend.steps)
-        case .hello, .goAway, .accepted, .started, .output, .result, .paused: return []
+        case .hello, .goAway, .accepted, .started, .output, .result, .paused, .wantImage: return []
         }
     }
 
@@ -231,11 +250,19 @@ extension ServerSession {
         if let refusal = refusal(of: submit) {
             return [.send(Message.error(job: number, ErrorReport(refusal)).encode())]
         }
-        guard let mode = GuestMode(rawValue: submit.mode) else { return [] }
-        uploadBytes += submit.imageBytes
-        jobs[number] = ServerJob(
-            spec: submit.spec(mode: mode), imageBytes: submit.imageBytes, outputCredit: client.window,
-            inputWindow: terms.inputWindow)
+        // A job from a snapshot has no mode of its own.
+        guard let mode = submit.from == nil ? GuestMode(rawValue: submit.mode) : .real16 else { return [] }
+        let job = ServerJob(
+            spec: submit.spec(mode: mode), submit, outputCredit: client.window, inputWindow: terms.inputWindow)
+        jobs[number] = job
+        switch job.stage {
+        case .uploading: uploadBytes += submit.imageBytes
+        // Its input has to be there before it starts, and the image's end says that it is: so the image has to come.
+        case .lookingUp where job.needsInputFirst: return imageWanted(number)
+        case .lookingUp:
+            return submit.imageDigest.map { [.lookUp(job: number, digest: $0, bytes: submit.imageBytes)] } ?? []
+        default: return submit.from.map { hand(number, .snapshot($0)) } ?? []
+        }
         return []
     }
 
@@ -246,22 +273,31 @@ extension ServerSession {
                 .tooManyJobs, "\(terms.jobLimit) jobs are in flight on this connection, as many as may be",
                 limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
         }
-        if submit.imageBytes > min(uploadLimit - uploadBytes, uploadRoom) {
-            return Refusal(
-                .queueFull,
-                "images that are still arriving leave no room for \(submit.imageBytes) bytes: try again later",
-                limit: uploadLimit, value: uploadBytes + submit.imageBytes)
-        }
+        // Of an image that the worker may have, nobody waits for bytes so far.
+        if submit.imageDigest == nil, let refusal = uploadRefusal(submit.imageBytes) { return refusal }
         return isDraining ? Self.drainingRefusal : nil
+    }
+
+    private func uploadRefusal(_ bytes: UInt64) -> Refusal? {
+        guard bytes > min(uploadLimit - uploadBytes, uploadRoom) else { return nil }
+        return Refusal(
+            .queueFull, "images that are still arriving leave no room for \(bytes) bytes: try again later",
+            limit: uploadLimit, value: uploadBytes + bytes)
     }
 
     private mutating func takeImage(_ number: UInt32, _ chunk: StreamChunk) throws(WireError) -> [ServerAction] {
         try check(number, .image)
         guard try jobs[number]?.takeImage(chunk) == true else { return [] }
-        if let refusal = jobs[number]?.refusalOfLateInput { return end(number, refusal) }
+        if let refusal = jobs[number]?.refusalOfLateInput ?? jobs[number]?.digestRefusal { return end(number, refusal) }
         guard let image = jobs[number]?.handOverImage(), let job = jobs[number] else { return [] }
         uploadBytes -= job.imageBytes
-        var actions = [ServerAction.submit(job: number, spec: job.spec, image: image)]
+        return hand(number, .image(image))
+    }
+
+    /// Gives the worker a job that has all that it starts from, with the credit and the input that came meanwhile.
+    private mutating func hand(_ number: UInt32, _ source: JobSource) -> [ServerAction] {
+        guard let job = jobs[number] else { return [] }
+        var actions = [ServerAction.submit(job: number, spec: job.spec, source: source)]
         if job.output.credit > 0 { actions.append(.credit(job: number, bytes: Int(job.output.credit))) }
         if let input = jobs[number]?.releaseInput() {
             actions.append(.input(job: number, bytes: input.bytes, end: input.end))
@@ -278,14 +314,14 @@ extension ServerSession {
     private mutating func takeWindow(_ number: UInt32, _ credit: UInt32) throws(WireError) -> [ServerAction] {
         try check(number, .window)
         try jobs[number]?.output.add(credit)
-        guard let job = jobs[number], job.stage != .uploading else { return [] }
+        guard let job = jobs[number], !job.isIncomplete else { return [] }
         return [.credit(job: number, bytes: Int(credit))]
     }
 
     private mutating func takeCancel(_ number: UInt32) throws(WireError) -> [ServerAction] {
         try check(number, .cancel)
         guard let job = jobs[number] else { return [] }
-        guard job.stage == .uploading else { return [.cancel(job: number, .client)] }
+        guard job.isIncomplete else { return [.cancel(job: number, .client)] }
         remove(number)
         let error = WireError(.cancelledUpload, "the image was not complete", frameType: FrameType.cancel.rawValue)
         return [.send(Message.error(job: number, ErrorReport(error)).encode())] + closeIfDone()
@@ -321,7 +357,7 @@ extension ServerSession {
         uploadBytes -= job.imageBytes
     }
 
-    private var uploads: [UInt32] { jobs.keys.filter { jobs[$0]?.stage == .uploading }.sorted() }
+    private var uploads: [UInt32] { jobs.keys.filter { jobs[$0]?.isIncomplete == true }.sorted() }
 
     private mutating func dropUploads() {
         for number in uploads { remove(number) }

@@ -100,7 +100,7 @@ extension Outcome {
     /// The signal that Linux sends a process which ends so; 0 for none.
     fileprivate func signal(cause: Fault?) -> UInt32 {
         switch self {
-        case .halted, .exited, .waitExpired, .hostError: 0
+        case .halted, .exited, .waitExpired, .hostError, .snapshotTaken: 0
         case .faulted(let fault): fault.signal
         case .tripleFault: cause?.signal ?? 11
         case .unemulatable: 4

@@ -77,7 +77,7 @@ struct JSONReport {
         case .waitExpired(let limit): exhausted = Self.exhausted("wait", limit, nil)
         case .cancelled(let canceller): cancelled = .object([("by", .string(canceller.name))])
         case .hostError(let text): hostError = .string(text)
-        case .halted, .tripleFault, nil: break
+        case .halted, .tripleFault, .snapshotTaken, nil: break
         }
         return [
             ("error", error), ("code", code), ("fault", fault), ("unemulatable", unemulatable),

@@ -54,7 +54,7 @@ struct ExitStatus {
 
     private static func status(of outcome: Outcome) -> Int32 {
         switch outcome {
-        case .halted: 0
+        case .halted, .snapshotTaken: 0
         case .exited(let code): code == 0 ? 0 : failed
         case .cancelled(by: .drain): broken
         case .faulted, .tripleFault, .unemulatable, .cancelled: failed
