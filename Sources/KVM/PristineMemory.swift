@@ -44,7 +44,7 @@ public final class PristineMemory: Sendable {
             for (index, page) in pages.enumerated() {
                 // SAFETY: the page lies inside memory, and the buffer has room for all of them.
                 let source = unsafe UnsafeRawBufferPointer(start: memory.base + page * pageBytes, count: pageBytes)
-                let target = unsafe UnsafeMutableRawBufferPointer(buffer)
+                let target = UnsafeMutableRawBufferPointer(buffer)
                 unsafe UnsafeMutableRawBufferPointer(rebasing: target[(index * pageBytes)...])
                     .copyMemory(from: source)
             }

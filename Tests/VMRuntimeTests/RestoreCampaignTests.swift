@@ -206,11 +206,11 @@ struct RestoreCampaignTests {
 
     @Test(arguments: policies, [1 << 20, 4 << 20, 16 << 20, 64 << 20] as [UInt64])
     func `every job finds what it starts from and nothing else`(policy: RestorePolicy, bytes: UInt64) async throws {
-        for seed in 1...2 as ClosedRange<UInt64> {
-            let end = try await Self.difference(policy, bytes, Self.mode, jobs: 50, seed: seed)
-            #expect(end.difference == nil)
-            #expect(end.tableChanges > 0, "no page table was written to, so that is not tested")
-        }
+        // A clean sweep of 64 MiB is slow, and knows nothing that it could get wrong.
+        let jobs = policy == .wholeCopy ? 20 : 60
+        let end = try await Self.difference(policy, bytes, Self.mode, jobs: jobs, seed: bytes)
+        #expect(end.difference == nil)
+        #expect(end.tableChanges > 0, "no page table was written to, so that is not tested")
     }
 
     @Test(arguments: policies)
