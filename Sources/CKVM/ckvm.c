@@ -143,11 +143,9 @@ int ckvm_map_memory(uint64_t size, void **address) {
     return 0;
 }
 
-int ckvm_resident_pages(void *address, uint64_t size, unsigned char *states) {
-    return mincore(address, size, states) < 0 ? fail() : 0;
-}
-
 void ckvm_avoid_huge_pages(void *address, uint64_t size) { madvise(address, size, MADV_NOHUGEPAGE); }
+
+int ckvm_give_back(void *address, uint64_t size) { return madvise(address, size, MADV_DONTNEED) < 0 ? fail() : 0; }
 
 int64_t ckvm_count_resident_pages(void *address, uint64_t size) {
     enum { PAGE = 4096 };

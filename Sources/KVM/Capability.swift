@@ -9,6 +9,8 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case xcrs = 56, syncRegisters = 74, readOnlyMemory = 81, immediateExit = 136, coalescedPIO = 162
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case manualDirtyLog = 168
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203, largeXSAVE = 208, tripleFaultEvent = 218
 
     /// The kernel's name.
@@ -25,6 +27,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .readOnlyMemory: "KVM_CAP_READONLY_MEM"
         case .immediateExit: "KVM_CAP_IMMEDIATE_EXIT"
         case .coalescedPIO: "KVM_CAP_COALESCED_PIO"
+        case .manualDirtyLog: "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2"
         case .userSpaceMSR: "KVM_CAP_X86_USER_SPACE_MSR"
         case .msrFilter: "KVM_CAP_X86_MSR_FILTER"
         case .binaryStatistics: "KVM_CAP_BINARY_STATS_FD"
@@ -42,6 +45,7 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .syncRegisters: "registers without a call each"
         case .binaryStatistics: "telling a software backend's instruction count"
         case .vcpuEvents, .debugRegisters, .xsave, .largeXSAVE, .xcrs: "resetting a machine between jobs"
+        case .manualDirtyLog: "bringing back only the memory that jobs write"
         case .userSpaceMSR, .msrFilter: "keeping model-specific registers from guests"
         case .tripleFaultEvent: "forgetting a fault that a kick came upon"
         case .readOnlyMemory: "ROM"

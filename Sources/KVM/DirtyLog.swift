@@ -4,34 +4,41 @@
 internal import CKVM
 
 extension VirtualMachine {
-    /// The pages that the guest has written since the last call, or since the machine was made: their numbers, rising.
+    /// The pages that the guest has written since the last call, or since the machine was made or restored: their numbers, rising.
     ///
     /// Only of a machine that was made with `logsWrites`. What the worker itself writes through ``GuestMemory`` is not seen.
     ///
     /// `KVM_GET_DIRTY_LOG`, slot 0.
     public borrowing func takeWrittenPages() throws(KVMError) -> [UInt64] {
-        let pages = memory.bytes / GuestMemory.pageBytes
-        var bitmap = [UInt64](repeating: 0, count: Int((pages + 63) / 64))
-        let result = unsafe bitmap.withUnsafeMutableBytes { raw -> Int32 in
-            // SAFETY: the kernel writes one bit for each page, rounded up to whole words of 64.
-            var request = unsafe kvm_dirty_log()
-            unsafe request.dirty_bitmap = raw.baseAddress
-            return unsafe ckvm_ioctl(descriptor.number, CKVM_GET_DIRTY_LOG, &request)
-        }
-        _ = try KVMError.check(result, .getDirtyLog)
-        return Self.setBits(bitmap)
-    }
-
-    private static func setBits(_ bitmap: [UInt64]) -> [UInt64] {
+        try readLog()
+        // The kernel has forgotten them; whoever restores memory must not.
+        memory.changed.formUnion(history.log)
         var numbers: [UInt64] = []
-        for (index, word) in bitmap.enumerated() where word != 0 {
-            var rest = word
-            while rest != 0 {
-                numbers.append(UInt64(index) * 64 + UInt64(rest.trailingZeroBitCount))
-                rest &= rest - 1
-            }
+        var next = 0
+        while let run = history.log.nextRun(from: next) {
+            numbers.append(contentsOf: run.lazy.map(UInt64.init))
+            next = run.upperBound
         }
         return numbers
+    }
+
+    /// Fills `history.log`. Unless the log is a sticky one, the kernel's is empty afterwards and the pages are write-protected.
+    borrowing func readLog() throws(KVMError) {
+        // SAFETY: the kernel writes one bit for each page, rounded up to whole words of 64: a PageSet's.
+        var request = unsafe kvm_dirty_log()
+        unsafe request.dirty_bitmap = UnsafeMutableRawPointer(history.log.words)
+        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_GET_DIRTY_LOG, &request), .getDirtyLog)
+    }
+
+    /// Takes pages out of a sticky log and write-protects them, so that the next write to each is logged again.
+    ///
+    /// `KVM_CLEAR_DIRTY_LOG`, slot 0.
+    borrowing func clearLog(of pages: borrowing PageSet) throws(KVMError) {
+        // SAFETY: the kernel reads one bit for each page, rounded up to whole words of 64: a PageSet's.
+        var request = unsafe kvm_clear_dirty_log()
+        unsafe request.num_pages = UInt32(pages.pages)
+        unsafe request.dirty_bitmap = UnsafeMutableRawPointer(pages.words)
+        _ = try KVMError.check(unsafe ckvm_ioctl(descriptor.number, CKVM_CLEAR_DIRTY_LOG, &request), .clearDirtyLog)
     }
 }
 
@@ -41,15 +48,14 @@ extension VirtualMachine {
 public struct MemoryShadow: ~Copyable {
     private let mapping: Mapping
 
-    /// Copies the pages of guest memory that host memory backs; all others are zero.
-    public init(of memory: borrowing GuestMemory) throws(KVMError) {
-        let resident = try memory.residentPages()
+    /// Copies these pages of guest memory; all others count as zero, so these must be all of ``GuestMemory/occupiedPages()``.
+    public init(of memory: borrowing GuestMemory, holding pages: [UInt64]) throws(KVMError) {
         // SAFETY: ckvm_map_memory stores an address only when it returns 0.
         var address: UnsafeMutableRawPointer? = nil
         _ = try KVMError.check(unsafe ckvm_map_memory(memory.bytes, &address), .mapMemory)
         guard let address = unsafe address else { throw .unexpectedReply(.mapMemory) }
         unsafe mapping = Mapping(adopting: address, count: Int(memory.bytes))
-        keep(resident, of: memory)
+        keep(pages, of: memory)
     }
 
     /// Takes over what these pages hold now.
@@ -59,7 +65,10 @@ public struct MemoryShadow: ~Copyable {
 
     /// Puts back what these pages held.
     public borrowing func restore(_ pages: [UInt64], in memory: borrowing GuestMemory) {
-        for page in pages { unsafe copyPage(page, from: mapping.base, to: memory.base, memory) }
+        for page in pages {
+            unsafe copyPage(page, from: mapping.base, to: memory.base, memory)
+            if page < UInt64(memory.changed.pages) { memory.changed.insert(Int(page)) }
+        }
     }
 
     private borrowing func copyPage(
@@ -85,19 +94,5 @@ extension GuestMemory {
                 from: UnsafeRawBufferPointer(start: base + Int(offset.partialValue), count: Int(Self.pageBytes)))
             count = Int(Self.pageBytes) / 8
         }
-    }
-
-    /// The numbers of the pages that host memory backs, rising: all that anybody has touched.
-    ///
-    /// `mincore`.
-    public borrowing func residentPages() throws(KVMError) -> [UInt64] {
-        var states = [UInt8](repeating: 0, count: Int(bytes / Self.pageBytes))
-        let result = unsafe states.withUnsafeMutableBufferPointer { buffer -> Int32 in
-            guard let first = buffer.baseAddress else { return 0 }
-            // SAFETY: the kernel writes one byte for each page of the mapping.
-            return unsafe ckvm_resident_pages(base, bytes, first)
-        }
-        _ = try KVMError.check(result, .residentPages)
-        return states.indices.filter { states[$0] & 1 != 0 }.map(UInt64.init)
     }
 }

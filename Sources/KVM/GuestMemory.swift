@@ -6,12 +6,15 @@ internal import CKVM
 /// Guest physical memory: the only place where host code touches what a guest can change meanwhile.
 ///
 /// Every access copies, and is checked against the bounds first; nothing here hands out a pointer. Memory starts as zeros and
-/// takes host pages only when touched.
+/// takes host pages only when touched. Every store of the worker's goes through here and is noted, since KVM's dirty log does not
+/// see it.
 public struct GuestMemory: ~Copyable, Sendable {
     /// The size of a page: 4 KiB.
     public static let pageBytes: UInt64 = 4096
 
     let mapping: Mapping
+    /// Pages that were written through this value, or given back, since the memory was last restored.
+    let changed: PageSet
 
     /// SAFETY: valid for ``bytes`` bytes as long as this value lives.
     var base: UnsafeMutableRawPointer { unsafe mapping.base }
@@ -29,6 +32,7 @@ public struct GuestMemory: ~Copyable, Sendable {
         guard let address = unsafe address else { throw .unexpectedReply(.mapMemory) }
         if inSmallPages { unsafe ckvm_avoid_huge_pages(address, bytes) }
         unsafe mapping = Mapping(adopting: address, count: Int(bytes))
+        changed = PageSet(pages: Int(bytes / Self.pageBytes))
     }
 
     /// Bytes that are backed by host memory now, in whole pages: what the guest or the worker has written or read so far, less
@@ -67,6 +71,7 @@ public struct GuestMemory: ~Copyable, Sendable {
             guard let from = raw.baseAddress else { return }
             // SAFETY: the bounds were checked above.
             unsafe (mapping.base + Int(address)).copyMemory(from: from, byteCount: raw.count)
+            note(address, count: raw.count)
         }
         return true
     }
@@ -90,7 +95,14 @@ public struct GuestMemory: ~Copyable, Sendable {
         guard contains(address, count: 8) else { return false }
         // SAFETY: the bounds were checked above.
         unsafe (mapping.base + Int(address)).storeBytes(of: value.littleEndian, as: UInt64.self)
+        note(address, count: 8)
         return true
+    }
+
+    /// Notes a store of at least one byte, inside.
+    private func note(_ address: UInt64, count: Int) {
+        let last = (Int(address) + count - 1) / Int(Self.pageBytes)
+        changed.insert(Int(address / Self.pageBytes)..<last + 1)
     }
 
     /// One byte; outside memory all ones, as a bus without a device answers.

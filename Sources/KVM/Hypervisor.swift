@@ -54,6 +54,7 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///
     /// - Parameters:
     ///   - memoryBytes: a multiple of ``GuestMemory/pageBytes``, not zero.
+    ///   - policy: how ``VirtualMachine/restore(to:)`` will bring memory back; not a sticky log together with `logsWrites`.
     ///   - logsWrites: whether ``VirtualMachine/takeWrittenPages()`` will be asked; the guest's first write to each page then
     ///     costs more.
     ///   - inSmallPages: whether ``GuestMemory/residentBytes()`` will be asked; the guest's memory is slower to take then.
@@ -61,10 +62,12 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///     it gets where the kernel has no filters.
     /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
     ///
-    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_SET_USER_MEMORY_REGION`.
+    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_ENABLE_CAP`, `KVM_SET_USER_MEMORY_REGION`.
     public borrowing func makeVirtualMachine(
-        memoryBytes: UInt64, logsWrites: Bool = false, inSmallPages: Bool = false, filter: MSRFilter? = nil
+        memoryBytes: UInt64, restoring policy: RestorePolicy = .giveBack, logsWrites: Bool = false,
+        inSmallPages: Bool = false, filter: MSRFilter? = nil
     ) throws(KVMError) -> VirtualMachine {
+        precondition(!(logsWrites && policy.isSticky), "a sticky log tells what was ever written, not what is new")
         let vm = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
         let filter = capabilities[.msrFilter] == nil ? nil : fulfillable(filter)
@@ -75,9 +78,16 @@ public struct Hypervisor: ~Copyable, Sendable {
             _ = try KVMError.check(
                 ckvm_enable(vm.number, Capability.tripleFaultEvent.rawValue, 1), .enableCapability)
         }
-        let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages)
-        try memory.install(in: vm.number, logsWrites: logsWrites)
-        return VirtualMachine(descriptor: vm, filter: filter, tellsTripleFaults: tellsTripleFaults, memory: memory)
+        if policy.isSticky {
+            _ = try KVMError.check(ckvm_enable(vm.number, Capability.manualDirtyLog.rawValue, 1), .enableCapability)
+        }
+        let logs = logsWrites || policy.needsLog
+        // Of a larger page only a part could be given back, and KVM maps a memory that it logs in small pages anyway.
+        let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages || policy.needsLog)
+        try memory.install(in: vm.number, logsWrites: logs)
+        let history = MemoryHistory(policy, pages: memory.changed.pages, logs: logs)
+        return VirtualMachine(
+            descriptor: vm, filter: filter, tellsTripleFaults: tellsTripleFaults, memory: memory, history: history)
     }
 
     /// The worker cannot serve accesses of which it does not hear.
@@ -142,4 +152,5 @@ public struct VirtualMachine: ~Copyable, Sendable {
     public let tellsTripleFaults: Bool
     /// Guest physical memory from address 0 on.
     public let memory: GuestMemory
+    let history: MemoryHistory
 }

@@ -44,7 +44,7 @@ public enum KVMError: Error, Sendable, Hashable {
         case translate = "KVM_TRANSLATE", getStatsFD = "KVM_GET_STATS_FD"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case getDirtyLog = "KVM_GET_DIRTY_LOG", enableCapability = "KVM_ENABLE_CAP", getXSAVE = "KVM_GET_XSAVE",
-            setXSAVE = "KVM_SET_XSAVE"
+            setXSAVE = "KVM_SET_XSAVE", clearDirtyLog = "KVM_CLEAR_DIRTY_LOG"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case getXCRS = "KVM_GET_XCRS", getDebugRegs = "KVM_GET_DEBUGREGS", setDebugRegs = "KVM_SET_DEBUGREGS"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
@@ -52,7 +52,7 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case setVCPUEvents = "KVM_SET_VCPU_EVENTS", setMPState = "KVM_SET_MP_STATE"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-        case residentPages = "mincore", countInstructions = "perf_event_open"
+        case residentPages = "mincore", giveBack = "madvise", countInstructions = "perf_event_open"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case mapMemory = "mmap(guest memory)", mapRunArea = "mmap(kvm_run)"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation

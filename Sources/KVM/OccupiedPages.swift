@@ -68,6 +68,18 @@ public struct OccupiedPages: ~Copyable {
 }
 
 extension GuestMemory {
+    /// The numbers of the pages that are not all zeros, rising. No vCPU of the machine may be running.
+    public borrowing func occupiedPages() -> [UInt64] {
+        var found: [UInt64] = []
+        var pages = OccupiedPages()
+        var address: UInt64 = 0
+        while let page = pages.next(from: address, below: bytes, in: self) {
+            found.append(page / Self.pageBytes)
+            address = page + Self.pageBytes
+        }
+        return found
+    }
+
     /// Goes through the pages that are not all zeros, from address 0 up, and copies each out. No vCPU of the machine may be
     /// running.
     public borrowing func forEachOccupiedPage(_ body: (_ address: UInt64, _ bytes: [UInt8]) -> Void) {

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 public import JobModel
-internal import KVM
+public import KVM
 
 /// What this machine's KVM does where backends differ, found out by running tiny guests with known answers.
 ///
@@ -41,6 +41,9 @@ public struct BackendProfile: Sendable, Hashable {
     public internal(set) var determinism = DeterminismProfile()
     /// KVM raises all exceptions outside ring 3 itself, so that it can tell which one began a triple fault.
     public internal(set) var tellsExceptions = false
+
+    /// What bringing a machine's memory back costs.
+    public internal(set) var restore = RestoreCosts(hasStickyLog: false, pageCopy: 0, logReading: 0, pageProtection: 0)
 
     /// Whether KVM's single-stepping reaches ring 3 of long mode.
     var stepsRing3: Bool { modes[.user64] == .debugExits }

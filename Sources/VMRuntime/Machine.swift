@@ -20,8 +20,8 @@ final class Machine {
     /// Makes an empty machine. ``prepare(_:omitting:)`` comes before every job, the first one too.
     init(_ kind: MachineKind, on hypervisor: borrowing Hypervisor) throws(KVMError) {
         let vm = try hypervisor.makeVirtualMachine(
-            memoryBytes: kind.memoryBytes, logsWrites: kind.logsWrites, inSmallPages: kind.countsPages,
-            filter: kind.filter)
+            memoryBytes: kind.memoryBytes, restoring: kind.restore, logsWrites: kind.logsWrites,
+            inSmallPages: kind.countsPages, filter: kind.filter)
         vcpu = try hypervisor.makeVirtualCPU(
             in: vm, features: kind.isDeterministic ? .baseline : .supported, countsEmulation: kind.countsEmulation)
         self.vm = vm
@@ -38,12 +38,12 @@ final class Machine {
         do throws(KVMError) {
             mode = start.mode
             try vcpu.load(state(at: start), omitting: omitted)
+            // Behind the vCPU: what a guest left half done may write once more.
+            try vm.restore(to: start.memory)
         } catch {
             retire()
             throw error
         }
-        // Behind the vCPU: what a guest left half done may write once more.
-        start.memory.fill(vm.memory)
     }
 
     /// Whether no other job may be given to it.

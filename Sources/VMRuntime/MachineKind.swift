@@ -18,6 +18,8 @@ struct MachineKind: Sendable, Hashable {
     var logsWrites = false
     /// Whether the guest's resident memory will be asked for.
     var countsPages = false
+    /// How memory is brought back between jobs.
+    var restore = RestorePolicy.giveBack
 }
 
 extension MachineKind {
@@ -32,5 +34,13 @@ extension MachineKind {
             memoryBytes: memoryBytes, isDeterministic: isDeterministic, isCounted: plan != .none,
             countsEmulation: plan.countsEmulation(on: profile), logsWrites: plan.logsWrites,
             countsPages: budget.touchedBytes != nil)
+        if countsPages {
+            // What is resident has to be this job's own.
+            restore = .giveBack
+        } else if logsWrites {
+            restore = .clearingLog
+        } else {
+            restore = profile.restore.policy(memoryBytes: memoryBytes)
+        }
     }
 }

@@ -132,8 +132,9 @@ private struct MemoryWatch: ~Copyable {
         let pages = written + (try machine.vm.takeWrittenPages())
         written = []
         if shadow == nil {
-            shadow = try MemoryShadow(of: machine.vm.memory)
-            look(at: try machine.vm.memory.residentPages())
+            let occupied = machine.vm.memory.occupiedPages()
+            shadow = try MemoryShadow(of: machine.vm.memory, holding: occupied)
+            look(at: occupied)
         } else {
             shadow?.keep(pages, of: machine.vm.memory)
             look(at: pages)

@@ -39,6 +39,7 @@ static const unsigned long CKVM_SET_GUEST_DEBUG = KVM_SET_GUEST_DEBUG;
 static const unsigned long CKVM_TRANSLATE = KVM_TRANSLATE;
 static const unsigned long CKVM_GET_STATS_FD = KVM_GET_STATS_FD;
 static const unsigned long CKVM_GET_DIRTY_LOG = KVM_GET_DIRTY_LOG;
+static const unsigned long CKVM_CLEAR_DIRTY_LOG = KVM_CLEAR_DIRTY_LOG;
 static const unsigned long CKVM_GET_XSAVE = KVM_GET_XSAVE;
 static const unsigned long CKVM_SET_XSAVE = KVM_SET_XSAVE;
 static const unsigned long CKVM_GET_XSAVE2 = KVM_GET_XSAVE2;
@@ -153,11 +154,11 @@ uint64_t ckvm_thread_time(void);
 /// Anonymous private memory that takes host pages only as they are touched. Returns 0 or -errno.
 int ckvm_map_memory(uint64_t size, void *_Nullable *_Nonnull address);
 
-/// Stores a byte for each page of a mapping; bit 0 says that host memory backs it. Returns 0 or -errno.
-int ckvm_resident_pages(void *_Nonnull address, uint64_t size, unsigned char *_Nonnull states);
-
 /// Asks that this memory is backed in pages of 4 KiB only. A kernel without huge pages refuses, and has none.
 void ckvm_avoid_huge_pages(void *_Nonnull address, uint64_t size);
+
+/// Gives the host memory behind whole pages back; they read as zeros from here on. Returns 0 or -errno.
+int ckvm_give_back(void *_Nonnull address, uint64_t size);
 
 /// How many pages of this memory are backed now, by mincore(2). Returns a count or -errno.
 int64_t ckvm_count_resident_pages(void *_Nonnull address, uint64_t size);
@@ -170,6 +171,13 @@ static inline int ckvm_is_zero(const void *_Nonnull address, uint64_t size) {
     const unsigned char *bytes = (const unsigned char *)address;
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
+
+/// Whether two stretches of memory hold the same bytes.
+static inline int ckvm_is_equal(const void *_Nonnull one, const void *_Nonnull other, uint64_t size) {
+    return memcmp(one, other, size) == 0;
+}
+
+static inline void ckvm_zero(void *_Nonnull address, uint64_t size) { memset(address, 0, size); }
 
 /// Opens /proc/self/pagemap, which has 64 bits for each page of this process. Returns a descriptor or -errno.
 int ckvm_open_pagemap(void);

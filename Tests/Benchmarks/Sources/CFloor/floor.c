@@ -120,6 +120,24 @@ int floor_trap(struct floor_machine *machine, uint64_t count, uint16_t port, int
     return 0;
 }
 
+int floor_cycle(
+    struct floor_machine *machine, const struct kvm_regs *regs, uint64_t written, uint64_t written_bytes, uint64_t count) {
+    struct kvm_run *run = machine->run;
+    for (uint64_t cycle = 0; cycle < count; cycle++) {
+        memset(machine->memory + written, 0, written_bytes);
+        run->s.regs.regs = *regs;
+        run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+        if (ioctl(machine->vcpu, KVM_RUN, 0) < 0) return fail();
+        if (run->exit_reason != KVM_EXIT_IO || run->io.port != 0xF4) return FLOOR_UNEXPECTED;
+        run->immediate_exit = 1;
+        int result = ioctl(machine->vcpu, KVM_RUN, 0);
+        run->immediate_exit = 0;
+        if (result >= 0 || errno != EINTR) return FLOOR_UNEXPECTED;
+        if (machine->memory[written + written_bytes - 4096] != 1) return FLOOR_UNEXPECTED;
+    }
+    return 0;
+}
+
 int64_t floor_spawn(const char *path, uint8_t *output, uint64_t capacity) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) return fail();

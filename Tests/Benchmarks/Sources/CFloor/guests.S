@@ -64,6 +64,17 @@ GUEST touch
     jmp 1b
 END touch
 
+// Adds one to the first byte of as many pages as ECX says, from 2 MiB on.
+GUEST scatter
+    .code64
+    mov $0x200000, %edi
+1:  incb (%rdi)
+    add $4096, %edi
+    dec %ecx
+    jnz 1b
+    out %al, $0xF4
+END scatter
+
 // Computes for some 30 ms where every instruction is emulated.
 GUEST compute16
     .code16

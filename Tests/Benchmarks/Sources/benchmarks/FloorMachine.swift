@@ -32,12 +32,17 @@ final class FloorMachine {
         fileprivate let system: kvm_sregs
         fileprivate let registers: kvm_regs
 
-        init(_ image: [UInt8], _ mode: GuestMode, trapFlag: Bool = false) throws {
-            layout = try GuestLayout(flat: image, spec: JobSpec(mode: mode))
+        /// - Parameter counter: the first value of RCX.
+        init(
+            _ image: [UInt8], _ mode: GuestMode, memoryBytes: UInt64 = JobSpec.defaultMemoryBytes,
+            trapFlag: Bool = false, counter: UInt64 = 0
+        ) throws {
+            layout = try GuestLayout(flat: image, spec: JobSpec(mode: mode, memoryBytes: memoryBytes))
             system = kvm_sregs(layout.system)
             var registers = kvm_regs()
             (registers.rip, registers.rsp) = (layout.registers.rip, layout.registers.rsp)
             registers.rflags = layout.registers.rflags | (trapFlag ? 1 << 8 : 0)
+            registers.rcx = counter
             self.registers = registers
         }
     }
@@ -95,6 +100,13 @@ final class FloorMachine {
         synchronise(extras)
         let settles: Int32 = extras.contains(.settling) ? 1 : 0
         _ = try check(floor_trap(&machine, UInt64(count), SystemArea.trapPort, settles), "floor_trap")
+    }
+
+    /// Runs a guest from its start this often, and zeroes the pages that it writes, and no others, before each run.
+    func cycle(_ start: Start, first: UInt64, pages: Int, times count: Int) throws {
+        synchronise(.registers)
+        var registers = start.registers
+        _ = try check(floor_cycle(&machine, &registers, first, UInt64(pages) * 4096, UInt64(count)), "floor_cycle")
     }
 
     private func synchronise(_ extras: Extras) {

@@ -33,6 +33,8 @@ struct Guest {
     static func steps(_ mode: GuestMode) -> Guest { Guest(mode, floor_steps(), floor_steps_bytes()) }
     /// Writes to the console for ever.
     static func talk(_ mode: GuestMode) -> Guest { Guest(mode, floor_talk(), floor_talk_bytes()) }
+    /// Adds one to the first byte of as many pages as RCX says, from 2 MiB on.
+    static let scatter = Guest(.user64, floor_scatter(), floor_scatter_bytes())
     /// Touches fresh pages for ever; not in real mode.
     static func touch(_ mode: GuestMode) -> Guest { Guest(mode, floor_touch(), floor_touch_bytes()) }
 }

@@ -54,6 +54,12 @@ int64_t floor_run(struct floor_machine *_Nonnull machine, uint8_t *_Nonnull outp
 /// each if `statistics` is not negative: a descriptor of KVM_GET_STATS_FD.
 int floor_step(struct floor_machine *_Nonnull machine, uint64_t count, int statistics);
 
+/// Runs a guest from its start to its write to port 0xF4 this often, each time after zeroing these bytes: all that it writes,
+/// but for what the processor marks in page tables. The registers go through the run area.
+int floor_cycle(
+    struct floor_machine *_Nonnull machine, const struct kvm_regs *_Nonnull regs, uint64_t written, uint64_t written_bytes,
+    uint64_t count);
+
 /// A descriptor of the vCPU's statistics.
 int floor_statistics(struct floor_machine *_Nonnull machine);
 
@@ -78,6 +84,7 @@ FLOOR_GUEST(steps)
 FLOOR_GUEST(calls16)
 FLOOR_GUEST(talk)
 FLOOR_GUEST(touch)
+FLOOR_GUEST(scatter)
 FLOOR_GUEST(compute16)
 FLOOR_GUEST(compute64)
 FLOOR_GUEST(writes16)
