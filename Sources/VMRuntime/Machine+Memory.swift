@@ -10,10 +10,17 @@ extension Machine {
     /// and keeping them takes from others.
     static let leftBytes: UInt64 = 64 << 20
 
-    /// Gives memory back until at most so many bytes are resident. For a machine that waits for a job.
-    func trim(toBytes limit: UInt64 = idleBytes) throws(KVMError) { try vm.trim(toBytes: limit) }
+    /// Gives memory back until at most so many bytes are resident. For a machine that waits for a job; one that fails at it
+    /// ``mustRetire``.
+    func trim(toBytes limit: UInt64 = idleBytes) { retireIfThrown { () throws(KVMError) in try vm.trim(toBytes: limit) } }
 
-    /// Gives memory back if a job has left more than ``leftBytes``. For the end of each job, once nobody looks at its memory any
-    /// more; costs nothing for guests that have no more than that.
-    func giveBackExcess() throws(KVMError) { try vm.trim(toBytes: Self.idleBytes, ifOver: Self.leftBytes) }
+    /// Gives memory back if a job has left more than ``leftBytes``, likewise. For the end of each job, once nobody looks at its
+    /// memory any more; costs nothing for guests that have no more than that.
+    func giveBackExcess() {
+        retireIfThrown { () throws(KVMError) in try vm.trim(toBytes: Self.idleBytes, ifOver: Self.leftBytes) }
+    }
+
+    private func retireIfThrown(_ act: () throws(KVMError) -> Void) {
+        do throws(KVMError) { try act() } catch { retire() }
+    }
 }
