@@ -57,6 +57,7 @@ private enum Probe {
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
         profile.determinism = try DeterminismProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
         profile.tellsExceptions = try tellsExceptions(hypervisor, profile, thread)
+        profile.coalescesPortWrites = hypervisor.coalescesPortWrites
         return profile
     }
 
