@@ -62,8 +62,9 @@ extension Execution {
         case .portIn(let access):
             for index in 0..<access.count { machine.vcpu.setPortValue(0, at: index, of: access) }
         case .mmioRead: machine.vcpu.setMMIOValue(0)
-        case .portOut, .mmioWrite, .halt, .shutdown, .failEntry, .internalError, .interrupted, .taskPriorityChanged,
-            .debug, .other:
+        // The kernel has a zero ready for RDMSR.
+        case .portOut, .mmioWrite, .msrRead, .msrWrite, .halt, .shutdown, .failEntry, .internalError, .interrupted,
+            .taskPriorityChanged, .debug, .other:
             break
         }
     }
