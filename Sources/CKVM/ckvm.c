@@ -56,6 +56,36 @@ int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *ranges, uint32_t c
     return ckvm_ioctl(machine, KVM_X86_SET_MSR_FILTER, &filter);
 }
 
+int ckvm_take_ring(struct kvm_coalesced_mmio_ring *ring, uint16_t *ports, uint8_t *values) {
+    // The kernel stores an entry, then `last`; it stores no entry at `first` or behind, which only we move on.
+    uint32_t last = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE);
+    uint32_t next = __atomic_load_n(&ring->first, __ATOMIC_RELAXED);
+    if (last >= CKVM_RING_ENTRIES || next >= CKVM_RING_ENTRIES) {
+        ckvm_empty_ring(ring);
+        return -EPROTO;
+    }
+    int count = 0;
+    while (next != last) {
+        const struct kvm_coalesced_mmio *entry = &ring->coalesced_mmio[next];
+        if (entry->pio != 1 || entry->len != 1 || entry->phys_addr > UINT16_MAX) {
+            ckvm_empty_ring(ring);
+            return -EPROTO;
+        }
+        ports[count] = (uint16_t)entry->phys_addr;
+        values[count++] = entry->data[0];
+        next = next + 1 == CKVM_RING_ENTRIES ? 0 : next + 1;
+    }
+    __atomic_store_n(&ring->first, next, __ATOMIC_RELEASE);
+    return count;
+}
+
+void ckvm_empty_ring(struct kvm_coalesced_mmio_ring *ring) {
+    uint32_t last = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE);
+    // The kernel puts nothing into a ring whose `last` is out of bounds; there it has to be set too.
+    if (last >= CKVM_RING_ENTRIES) __atomic_store_n(&ring->last, last = 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&ring->first, last, __ATOMIC_RELEASE);
+}
+
 // initial-exec: the handler may touch it at any instant, so it must never be allocated lazily.
 static __thread __attribute__((tls_model("initial-exec"))) struct ckvm_kick *volatile current_kick;
 

@@ -23,6 +23,9 @@ public enum Meter: Sendable, Hashable {
 /// How often a vCPU came back from `KVM_RUN`, by reason. A run that completes an exit counts only if the same instruction then
 /// leaves the guest again. ``io``, ``mmio`` and ``other`` are what the guest brought about, and the same however its steps are
 /// counted: a HLT that a step meter sees before it runs is among them.
+///
+/// A byte for the console need not be an exit: where no budget and nothing that the job asked to be told is about exits, KVM may
+/// gather such bytes, and ``io`` then has one exit for up to 170 of them. ``interrupted`` has looks at them instead, every 10 ms.
 public struct ExitCounts: Sendable, Hashable {
     /// Port input and output: `KVM_EXIT_IO`.
     public var io: UInt64 = 0
@@ -60,7 +63,7 @@ public struct JobResult: Sendable, Hashable {
     public var cpuNanoseconds: UInt64 = 0
     /// Bytes of guest memory backed by host memory at the end, in whole pages; nil where nobody asked.
     public var touchedBytes: UInt64?
-    /// Exits by reason.
+    /// Exits by reason: what there really was, which may be less than the console bytes and port accesses together.
     public var exits = ExitCounts()
     /// Bytes of console output that were streamed before this result.
     public var outputBytes: UInt64 = 0

@@ -60,18 +60,21 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///   - inSmallPages: whether ``GuestMemory/residentBytes()`` will be asked; the guest's memory is slower to take then.
     ///   - filter: the model-specific registers that the guest may read and write; nil for all that KVM has, which is also what
     ///     it gets where the kernel has no filters.
+    ///   - coalescedPorts: the ports whose writes of one byte wait for ``VirtualCPU/takeCoalescedWrites(_:)``, if
+    ///     ``coalescesPortWrites``. The end of such a machine makes its thread wait for many milliseconds.
     /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
     ///
-    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_ENABLE_CAP`, `KVM_SET_USER_MEMORY_REGION`.
+    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_ENABLE_CAP`, `KVM_REGISTER_COALESCED_MMIO`, `KVM_SET_USER_MEMORY_REGION`.
     public borrowing func makeVirtualMachine(
         memoryBytes: UInt64, restoring policy: RestorePolicy = .giveBack, logsWrites: Bool = false,
-        inSmallPages: Bool = false, filter: MSRFilter? = nil
+        inSmallPages: Bool = false, filter: MSRFilter? = nil, coalescedPorts: [UInt16] = []
     ) throws(KVMError) -> VirtualMachine {
         precondition(!(logsWrites && policy.isSticky), "a sticky log tells what was ever written, not what is new")
         let vm = OwnedDescriptor(
             try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
         let filter = capabilities[.msrFilter] == nil ? nil : fulfillable(filter)
         try filter?.install(in: vm.number)
+        for port in coalescedPorts { _ = try KVMError.check(ckvm_coalesce_port(vm.number, port), .coalescePort) }
         let tellsTripleFaults = capabilities[.tripleFaultEvent] != nil
         if tellsTripleFaults {
             // So that a triple fault which has begun is part of the vCPU's events, and can be taken back.
@@ -108,9 +111,21 @@ public struct Hypervisor: ~Copyable, Sendable {
     ) throws(KVMError) -> VirtualCPU {
         let traits = VCPUTraits(
             runAreaBytes: runAreaBytes, cpuid: features == .baseline ? baseline : cpuid, capabilities: capabilities,
-            countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil, filter: machine.filter,
+            ringPage: ringPage, countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil,
+            filter: machine.filter,
             unfilteredMSRs: machine.filter == nil ? try MSRValues.candidates(of: descriptor.number) : [])
         return try VirtualCPU(machine: machine.descriptor.number, number: number, traits)
+    }
+
+    /// Whether a machine can have coalesced ports.
+    ///
+    /// `KVM_CAP_COALESCED_PIO`, and a ring by `KVM_CAP_COALESCED_MMIO` that lies in the run area.
+    public var coalescesPortWrites: Bool { capabilities[.coalescedPIO] != nil && ringPage != nil }
+
+    /// Which page of the run area is the ring of coalesced writes.
+    private var ringPage: Int? {
+        guard let page = capabilities[.coalescedMMIO].map(Int.init), page > 0 else { return nil }
+        return page < runAreaBytes / Int(GuestMemory.pageBytes) ? page : nil
     }
 
     /// What a machine must have for ``GuestFeatures/baseline`` with ``MSRFilter/repeatable``, and this one lacks: the names of

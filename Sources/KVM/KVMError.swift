@@ -54,6 +54,8 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case residentPages = "mincore", giveBack = "madvise", countInstructions = "perf_event_open"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case coalescePort = "KVM_REGISTER_COALESCED_MMIO", coalescedRing = "KVM's ring of coalesced writes"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case mapMemory = "mmap(guest memory)", mapRunArea = "mmap(kvm_run)"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case prepareThread = "pthread_sigmask", makeTimer = "timer_create", armTimer = "timer_settime"

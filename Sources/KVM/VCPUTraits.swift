@@ -15,6 +15,8 @@ struct VCPUTraits: Sendable {
     let extendedBytes: Int
     /// Whether there is an XCR0.
     let hasExtendedControls: Bool
+    /// Which page of the run area is the ring of coalesced writes; nil where there is none.
+    let ringPage: Int?
     /// Whether the count of emulated instructions will be asked for.
     let countsEmulation: Bool
     /// The machine's filter; nil where the guest may write all there is.
@@ -24,8 +26,8 @@ struct VCPUTraits: Sendable {
 
     /// - Parameter capabilities: as the kernel answered.
     init(
-        runAreaBytes: Int, cpuid: CPUIDTable, capabilities: [Capability: Int32], countsEmulation: Bool,
-        filter: MSRFilter?, unfilteredMSRs: [UInt32]
+        runAreaBytes: Int, cpuid: CPUIDTable, capabilities: [Capability: Int32], ringPage: Int?,
+        countsEmulation: Bool, filter: MSRFilter?, unfilteredMSRs: [UInt32]
     ) {
         let wanted = UInt64(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
         let offered = UInt64(UInt32(bitPattern: capabilities[.syncRegisters] ?? 0))
@@ -33,7 +35,7 @@ struct VCPUTraits: Sendable {
         extendedBytes = max(MemoryLayout<kvm_xsave>.size, Int(capabilities[.largeXSAVE] ?? 0))
         hasExtendedControls = capabilities[.xcrs] != nil
         (self.runAreaBytes, self.cpuid, self.filter) = (runAreaBytes, cpuid, filter)
-        (self.countsEmulation, self.unfilteredMSRs) = (countsEmulation, unfilteredMSRs)
+        (self.ringPage, self.countsEmulation, self.unfilteredMSRs) = (ringPage, countsEmulation, unfilteredMSRs)
     }
 }
 

@@ -58,6 +58,7 @@ private enum Probe {
         profile.determinism = try DeterminismProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
         profile.tellsExceptions = try tellsExceptions(hypervisor, profile, thread)
         profile.restore = try RestoreProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
+        profile.coalescesPortWrites = hypervisor.coalescesPortWrites
         return profile
     }
 

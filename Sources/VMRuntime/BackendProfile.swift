@@ -41,6 +41,8 @@ public struct BackendProfile: Sendable, Hashable {
     public internal(set) var determinism = DeterminismProfile()
     /// KVM raises all exceptions outside ring 3 itself, so that it can tell which one began a triple fault.
     public internal(set) var tellsExceptions = false
+    /// KVM can gather a guest's port writes without an exit for each.
+    public internal(set) var coalescesPortWrites = false
 
     /// What bringing a machine's memory back costs.
     public internal(set) var restore = RestoreCosts(hasStickyLog: false, pageCopy: 0, logReading: 0, pageProtection: 0)

@@ -25,6 +25,8 @@ struct Board {
 
     static let debugConsole: UInt16 = 0xE9
     static let exitPort: UInt16 = 0xF4
+    /// The ports whose bytes go to the console: COM1's first one only as long as the UART transmits.
+    static let consolePorts = [Uart16550.base, debugConsole]
 
     var uart = Uart16550()
     private(set) var unclaimedWrites: UInt64 = 0
@@ -55,6 +57,11 @@ struct Board {
         if claimedAny { return output.isEmpty ? .none : .consoleBytes(output) }
         unclaimedWrites += 1
         return .unclaimed(PortWrite(port: port, size: size, value: value))
+    }
+
+    /// Whether bytes written to these ports now, one to each, all go to the console and do nothing else.
+    func passesOn(_ ports: some Sequence<UInt16>) -> Bool {
+        uart.transmits && ports.allSatisfy { $0 == Uart16550.base || $0 == Self.debugConsole }
     }
 
     private mutating func readByte(_ port: UInt16) -> UInt8 {

@@ -33,6 +33,8 @@ final class Execution {
     /// There while the job is traced; gone once its end has come while the trace waited for credit.
     var tracer: Tracer?
     var watch: BudgetWatch
+    /// When to look again at what the guest writes without an exit; never on a machine where each byte is one.
+    var nextConsoleLook = UInt64.max
     var digest: RunDigest?
     /// The step budget with all that it was extended by.
     var stepLimit: UInt64?
@@ -79,7 +81,8 @@ final class Execution {
             machine.vcpu.detach()
         }
         do throws(KVMError) {
-            try thread.setAlarm(at: watch.nextLook)
+            startConsoleLooks()
+            try thread.setAlarm(at: min(watch.nextLook, nextConsoleLook))
             if inquiry.isTraced, tracer == nil { tracer = Tracer(startingWith: try machine.vcpu.registers()) }
             var ending = try runToEnd()
             let pause = try pause(at: &ending)
@@ -95,6 +98,8 @@ final class Execution {
     /// The job's end, and its machine's: nobody knows what is in it.
     func fail(_ error: KVMError) -> JobResult {
         machine.retire()
+        // The guest's last words, unless it is they that failed.
+        _ = try? serveConsoleWrites()
         sendRest()
         return result(Ending(outcome: .hostError(error.description)), watch.time)
     }
@@ -166,7 +171,13 @@ final class Execution {
     /// Counts and serves one exit. Afterwards the guest can be entered again, or the job is over.
     func serve(_ exit: VMExit) throws(KVMError) -> Verdict {
         count(exit)
-        let verdict = try answer(exit)
+        if let outcome = try serveConsoleWrites() {
+            leaveUnanswered(exit)
+            return .end(outcome, retired: true)
+        }
+        var verdict = try answer(exit)
+        // Only now: what the guest has written is kept, whatever happens while it waits for credit.
+        if case .goOn = verdict, output.isFull, let outcome = flush() { verdict = .end(outcome, retired: true) }
         // An exception's stub is the machine's own: what it writes is no access of the guest's.
         if case .end(.faulted, _) = verdict { return verdict }
         let told = try note(exit)
@@ -238,19 +249,21 @@ final class Execution {
         }
         for index in 0..<access.count {
             let value = machine.vcpu.portValue(at: index, of: access)
-            var spent: Outcome?
-            switch board.write(access.port, size: access.size, value: value) {
-            case .none: continue
-            case .console(let byte): spent = append(CollectionOfOne(byte), to: .console)
-            case .consoleBytes(let bytes): spent = append(bytes, to: .console)
-            case .exit(let code): return .end(.exited(code: code), retired: true)
-            case .unclaimed(let write): if reportsPortWrites { spent = append(write.record, to: .portWrites) }
-            }
-            if let spent { return .end(spent, retired: true) }
+            let effect = board.write(access.port, size: access.size, value: value)
+            if let outcome = perform(effect) { return .end(outcome, retired: true) }
         }
-        // Only now: what the guest has written is kept, whatever happens while it waits for credit.
-        guard output.isFull, let outcome = flush() else { return .goOn }
-        return .end(outcome, retired: true)
+        return .goOn
+    }
+
+    /// Does what a port write asks for. Returns the job's end where it brings that about.
+    func perform(_ effect: Board.Effect) -> Outcome? {
+        switch effect {
+        case .none: nil
+        case .console(let byte): append(CollectionOfOne(byte), to: .console)
+        case .consoleBytes(let bytes): append(bytes, to: .console)
+        case .exit(let code): .exited(code: code)
+        case .unclaimed(let write): reportsPortWrites ? append(write.record, to: .portWrites) : nil
+        }
     }
 
     private func unemulatable(_ suberror: UInt32, _ reported: [UInt8]) throws(KVMError) -> Outcome {
@@ -271,14 +284,14 @@ final class Execution {
         if let canceller = control.canceller { return .cancelled(by: canceller) }
         let now = MonotonicClock.now
         if let outcome = watch.look(at: now, machine.vm.memory) { return outcome }
-        if let due = output.dueAt, now >= due { return flush() }
+        if isOutputDue(at: now) { return flush() }
         setAlarm(at: output.dueAt)
         return nil
     }
 
     /// When a budget asks for it, or earlier. A failure is as good as none: the timer exists, and its argument is right.
     private func setAlarm(at instant: UInt64? = nil) {
-        try? thread.setAlarm(at: min(instant ?? .max, watch.nextLook))
+        try? thread.setAlarm(at: min(instant ?? .max, watch.nextLook, nextConsoleLook))
     }
 
     /// When the present slice ends, if the meter runs the guest in slices. Behind it the alarm is set anew.
@@ -294,10 +307,12 @@ final class Execution {
     }
 
     /// Keeps what the guest wrote until it is sent. Returns the job's end where that is more than its budget has room for.
-    private func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) -> Outcome? {
+    func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) -> Outcome? {
         let room = watch.takeOutput(bytes.count, isDivisible: channel == .console)
         digest?.append(bytes.prefix(room), to: channel)
-        if room > 0, output.append(bytes.prefix(room), to: channel), let due = output.dueAt { setAlarm(at: due) }
+        if room > 0, output.append(bytes.prefix(room), to: channel), let due = output.dueAt, due < nextConsoleLook {
+            setAlarm(at: due)
+        }
         return room < bytes.count ? watch.outputExhausted : nil
     }
 

@@ -16,12 +16,15 @@ final class Machine {
     /// The mode that its job started in.
     private(set) var mode = GuestMode.real16
     private var isSpoilt = false
+    /// What the guest wrote to the console without an exit, as of the last ``takeConsoleWrites()``.
+    private(set) var consoleWrites = CoalescedWrites()
 
     /// Makes an empty machine. ``prepare(_:omitting:)`` comes before every job, the first one too.
     init(_ kind: MachineKind, on hypervisor: borrowing Hypervisor) throws(KVMError) {
         let vm = try hypervisor.makeVirtualMachine(
             memoryBytes: kind.memoryBytes, restoring: kind.restore, logsWrites: kind.logsWrites,
-            inSmallPages: kind.countsPages, filter: kind.filter)
+            inSmallPages: kind.countsPages, filter: kind.filter,
+            coalescedPorts: kind.coalescesConsole ? Board.consolePorts : [])
         vcpu = try hypervisor.makeVirtualCPU(
             in: vm, features: kind.isDeterministic ? .baseline : .supported, countsEmulation: kind.countsEmulation)
         self.vm = vm
@@ -44,6 +47,8 @@ final class Machine {
             retire()
             throw error
         }
+        // Likewise, and a job that was stopped may have left bytes that nobody took.
+        if kind.coalescesConsole { vcpu.discardCoalescedWrites() }
     }
 
     /// Whether no other job may be given to it.
@@ -91,6 +96,13 @@ final class Machine {
         static let timeStampCounter: UInt32 = 0x10
         static let lstar: UInt32 = 0xC000_0082
         static let cstar: UInt32 = 0xC000_0083
+    }
+
+    /// Takes what the guest has written to the console without an exit. Returns whether there is anything.
+    func takeConsoleWrites() throws(KVMError) -> Bool {
+        guard kind.coalescesConsole, vcpu.hasCoalescedWrites else { return false }
+        try vcpu.takeCoalescedWrites(&consoleWrites)
+        return true
     }
 
     /// The frame of the exception in whose stub the vCPU of a `user64` program is.

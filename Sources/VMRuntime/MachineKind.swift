@@ -22,6 +22,8 @@ struct MachineKind: Sendable, Hashable {
     var restore = RestorePolicy.giveBack
     /// The user whose jobs alone may use it, where users do not share machines.
     var tenant: UInt32?
+    /// Whether bytes that the guest writes to the console wait in the kernel, without an exit for each.
+    var coalescesConsole = false
 }
 
 extension MachineKind {
@@ -44,5 +46,21 @@ extension MachineKind {
         } else {
             restore = profile.restore.policy(memoryBytes: memoryBytes)
         }
+    }
+
+    /// Whether a job's console bytes may do without an exit each.
+    ///
+    /// They may where nobody looks at single exits: no steps are counted, no exits bounded or told, and the run need not be the same
+    /// another time. With it the guest may run on for ``CoalescedWrites/limit`` bytes beyond one that ends its job.
+    ///
+    /// - Parameter reusesMachine: whether the machine will be kept for further jobs. Where it is not, an exit for each byte costs
+    ///   less than the end of such a machine: the kernel then waits for all processors, some 15 ms.
+    static func coalescesConsole(
+        of spec: JobSpec, plan: MeterPlan, reusesMachine: Bool, on profile: BackendProfile
+    ) -> Bool {
+        let looksAtExits =
+            plan != .none || spec.budget.exits != nil || spec.isTraced || spec.isDeterministic
+            || !spec.report.isDisjoint(with: [.exits, .digest])
+        return profile.coalescesPortWrites && reusesMachine && !looksAtExits
     }
 }

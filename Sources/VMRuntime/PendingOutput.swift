@@ -10,7 +10,8 @@ internal import KVM
 /// Bytes leave in the order in which the guest wrote them. They are held back for at most ``flushDelay`` while there is credit,
 /// so a slow talker is seen soon and a fast one costs one event for many exits.
 struct PendingOutput {
-    /// The bytes that may wait here before the guest has to wait: 16 KiB. One exit's elements may come on top, a page at most.
+    /// The bytes that may wait here before the guest has to wait: 16 KiB. On top may come what the guest wrote without exits,
+    /// ``CoalescedWrites/limit`` bytes, and one exit's elements, a page at most.
     static let chunkBytes = 16 << 10
     /// The longest that a byte waits here while there is credit: 10 ms, in nanoseconds.
     static let flushDelay: UInt64 = 10_000_000

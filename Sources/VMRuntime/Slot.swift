@@ -25,7 +25,11 @@ public struct AdmittedJob: Sendable {
     let inquiry: Inquiry
 
     /// Decides an image's layout and checks that this backend can run it.
-    public init(image: [UInt8], spec: JobSpec, on profile: BackendProfile) throws(Refusal) {
+    ///
+    /// - Parameter reusesMachine: whether the job's machine will be kept for further jobs.
+    public init(
+        image: [UInt8], spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
+    ) throws(Refusal) {
         let layout = try GuestLayout(flat: image, spec: spec)
         if let refusal = profile.refusal(of: spec) { throw refusal }
         try MemoryDump.check(spec.dumps, memoryBytes: spec.memoryBytes)
@@ -34,9 +38,12 @@ public struct AdmittedJob: Sendable {
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
         start = StartingPoint(layout)
-        kind = MachineKind(
+        var kind = MachineKind(
             memoryBytes: spec.memoryBytes, plan: plan, budget: budget, isDeterministic: spec.isDeterministic,
             on: profile)
+        kind.coalescesConsole = MachineKind.coalescesConsole(
+            of: spec, plan: plan, reusesMachine: reusesMachine, on: profile)
+        self.kind = kind
         inquiry = Inquiry(spec)
     }
 }

@@ -59,6 +59,9 @@ struct Uart16550 {
     private var latched: Bool { lineControl & Bit.dlab != 0 }
     private var loops: Bool { modemControl & Bit.loopback != 0 }
 
+    /// Whether a byte written to the first register goes out on the line.
+    var transmits: Bool { !latched && !loops }
+
     mutating func read(_ offset: UInt16) -> UInt8 {
         switch offset {
         case 0: latched ? divisor.low : receive()

@@ -24,9 +24,9 @@ final class TinyMachine {
     let vcpu: VirtualCPU
     private let thread: VCPUThread
 
-    init(_ code: [UInt8], registers: [RegisterName: UInt64] = [:]) throws {
+    init(_ code: [UInt8], registers: [RegisterName: UInt64] = [:], coalescedPorts: [UInt16] = []) throws {
         let hypervisor = try Hypervisor()
-        machine = try hypervisor.makeVirtualMachine(memoryBytes: 1 << 20)
+        machine = try hypervisor.makeVirtualMachine(memoryBytes: 1 << 20, coalescedPorts: coalescedPorts)
         vcpu = try hypervisor.makeVirtualCPU(in: machine)
         thread = try VCPUThread()
         _ = machine.memory.write(code, at: 0x1000)

@@ -23,6 +23,7 @@ extension Held where Value == Uart16550 {
 extension Held where Value == Board {
     var unclaimedWrites: UInt64 { value.unclaimedWrites }
     func read(_ port: UInt16, size: UInt8) -> UInt32 { value.read(port, size: size) }
+    func passesOn(_ ports: [UInt16]) -> Bool { value.passesOn(ports) }
     func write(_ port: UInt16, size: UInt8, value number: UInt32) -> Board.Effect {
         value.write(port, size: size, value: number)
     }
@@ -127,6 +128,19 @@ struct BoardTests {
         #expect(board.read(0x3F9, size: 1) == 1)
         #expect(board.write(0x3F7, size: 2, value: 0x4300) == .consoleBytes([0x43]), "the first byte is nobody's")
         #expect(board.unclaimedWrites == 0)
+    }
+
+    @Test func `bytes are passed on together only where each would be a byte for the console`() {
+        let board = Held(Board())
+        #expect(board.passesOn(Board.consolePorts))
+        #expect(!board.passesOn([0xE9, 0x80]))
+        #expect(!board.passesOn([0x3F9]))
+        for (port, on, off) in [(0x3FB, 0x80, 0x03), (0x3FC, 0x10, 0x00)] as [(UInt16, UInt32, UInt32)] {
+            _ = board.write(port, size: 1, value: on)
+            #expect(!board.passesOn([0x3F8]), "COM1 does not transmit")
+            _ = board.write(port, size: 1, value: off)
+            #expect(board.passesOn([0x3F8]))
+        }
     }
 }
 

@@ -67,7 +67,7 @@ private final class RestoreCampaign {
             try disturb()
             tableChanges += changedTableBytes()
             if Int.random(in: 0..<6, using: &random) == 0 {
-                try machine.trim(toBytes: UInt64.random(in: 0...64, using: &random) << 12)
+                machine.trim(toBytes: UInt64.random(in: 0...64, using: &random) << 12)
             }
         }
         return nil

@@ -60,10 +60,11 @@ extension Run {
     /// Runs an image on a slot of its own and waits for its end.
     static func of(
         _ image: [UInt8], _ spec: JobSpec, input: [UInt8] = [], credit: Int = 1 << 30,
-        control: JobControl = JobControl(hasInput: true), slot: Slot? = nil, tenant: UInt32? = nil
+        control: JobControl = JobControl(hasInput: true), slot: Slot? = nil, tenant: UInt32? = nil,
+        reusesMachine: Bool = false
     ) async throws -> Run {
         let backend = try Hardware.backend.get()
-        let job = try AdmittedJob(image: image, spec: spec, on: backend.profile)
+        let job = try AdmittedJob(image: image, spec: spec, on: backend.profile, reusesMachine: reusesMachine)
         control.appendInput(input, end: true)
         control.grantOutput(credit)
         let own = slot == nil ? Slot(number: 0, backend: backend) : nil

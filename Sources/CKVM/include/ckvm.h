@@ -94,6 +94,30 @@ int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *_Nonnull ranges, u
 /// Opens /dev/kvm.
 int ckvm_open(void);
 
+// Coalesced port writes: the kernel puts a byte that the guest writes to such a port into a ring, a page of the vCPU's run
+// area, and lets the guest go on. When the ring is full a write leaves the guest as ever.
+
+/// What a ring's page has room for. One entry stays free, so that a full ring differs from an empty one.
+enum { CKVM_RING_ENTRIES = (4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio) };
+
+/// KVM_REGISTER_COALESCED_MMIO of one port's writes of one byte; wider ones, and those across its edge, leave the guest.
+static inline int ckvm_coalesce_port(int machine, uint16_t port) {
+    struct kvm_coalesced_mmio_zone zone = {.addr = port, .size = 1, .pio = 1};
+    return ckvm_ioctl(machine, KVM_REGISTER_COALESCED_MMIO, &zone);
+}
+
+static inline int ckvm_ring_is_empty(const struct kvm_coalesced_mmio_ring *_Nonnull ring) {
+    return __atomic_load_n(&ring->last, __ATOMIC_RELAXED) == __atomic_load_n(&ring->first, __ATOMIC_RELAXED);
+}
+
+/// Takes all entries out of a ring, oldest first, into two arrays of CKVM_RING_ENTRIES elements. Returns how many; or
+/// -EPROTO, with the ring emptied, where an index or an entry is none that the kernel makes for such a port.
+int ckvm_take_ring(
+    struct kvm_coalesced_mmio_ring *_Nonnull ring, uint16_t *_Nonnull ports, uint8_t *_Nonnull values);
+
+/// Gives up all entries of a ring.
+void ckvm_empty_ring(struct kvm_coalesced_mmio_ring *_Nonnull ring);
+
 // Kicking a vCPU out of KVM_RUN.
 //
 // A kick is a flag, a byte and a signal. `pending` says that somebody wants the vCPU's thread back; `immediate_exit` makes

@@ -128,4 +128,46 @@ GUEST console16
     hlt
 END console16
 
+// Bytes for the debug console, as many as ECX says.
+GUEST chatter16
+    .code16
+1:  out %al, $0xE9
+    dec %ecx
+    jnz 1b
+    hlt
+END chatter16
+
+GUEST chatter64
+    .code64
+1:  out %al, $0xE9
+    dec %ecx
+    jnz 1b
+    out %al, $0xF4
+END chatter64
+
+// Likewise for COM1, asking before each byte whether it may, as drivers do.
+.macro POLITE
+1:  mov $0x3FD, %edx
+2:  in %dx, %al
+    test $0x20, %al
+    jz 2b
+    mov $0x3F8, %edx
+    out %al, %dx
+    dec %ecx
+    jnz 1b
+.endm
+
+GUEST polite16
+    .code16
+    POLITE
+    hlt
+END polite16
+
+GUEST polite64
+    .code64
+    POLITE
+    xor %eax, %eax
+    out %al, $0xF4
+END polite64
+
     .section .note.GNU-stack, "", @progbits

@@ -9,6 +9,7 @@ enum Benchmarks {
         ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("meter", MeterBenchmark.run),
         ("job", JobBenchmark.run), ("exits", ExitsBenchmark.run), ("budgets", BudgetsBenchmark.run),
         ("restore", RestoreBenchmark.run),
+        ("console", ConsoleBenchmark.run),
     ]
 
     static func main() async {

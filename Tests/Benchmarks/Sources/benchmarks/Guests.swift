@@ -26,6 +26,13 @@ struct Guest {
     static let writes64 = Guest(.user64, floor_writes64(), floor_writes64_bytes())
     static let console16 = Guest(.real16, floor_console16(), floor_console16_bytes())
 
+    /// Write as many bytes to the console as RCX says, one after another.
+    static let chatter16 = Guest(.real16, floor_chatter16(), floor_chatter16_bytes())
+    static let chatter64 = Guest(.user64, floor_chatter64(), floor_chatter64_bytes())
+    /// The same, polling the UART's line status before each byte.
+    static let polite16 = Guest(.real16, floor_polite16(), floor_polite16_bytes())
+    static let polite64 = Guest(.user64, floor_polite64(), floor_polite64_bytes())
+
     /// Seven instructions for ever: a call, its return, a push, a pop and an addition in memory among them.
     static let calls16 = Guest(.real16, floor_calls16(), floor_calls16_bytes())
 

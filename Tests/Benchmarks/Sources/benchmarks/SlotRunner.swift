@@ -31,12 +31,23 @@ final class SlotRunner {
         return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile)
     }
 
+    /// A guest that writes this many bytes to the console.
+    ///
+    /// - Parameter exitPerByte: whether each of them leaves the guest, as on a machine that is not kept.
+    func admit(_ guest: Guest, bytes: Int, exitPerByte: Bool) throws -> AdmittedJob {
+        let spec = JobSpec(
+            mode: guest.mode, registers: [.rcx: UInt64(bytes)], budget: Budget(wallTime: .seconds(1000)))
+        return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile, reusesMachine: !exitPerByte)
+    }
+
     /// Runs one job and waits for its result.
-    func run(_ job: AdmittedJob) -> JobResult {
+    ///
+    /// - Parameter credit: the bytes of output that it may write.
+    func run(_ job: AdmittedJob, credit: Int = 1 << 20) -> JobResult {
         let done = DispatchSemaphore(value: 0)
         nonisolated(unsafe) var result = JobResult(outcome: .halted)
         let control = JobControl(hasInput: false)
-        control.grantOutput(1 << 20)
+        control.grantOutput(credit)
         slots[0].start(job, control: control) { event in
             guard case .finished(let end) = event else { return }
             result = end
