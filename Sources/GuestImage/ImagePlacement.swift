@@ -32,8 +32,9 @@ struct ImagePlacement {
         ranges = spec.pieces
     }
 
-    /// The image, cut up.
+    /// The image, cut up; whole, it is not copied.
     func pieces(of image: [UInt8]) -> [GuestLayout.Piece] {
+        if ranges.count == 1 { return [GuestLayout.Piece(address: loadAddress, bytes: image)] }
         var rest = image[...]
         return ranges.map { range in
             defer { rest = rest.dropFirst(Int(range.count)) }

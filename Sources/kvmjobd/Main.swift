@@ -64,7 +64,8 @@ enum Main {
             slots: slots, jobLogging: options.jobLogging,
             limits: WorkerLimits(
                 connections: min(options.connections, roomForConnections(besides: slots + options.pausedJobs)),
-                pauseTime: options.pauseTime, pausedJobs: options.pausedJobs),
+                pauseTime: options.pauseTime, pausedJobs: options.pausedJobs,
+                knownImageBytes: options.imageCache << 20, startingPointBytes: options.imageCache << 20),
             software: Software.nameAndVersion)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {

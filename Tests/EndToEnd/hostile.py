@@ -20,7 +20,7 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from attacks import budgets, crowds, limits, readers, wrong_bytes  # noqa: E402
+from attacks import budgets, crowds, images, limits, readers, wrong_bytes  # noqa: E402
 from attacks.scene import Attack, Scene  # noqa: E402
 from live import Checks, LiveWorker, Programs, raise_descriptor_limit  # noqa: E402
 
@@ -28,6 +28,7 @@ from live import Checks, LiveWorker, Programs, raise_descriptor_limit  # noqa: E
 CAMPAIGNS: list[tuple[list[str], list[Attack]]] = [
     (["--slots", "4"], wrong_bytes.ATTACKS + limits.ATTACKS + budgets.ATTACKS + readers.ATTACKS + crowds.ATTACKS),
     (["--slots", "1"], readers.ATTACKS_ON_ONE_SLOT),
+    (["--slots", "4", "--image-cache", str(images.CACHE_MIB)], images.ATTACKS),
     (["--slots", "1", "--max-connections", str(crowds.FEW)], crowds.ATTACKS_ON_FEW_CONNECTIONS),
 ]
 

@@ -97,7 +97,7 @@ struct ServerJob {
     var digestRefusal: Refusal? {
         guard let hash, hash.digest != digest else { return nil }
         return Refusal(
-            .imageDigestMismatch, "the image's bytes do not have the digest that the submission named: SHA-256 of them is due")
+            .imageDigestMismatch, "the image's bytes do not have the digest that the submission named, SHA-256 of them")
     }
 
     /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window.
