@@ -42,7 +42,6 @@ struct ServerJob {
         self.spec = spec
         (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
         stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
-        if digest != nil { hash = ImageHash() }
         memoryBytes = snapshot == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
         self.inputWindow = ReceiveWindow(credit: inputWindow)
@@ -81,6 +80,12 @@ struct ServerJob {
         let needed = image.count + count
         guard needed > image.capacity else { return }
         image.reserveCapacity(Int(min(imageBytes, UInt64(max(needed, image.capacity * 2)))))
+    }
+
+    /// The image will come, and is hashed as it does.
+    mutating func awaitImage() {
+        stage = .uploading
+        hash = ImageHash()
     }
 
     /// Gives the image away; the job waits for the worker's word now.
