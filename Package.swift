@@ -125,8 +125,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "Guests", logging, nioCore,
-                nioPosix,
+                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "Guests", logging,
+                nioCore, nioPosix,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",

@@ -34,7 +34,7 @@ struct ImagePlacement {
 
     /// The image, cut up. In one piece it is the image itself and no copy of it.
     func pieces(of image: [UInt8]) -> [GuestLayout.Piece] {
-        guard ranges.count > 1 else { return [GuestLayout.Piece(address: ranges[0].address, bytes: image)] }
+        if ranges.count == 1 { return [GuestLayout.Piece(address: loadAddress, bytes: image)] }
         var rest = image[...]
         return ranges.map { range in
             defer { rest = rest.dropFirst(Int(range.count)) }

@@ -190,7 +190,7 @@ final class ClientHandler: ChannelInboundHandler {
         for action in actions {
             switch action {
             case .send(let bytes): context.map { write(bytes, $0) }
-            case .imageWanted(let job): if jobs[job]?.isCancelled == false { uploads.append(job) }
+            case .imageWanted(let job): sendImage(job)
             case .ready(let terms): becomeReady(terms)
             case .accepted(let job, let accepted):
                 jobs[job]?.handle.acceptance.succeed(Int(accepted.queuePosition ?? 0))
@@ -209,7 +209,6 @@ final class ClientHandler: ChannelInboundHandler {
             case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
             }
         }
-        pumpUploads()
         if isClosed { ready.fail(failure ?? .connectionClosed) }
     }
 
@@ -218,6 +217,13 @@ final class ClientHandler: ChannelInboundHandler {
         let frames = try? context?.pipeline.syncOperations.handler(type: FrameHandler.self)
         frames?.frameLimit = session.frameLimit
         ready.succeed(terms)
+    }
+
+    /// The worker asked for it; of a job that is being cancelled it is not sent.
+    private func sendImage(_ number: UInt32) {
+        guard jobs[number]?.isCancelled == false else { return }
+        uploads.append(number)
+        pumpUploads()
     }
 
     private func refuse(_ number: UInt32, _ report: ErrorReport) {

@@ -119,30 +119,40 @@ public final class JobClient: Sendable {
     /// - Throws: ``JobClientError``: with ``JobClientError/Code-swift.struct/refused`` when the worker will not run the job.
     ///   `CancellationError` when the task was cancelled before the worker had accepted it; the job does not run then.
     public func submit(_ spec: JobSpec, image: [UInt8]) async throws -> RunningJob {
-        try await submit(spec, image: image, firstInput: [], inputEnds: false)
+        try await submit(spec, image: Image(submitting: image))
+    }
+
+    /// The same for an image whose digest was computed before: a caller who submits it again and again makes it once, by
+    /// `Image(submitting:)`. An image without a digest is sent each time.
+    ///
+    /// - Throws: as ``submit(_:image:)-(_,[UInt8])``; also refused if the digest is not that of the bytes and the worker has to
+    ///   ask for them.
+    public func submit(_ spec: JobSpec, image: Image) async throws -> RunningJob {
+        try await submit(spec, .image(image), firstInput: [], inputEnds: false)
     }
 
     /// Submits a job with input, and returns when the worker has accepted it.
     ///
     /// As much of the input as the worker's window holds, 64 KiB as a rule, is there before the guest runs its first instruction:
-    /// what the guest finds does not depend on timing. The rest is sent as the guest reads.
+    /// what the guest finds does not depend on timing. The rest is sent as the guest reads. So that the input is there first, the
+    /// image is sent behind it each time, whatever the worker has of earlier jobs.
     ///
     /// - Parameter moreInput: whether more will come by ``RunningJob/send(_:)`` and ``RunningJob/finishInput()``.
-    /// - Throws: as ``submit(_:image:)``.
+    /// - Throws: as ``submit(_:image:)-(_,[UInt8])``.
     public func submit(
         _ spec: JobSpec, image: [UInt8], input: [UInt8], moreInput: Bool = false
     ) async throws -> RunningJob {
         var spec = spec
         spec.hasInput = true
-        return try await submit(spec, image: image, firstInput: input, inputEnds: !moreInput)
+        return try await submit(spec, .image(Image(image)), firstInput: input, inputEnds: !moreInput)
     }
 
     private func submit(
-        _ spec: JobSpec, image: [UInt8], firstInput: [UInt8], inputEnds: Bool
+        _ spec: JobSpec, _ source: JobSource, firstInput: [UInt8], inputEnds: Bool
     ) async throws -> RunningJob {
         let handle = JobHandle(spec, window: outputWindow, handler: handler, eventLoop: channel.eventLoop)
         // Before the handler is there, so that a cancellation comes behind the submission.
-        handle.submit(.image(Image(image)), firstInput: firstInput, inputEnds: inputEnds)
+        handle.submit(source, firstInput: firstInput, inputEnds: inputEnds)
         return try await withTaskCancellationHandler {
             let position = try await handle.acceptance.futureResult.get()
             return RunningJob(handle, queuePosition: position, client: self)

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import Dispatch
-internal import GuestImage
 public import JobModel
 internal import KVM
 internal import NIOConcurrencyHelpers
@@ -30,16 +29,23 @@ public struct AdmittedJob: Sendable {
     public init(
         image: [UInt8], spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
     ) throws(Refusal) {
-        let layout = try GuestLayout(flat: image, spec: spec)
+        try self.init(
+            StartingPoint(image: image, spec: spec), spec: spec, on: profile, reusesMachine: reusesMachine)
+    }
+
+    /// Checks that this backend can run a job that starts so. Of the spec, what says where it starts is not looked at again.
+    public init(
+        _ start: StartingPoint, spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
+    ) throws(Refusal) {
         if let refusal = profile.refusal(of: spec) { throw refusal }
-        try MemoryDump.check(spec.dumps, memoryBytes: spec.memoryBytes)
+        try MemoryDump.check(spec.dumps, memoryBytes: start.memory.bytes)
         budget = spec.budget
         plan = profile.plan(for: spec)
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
-        start = StartingPoint(layout)
+        self.start = start
         var kind = MachineKind(
-            memoryBytes: spec.memoryBytes, plan: plan, budget: budget, isDeterministic: spec.isDeterministic,
+            memoryBytes: start.memory.bytes, plan: plan, budget: budget, isDeterministic: spec.isDeterministic,
             on: profile)
         kind.coalescesConsole = MachineKind.coalescesConsole(
             of: spec, plan: plan, reusesMachine: reusesMachine, on: profile)

@@ -109,7 +109,7 @@ final class Connection {
                 let isLast = index == actions.count - 1
                 channel.write(channel.allocator.buffer(bytes: bytes), promise: isLast ? lastWritten : nil)
                 if isLast { lastWritten = nil }
-            case .lookUp(let job, _, _): perform(countingUploads { $0.imageWanted(job) })
+            case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
             case .submit(let job, let spec, let source): starts += submit(job, spec, source)
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
@@ -131,6 +131,11 @@ final class Connection {
     private func closeWhenWritten() {
         let nothing = channel.allocator.buffer(capacity: 0)
         channel.writeAndFlush(nothing).assumeIsolated().whenComplete { [channel] _ in channel.close(promise: nil) }
+    }
+
+    private func lookUp(_ job: UInt32, _ digest: ContentDigest, _ bytes: UInt64) {
+        let image = dispatcher.known.image(digest, bytes: bytes, of: peer.user)
+        perform(countingUploads { session in image.map { session.imageFound(job, $0) } ?? session.imageWanted(job) })
     }
 
     /// Tells the client whether the job is accepted; returns what the scheduler wants done then.

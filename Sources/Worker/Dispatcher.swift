@@ -20,6 +20,8 @@ final class Dispatcher {
     private let slots: [Slot]
     private var scheduler: Scheduler
     private var kept: KeptMachines<ObjectIdentifier>
+    /// What may be submitted again.
+    var known: KnownImages
     private var jobs: [JobKey: ActiveJob] = [:]
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
@@ -43,6 +45,7 @@ final class Dispatcher {
             limits: .init(
                 machines: limits.pausedJobs, machinesPerOwner: limits.pausedJobsPerConnection,
                 memoryBytes: limits.pausedMemoryBytes))
+        known = KnownImages(limits: limits)
         terms = WorkerTerms(
             jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
@@ -97,7 +100,10 @@ final class Dispatcher {
             throw Refusal(.snapshotUnknown, "no snapshot of that name is here for this user: take it again")
         }
         guard spec.snapshot == nil else { throw Refusal(.invalidField, "this worker takes no snapshots") }
-        let admitted = try AdmittedJob(image: image.bytes, spec: spec, on: backend.profile)
+        // Kept whatever becomes of this job: the next one that names the digest may be another.
+        known.keep(image, of: connection.peer.user)
+        let start = try known.start(of: image, spec, of: connection.peer.user)
+        let admitted = try AdmittedJob(start, spec: spec, on: backend.profile)
         let key = JobKey(lastKey.number + 1)
         let admission = try scheduler.submit(key, bytes: image.bytes.count)
         lastKey = key

@@ -60,6 +60,14 @@ public struct WorkerLimits: Sendable, Hashable {
     public var uploadBytes: Int
     /// Bytes of one image.
     public var imageBytes: UInt64
+    /// Bytes of images that are kept for users who may submit them again; 0 keeps none. See ``knownImages``.
+    public var knownImageBytes: Int
+    /// Images that are kept for users who may submit them again, each as often as there are users who submitted it.
+    public var knownImages: Int
+    /// Bytes of what jobs started from that are kept for jobs which may start so again.
+    public var startingPointBytes: Int
+    /// As ``startingPointBytes``, their number.
+    public var startingPoints: Int
     /// Bytes of one guest's memory.
     public var memoryBytes: UInt64
     /// Wall-time budget of one job.
@@ -89,7 +97,9 @@ public struct WorkerLimits: Sendable, Hashable {
         imageBytes: UInt64 = WorkerTerms.defaultImageLimit, memoryBytes: UInt64 = WorkerTerms.defaultMemoryMaximum,
         wallTime: Duration = WorkerTerms.defaultWallMaximum, pauseTime: Duration = WorkerLimits.defaultPauseTime,
         pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30,
-        keptMachinesPerSlot: Int = MachineKeeping.defaultMachinesPerSlot, keptMemoryBytes: UInt64 = 2 << 30
+        keptMachinesPerSlot: Int = MachineKeeping.defaultMachinesPerSlot, keptMemoryBytes: UInt64 = 2 << 30,
+        knownImageBytes: Int = 256 << 20, knownImages: Int = 1024, startingPointBytes: Int = 256 << 20,
+        startingPoints: Int = 1024
     ) {
         self.connections = connections
         self.jobsPerConnection = jobsPerConnection
@@ -103,6 +113,8 @@ public struct WorkerLimits: Sendable, Hashable {
         (self.pausedJobs, self.pausedJobsPerConnection) = (pausedJobs, pausedJobsPerConnection)
         self.pausedMemoryBytes = pausedMemoryBytes
         (self.keptMachinesPerSlot, self.keptMemoryBytes) = (keptMachinesPerSlot, keptMemoryBytes)
+        (self.knownImageBytes, self.knownImages) = (knownImageBytes, knownImages)
+        (self.startingPointBytes, self.startingPoints) = (startingPointBytes, startingPoints)
     }
 
     /// The most machines that exist at once in a worker with this many slots, those included that wait to be destroyed.

@@ -60,7 +60,9 @@ enum Main {
 
     private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
-        var limits = WorkerLimits(pauseTime: options.pauseTime, pausedJobs: options.pausedJobs)
+        var limits = WorkerLimits(
+            pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: options.imageCache << 20,
+            startingPointBytes: options.imageCache << 20)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
         let configuration = WorkerConfiguration(
             slots: slots, machines: options.machines, jobLogging: options.jobLogging, limits: limits,

@@ -13,6 +13,8 @@ struct Options {
     static let maximumConnections = 16384
     /// The most paused jobs that `--max-paused` takes.
     static let maximumPausedJobs = 1024
+    /// The most MiB that `--image-cache` takes: 64 GiB.
+    static let maximumImageCache = 65_536
 
     /// The path to listen at; nil means the service manager's socket.
     var socketPath: String?
@@ -34,6 +36,8 @@ struct Options {
     var pauseTime = WorkerLimits.defaultPauseTime
     /// Machines of paused jobs that are kept at once.
     var pausedJobs = WorkerLimits().pausedJobs
+    /// MiB of images that are kept for users who may submit them again.
+    var imageCache = WorkerLimits().knownImageBytes >> 20
 }
 
 /// What the command line says.
@@ -114,6 +118,16 @@ extension OptionRule {
             help: ["jobs that wait for more steps at once (default: \(Options().pausedJobs))"],
             store: { text, options in store(number(text, upTo: Options.maximumPausedJobs), &options.pausedJobs) },
             wanted: "a number from 1 to \(Options.maximumPausedJobs)"),
+        OptionRule(
+            name: "--image-cache", value: "MIB",
+            help: [
+                "how much to keep of images, and of what jobs started from, in case",
+                "they come again (default: \(Options().imageCache); 0 keeps nothing)",
+            ],
+            store: { text, options in
+                store(number(text, from: 0, upTo: Options.maximumImageCache), &options.imageCache)
+            },
+            wanted: "a number of MiB from 0 to \(Options.maximumImageCache)"),
     ]
 
     private static let aTime = "a time such as 500ms, 45s, 10m or 2h, at most a year"
@@ -128,8 +142,8 @@ extension OptionRule {
         Duration(text: text).flatMap { $0 <= Options.longestTime ? $0 : nil }
     }
 
-    private static func number(_ text: String, upTo maximum: Int) -> Int? {
-        guard let number = Int(text), (1...maximum).contains(number) else { return nil }
+    private static func number(_ text: String, from minimum: Int = 1, upTo maximum: Int) -> Int? {
+        guard let number = Int(text), (minimum...maximum).contains(number) else { return nil }
         return number
     }
 }

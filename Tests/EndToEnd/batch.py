@@ -28,7 +28,7 @@ from decoder import END, FIRST_FRAME_LIMIT, Frame, Reader, WireError, encode  # 
 REAL16 = 1
 OUTCOMES = (
     "halted exited faulted triple-fault unemulatable steps-exhausted cpu-time-exhausted wall-time-exhausted exits-exhausted "
-    "output-exhausted memory-exhausted cancelled wait-expired host-error"
+    "output-exhausted memory-exhausted cancelled wait-expired host-error snapshot-taken"
 ).split()
 CANCELLERS = {1: "client", 2: "disconnect", 3: "drain"}
 SILENCE = 20  # seconds until a silent worker counts as dead

@@ -20,7 +20,7 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from attacks import budgets, crowds, kinds, limits, readers, wrong_bytes  # noqa: E402
+from attacks import budgets, crowds, images, kinds, limits, readers, wrong_bytes  # noqa: E402
 from attacks.scene import Attack, Scene  # noqa: E402
 from live import Checks, LiveWorker, Programs, raise_descriptor_limit  # noqa: E402
 
@@ -36,6 +36,7 @@ CAMPAIGNS: list[tuple[list[str], list[Attack]]] = [
         + kinds.ATTACKS,
     ),
     (["--slots", "1"], readers.ATTACKS_ON_ONE_SLOT),
+    (["--slots", "4", "--image-cache", str(images.CACHE_MIB)], images.ATTACKS),
     (["--slots", "1", "--max-connections", str(crowds.FEW)], crowds.ATTACKS_ON_FEW_CONNECTIONS),
     (["--slots", "1", "--machines", "tenant"], kinds.ATTACKS_ON_TENANTS),
     (["--slots", "1", "--machines", "fresh"], kinds.ATTACKS_ON_FRESH_MACHINES),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import hashlib
 import os
 import pathlib
 import re
@@ -199,6 +200,8 @@ class Silence(Exception):
 class Job:
     """What a worker said of one job."""
 
+    image: bytes | None = None  # what is sent when the worker asks for it
+    wanted: bool = False
     accepted: bool = False
     started: bool = False
     output: bytearray = field(default_factory=bytearray)
@@ -279,6 +282,14 @@ class Client:
         self.send(*data_frames("IMAGE", number, image))
         return self.jobs[number]
 
+    def offer(self, image: bytes, digest: bytes | None = None, mode: int = REAL16, **fields: Any) -> Job:
+        """Names an image by its digest, and sends it if the worker asks for it. Another digest than its own is a lie."""
+        number = max(self.jobs, default=0) + 1
+        digest = digest or hashlib.sha256(image).digest()
+        self.send(self.submit_frame(number, mode, len(image), image_digest=digest.hex(), **fields))
+        self.jobs[number].image = image
+        return self.jobs[number]
+
     def add(self, image: bytes) -> Job:
         """The classic example, 2 + 2."""
         return self.submit(image, registers=[{"register": 0, "value": 2}, {"register": 1, "value": 2}])
@@ -350,6 +361,10 @@ class Client:
                 self.fatal = frame.fields
             case "ERROR":
                 job.refusal = frame.fields
+            case "WANT_IMAGE":
+                job.wanted = True
+                if job.image is not None:
+                    self.send(*data_frames("IMAGE", frame.job, job.image))
             case "ACCEPTED":
                 job.accepted = True
             case "STARTED":

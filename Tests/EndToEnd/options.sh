@@ -22,7 +22,7 @@ refuses() {
 
 help=$("$kvmjobd" --help)
 expect '--help succeeds' equals $? 0
-for option in --socket --slots --machines --idle-exit --log-jobs --log-target --drain-timeout --max-connections --pause-time --max-paused --version; do
+for option in --socket --slots --machines --idle-exit --log-jobs --log-target --drain-timeout --max-connections --pause-time --max-paused --image-cache --version; do
     expect "--help describes $option" contains "$help" "  $option"
 done
 expect '--version names the program' contains "$("$kvmjobd" --version)" 'kvmjobd '
@@ -40,6 +40,9 @@ for count in 0 16385; do
 done
 for count in 0 1025; do
     expect "--max-paused $count is refused" refuses 64 'a number from 1 to 1024' --max-paused "$count"
+done
+for count in -1 65537 1G; do
+    expect "--image-cache $count is refused" refuses 64 'a number of MiB from 0 to 65536' --image-cache "$count"
 done
 expect '--pause-time wants a time' refuses 64 'a time such as' --pause-time 30
 for time in 5 s 1d -1s 1.5s 9223372036854775807h 8761h; do

@@ -198,6 +198,25 @@ def run(programs: Programs, checks: Checks, guests: dict[str, bytes], worker: Li
         check_primes(checks, "2 primes, metered", metered.stdout, 2, used=PRIMES_STEPS, budget=budget, meter="exact")
 
 
+def check_images(programs: Programs, checks: Checks, guests: dict[str, bytes], worker: LiveWorker) -> None:
+    """Images by digest: uploaded once, on every connection of this user, and by the command line too."""
+    padded = guests["add"] + bytes(random.Random(1).randbytes(300_000))
+    two = [{"register": 0, "value": 2}, {"register": 1, "value": 2}]
+    for number, wanted in enumerate([True, False, False]):
+        with Client(worker.path, checked=True) as client:
+            jobs = [client.offer(padded, registers=two) for _ in range(1 if wanted else 20)]
+            client.finish(*jobs)
+            seen = {(job.wanted, job.outcome, bytes(job.output)) for job in jobs}
+            checks.equal(f"an image by digest, connection {number + 1}", seen, {(wanted, HALTED, b"4\n")})
+    image = programs.folder / "padded.bin"
+    image.write_bytes(padded)
+    command = [programs.kvmjob, "submit", "--socket", worker.path, "--repeat", "50", "--set", "ax=2", "--set", "bx=2"]
+    done = subprocess.run([*command, str(image)], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    lines = done.stdout.splitlines()
+    checks.equal("kvmjob submit --repeat of an image that the worker knows", done.returncode, 0)
+    checks.that("and every line is right", len(lines) == 50 and all(line.endswith("4") for line in lines), lines[:2])
+
+
 def main() -> int:
     programs = Programs.from_arguments(__doc__)
     checks = Checks()
@@ -205,6 +224,7 @@ def main() -> int:
         guests = programs.write_guests(folder)
         with LiveWorker(programs) as worker:
             run(programs, checks, guests, worker)
+            check_images(programs, checks, guests, worker)
             checks.equal("the worker lives, and drains with status 0", worker.stop(), 0)
     return checks.finish()
 

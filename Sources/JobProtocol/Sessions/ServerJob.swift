@@ -42,7 +42,6 @@ struct ServerJob {
         self.spec = spec
         (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
         stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
-        if digest != nil { hash = ImageHash() }
         memoryBytes = snapshot == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
         self.inputWindow = ReceiveWindow(credit: inputWindow)
@@ -83,6 +82,12 @@ struct ServerJob {
         image.reserveCapacity(Int(min(imageBytes, UInt64(max(needed, image.capacity * 2)))))
     }
 
+    /// The image will come, and is hashed as it does.
+    mutating func awaitImage() {
+        stage = .uploading
+        hash = ImageHash()
+    }
+
     /// Gives the image away; the job waits for the worker's word now.
     mutating func handOverImage() -> Image {
         stage = .submitted
@@ -97,7 +102,7 @@ struct ServerJob {
     var digestRefusal: Refusal? {
         guard let hash, hash.digest != digest else { return nil }
         return Refusal(
-            .imageDigestMismatch, "the image's bytes do not have the digest that the submission named: SHA-256 of them is due")
+            .imageDigestMismatch, "the image's bytes do not have the digest that the submission named, SHA-256 of them")
     }
 
     /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window.

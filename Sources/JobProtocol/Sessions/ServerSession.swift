@@ -115,7 +115,7 @@ extension ServerSession {
     public mutating func imageWanted(_ job: UInt32) -> [ServerAction] {
         guard let bytes = jobs[job]?.imageBytes, jobs[job]?.stage == .lookingUp else { return [] }
         if let refusal = uploadRefusal(bytes) { return end(job, refusal) }
-        jobs[job]?.stage = .uploading
+        jobs[job]?.awaitImage()
         uploadBytes += bytes
         return [.send(Message.wantImage(job: job).encode())]
     }

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import GuestImage
 internal import JobModel
+internal import KVMJobClient
 
 /// The option that puts bytes anywhere in guest memory, beside an image or instead of one.
 struct MemoryOptions: ParsableArguments {
@@ -71,7 +72,7 @@ struct LoadedMemory: Sendable {
     /// The job that has an image and these pieces. The image stays where it would be without them.
     func join(_ image: [UInt8], from source: ImageSource, _ spec: JobSpec) -> LoadedImage {
         // An empty image is refused as what it is.
-        guard !ranges.isEmpty, source == .none || !image.isEmpty else { return LoadedImage(spec: spec, bytes: image) }
+        guard !ranges.isEmpty, source == .none || !image.isEmpty else { return LoadedImage(spec, image) }
         var spec = spec
         spec.pieces = ranges
         if source != .none {
@@ -80,12 +81,17 @@ struct LoadedMemory: Sendable {
             spec.entryPoint = spec.entryPoint ?? load
             spec.loadAddress = nil
         }
-        return LoadedImage(spec: spec, bytes: image + bytes)
+        return LoadedImage(spec, image + bytes)
     }
 }
 
 /// A job's image, and the job as it is with that image.
 struct LoadedImage: Sendable {
     var spec: JobSpec
-    var bytes: [UInt8]
+    /// With its digest, computed once for all repetitions.
+    let image: Image
+
+    init(_ spec: JobSpec, _ bytes: [UInt8]) { (self.spec, image) = (spec, Image(submitting: bytes)) }
+
+    var bytes: [UInt8] { image.bytes }
 }

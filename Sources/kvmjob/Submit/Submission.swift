@@ -84,7 +84,7 @@ struct Submission: Sendable {
         var spec = image.spec
         spec.label = JobList.label(name)
         try await display.begin(spec)
-        let job = try await start(spec, image.bytes, source, client, &display)
+        let job = try await start(spec, image.image, source, client, &display)
         if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()
@@ -93,12 +93,12 @@ struct Submission: Sendable {
     /// A file's first piece goes ahead of the image, so that a guest finds the same whenever it looks; nobody waits for what a
     /// pipe or a terminal has not got yet.
     private func start(
-        _ spec: JobSpec, _ image: [UInt8], _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
+        _ spec: JobSpec, _ image: Image, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> RunningJob {
         if spec.isDeterministic { return try await startRepeatable(spec, image, source, client, &display) }
         guard let source else { return try await client.submit(spec, image: image) }
         let first = source.isSeekable ? try await source.next() : []
-        let job = try await client.submit(spec, image: image, input: first ?? [], moreInput: first != nil)
+        let job = try await client.submit(spec, image: image.bytes, input: first ?? [], moreInput: first != nil)
         if first != nil { feed(job, from: source) }
         return job
     }
@@ -113,18 +113,18 @@ struct Submission: Sendable {
 
     /// All of the input goes ahead, since a guest can see when it comes.
     private func startRepeatable(
-        _ spec: JobSpec, _ image: [UInt8], _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
+        _ spec: JobSpec, _ image: Image, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> RunningJob {
         var input: [UInt8]?
         if let source { input = try await readAll(source) }
-        if image.count <= JobDescription.imageLimit {
-            try display.record(JobDescription(spec: spec, image: image, input: input))
+        if image.bytes.count <= JobDescription.imageLimit {
+            try display.record(JobDescription(spec: spec, image: image.bytes, input: input))
         } else {
             let limit = SizeText.describe(UInt64(JobDescription.imageLimit))
             await console.say("kvmjob: \(spec.label): an image above \(limit) is not put into the report")
         }
         guard let input else { return try await client.submit(spec, image: image) }
-        return try await client.submit(spec, image: image, input: input)
+        return try await client.submit(spec, image: image.bytes, input: input)
     }
 
     // MARK: Input
