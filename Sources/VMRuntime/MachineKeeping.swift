@@ -23,7 +23,8 @@ public struct MachineKeeping: Sendable {
     /// How long it waits then before it keeps one machine only: 10 s.
     static let shrinkDelay = Duration.seconds(10)
 
-    let policy: MachinePolicy
+    /// Which jobs may follow one another on a machine.
+    public let policy: MachinePolicy
     let machinesPerSlot: Int
     let memoryBytesPerSlot: UInt64
     var trimDelay = Self.trimDelay

@@ -103,7 +103,8 @@ final class Dispatcher {
         // Kept whatever becomes of this job: the next one that names the digest may be another.
         known.keep(image, of: connection.peer.user)
         let start = try known.start(of: image, spec, of: connection.peer.user)
-        let admitted = try AdmittedJob(start, spec: spec, on: backend.profile)
+        let admitted = try AdmittedJob(
+            start, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
         let key = JobKey(lastKey.number + 1)
         let admission = try scheduler.submit(key, bytes: image.bytes.count)
         lastKey = key
