@@ -5,7 +5,6 @@ internal import Dispatch
 internal import GuestImage
 public import JobModel
 internal import KVM
-internal import NIOConcurrencyHelpers
 
 /// A job that has been admitted: what it starts from is decided, and it only needs a machine.
 public struct AdmittedJob: Sendable {
@@ -46,79 +45,57 @@ public struct AdmittedJob: Sendable {
 /// The thread is a serial Dispatch queue whose one block lasts as long as the slot does. A block for each job would change
 /// threads between jobs, and with them the timer and the signal mask that stopping a guest needs; a global or concurrent queue
 /// would stop starting blocks after a handful that do not return.
+///
+/// Between two jobs of the usual kind, uncounted and with little output, nothing is allocated on this thread.
 public final class Slot: Sendable {
-    private struct Order: Sendable {
-        let job: AdmittedJob
-        let control: JobControl
-        let emit: @Sendable (JobEvent) -> Void
+    private let queue: ReadyQueue
+
+    /// Starts the slot's thread, which serves this queue beside others.
+    public init(number: Int, serving queue: ReadyQueue) {
+        self.queue = queue
+        DispatchQueue(label: "kvmjob.slot-\(number)").async { Self.serve(queue) }
     }
 
-    private enum Mail: Sendable {
-        case run(Order)
-        case resume(JobControl, steps: UInt64)
-        case stop
+    /// Starts the slot's thread, which serves a queue of its own.
+    public convenience init(number: Int, backend: Backend) {
+        self.init(number: number, serving: ReadyQueue(backend: backend))
     }
 
-    private let mailbox = NIOLockedValueBox<[Mail]>([])
-    private let delivered = DispatchSemaphore(value: 0)
-    private let backend: Backend
-
-    /// Starts the slot's thread.
-    public init(number: Int, backend: Backend) {
-        self.backend = backend
-        DispatchQueue(label: "kvmjob.slot-\(number)").async { [self] in loop() }
-    }
-
-    /// Runs a job as soon as the one before it is done. Does not block.
-    ///
-    /// - Parameter emit: called on the thread of the slot that the job is in, in order, with ``JobEvent/finished(_:)`` last and
-    ///   exactly once. After ``JobEvent/paused(_:)`` the slot is free and nothing follows until ``resume(_:steps:)`` or
-    ///   ``JobControl/endPaused()``; the slot keeps no time, so how long the machine is kept is for the owner to say and to do.
+    /// ``ReadyQueue/start(_:control:emit:)``
     public func start(_ job: AdmittedJob, control: JobControl, emit: @escaping @Sendable (JobEvent) -> Void) {
-        deliver(.run(Order(job: job, control: control, emit: emit)))
+        queue.start(job, control: control, emit: emit)
     }
 
-    /// Lets a paused job go on in this slot, for this many steps more, as soon as the job before it is done. Does not block.
-    ///
-    /// It may have been paused in any slot of the same backend. Does nothing for a job that is not paused.
-    public func resume(_ control: JobControl, steps: UInt64) { deliver(.resume(control, steps: steps)) }
+    /// ``ReadyQueue/resume(_:steps:)``
+    public func resume(_ control: JobControl, steps: UInt64) { queue.resume(control, steps: steps) }
 
-    /// Ends the slot's thread after what has been started.
-    public func stop() { deliver(.stop) }
+    /// Ends the thread of one slot that serves the same queue, after what has been started.
+    public func stop() { queue.stopOne() }
 
-    private func deliver(_ mail: Mail) {
-        mailbox.withLockedValue { $0.append(mail) }
-        delivered.signal()
-    }
-
-    private func loop() {
+    private static func serve(_ queue: ReadyQueue) {
         let thread = Result<VCPUThread, KVMError> { () throws(KVMError) in try VCPUThread() }
         while true {
-            delivered.wait()
-            switch mailbox.withLockedValue({ $0.removeFirst() }) {
+            switch queue.next() {
             case .stop: return
-            case .run(let order): run(order, on: thread)
+            case .run(let order): run(order, on: thread, queue.backend)
             case .resume(let control, let steps): resume(control, steps: steps, on: thread)
             }
         }
     }
 
     /// The result is sent before the machine goes away, which takes as long as a short job.
-    private func run(_ order: Order, on thread: Result<VCPUThread, KVMError>) {
+    private static func run(_ order: ReadyQueue.Run, on thread: Result<VCPUThread, KVMError>, _ backend: Backend) {
+        guard let execution = order.execution.take() else { return }
         do throws(KVMError) {
             let machine = try Machine(order.job.kind, on: backend.hypervisor)
             try machine.prepare(order.job.start)
-            let execution = Execution(
-                machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                plan: order.job.plan, pauses: order.job.pauses, inquiry: order.job.inquiry, control: order.control,
-                thread: try thread.get(), backend: backend.profile, emit: order.emit)
-            leave(execution, execution.run())
+            leave(execution, execution.run(in: machine, on: try thread.get()))
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))
         }
     }
 
-    private func resume(_ control: JobControl, steps: UInt64, on thread: Result<VCPUThread, KVMError>) {
+    private static func resume(_ control: JobControl, steps: UInt64, on thread: Result<VCPUThread, KVMError>) {
         guard let execution = control.takePaused() else { return }
         do throws(KVMError) {
             leave(execution, execution.resume(steps: steps, on: try thread.get()))
@@ -128,11 +105,11 @@ public final class Slot: Sendable {
     }
 
     /// A paused job is given away before anybody is told, so that whoever is told finds it.
-    private func leave(_ execution: Execution, _ departure: Execution.Departure) {
-        let emit = execution.emit
+    private static func leave(_ execution: Execution, _ departure: Execution.Departure) {
         switch departure {
-        case .ended(let result): emit(.finished(result))
+        case .ended(let result): execution.emit(.finished(result))
         case .paused(let pause):
+            let emit = execution.emit
             execution.control.keep(execution)
             emit(.paused(pause))
         }

@@ -60,12 +60,13 @@ enum Main {
 
     private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
-        let configuration = WorkerConfiguration(
+        var configuration = WorkerConfiguration(
             slots: slots, jobLogging: options.jobLogging,
             limits: WorkerLimits(
                 connections: min(options.connections, roomForConnections(besides: slots + options.pausedJobs)),
                 pauseTime: options.pauseTime, pausedJobs: options.pausedJobs),
             software: Software.nameAndVersion)
+        configuration.spin = options.spin
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)

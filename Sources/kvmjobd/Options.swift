@@ -32,6 +32,8 @@ struct Options {
     var pauseTime = WorkerLimits.defaultPauseTime
     /// Machines of paused jobs that are kept at once.
     var pausedJobs = WorkerLimits().pausedJobs
+    /// For how long threads without work poll before they sleep.
+    var spin = Duration.zero
 }
 
 /// What the command line says.
@@ -88,6 +90,11 @@ extension OptionRule {
             store: { text, options in store(LogTarget(rawValue: text), &options.logTarget) },
             wanted: "auto, journal or stderr"),
         OptionRule(
+            name: "--spin", value: "TIME",
+            help: ["poll for TIME before sleeping when there is nothing to do: quicker answers", "for processor time (default: sleep at once)"],
+            store: { text, options in store(time(text).flatMap { $0 <= longestSpin ? $0 : nil }, &options.spin) },
+            wanted: "a time such as 200us, at most 10ms"),
+        OptionRule(
             name: "--drain-timeout", value: "TIME",
             help: ["after SIGTERM, let running jobs go on for TIME, then cancel them", "(default: 45s)"],
             store: { text, options in store(time(text), &options.drainTimeout) }, wanted: aTime),
@@ -105,6 +112,9 @@ extension OptionRule {
             store: { text, options in store(number(text, upTo: Options.maximumPausedJobs), &options.pausedJobs) },
             wanted: "a number from 1 to \(Options.maximumPausedJobs)"),
     ]
+
+    /// Beyond this, a worker that nobody uses takes up a core for longer than it sleeps.
+    private static let longestSpin = Duration.milliseconds(10)
 
     private static let aTime = "a time such as 500ms, 45s, 10m or 2h, at most a year"
 
