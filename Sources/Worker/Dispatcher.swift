@@ -33,6 +33,7 @@ final class Dispatcher {
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
     private var finishedCount: UInt64 = 0
+    private var failedCount: UInt64 = 0
     private var uploadBytes: UInt64 = 0
     private var idleSince: ContinuousClock.Instant? = .now
     private(set) var isDraining = false
@@ -323,6 +324,7 @@ final class Dispatcher {
         result.queueNanoseconds = job.queueNanoseconds
         log.jobFinished(key.number, label: job.label, result, peer: job.peer)
         finishedCount += 1
+        if !result.outcome.isSuccess { failedCount += 1 }
         guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: job) }
         job.heldResult = result
     }
@@ -381,7 +383,7 @@ final class Dispatcher {
         WorkerStatus(
             slots: slots.count, running: scheduler.runningCount, queued: scheduler.queuedCount,
             paused: scheduler.pausedCount, connections: connections.count, finished: finishedCount,
-            idleSince: idleSince, isDraining: isDraining)
+            failed: failedCount, idleSince: idleSince, isDraining: isDraining)
     }
 }
 

@@ -131,6 +131,8 @@ public struct WorkerStatus: Sendable, Hashable {
     public var connections: Int
     /// Jobs that have ended since the start.
     public var finished: UInt64
+    /// Those of them that did not end as `halted` or `exited` with code 0.
+    public var failed: UInt64
     /// When the last connection and the last job went, as an instant of the monotonic clock; nil while there is one.
     public var idleSince: ContinuousClock.Instant?
     /// Whether it takes no more jobs.

@@ -91,7 +91,10 @@ extension OptionRule {
             wanted: "auto, journal or stderr"),
         OptionRule(
             name: "--spin", value: "TIME",
-            help: ["poll for TIME before sleeping when there is nothing to do: quicker answers", "for processor time (default: sleep at once)"],
+            help: [
+                "poll for TIME before sleeping when there is nothing to do: quicker answers",
+                "for processor time (default: sleep at once)",
+            ],
             store: { text, options in store(time(text).flatMap { $0 <= longestSpin ? $0 : nil }, &options.spin) },
             wanted: "a time such as 200us, at most 10ms"),
         OptionRule(

@@ -8,6 +8,8 @@ enum Benchmarks {
     private static let all: [(name: String, run: @Sendable () async throws -> Void)] = [
         ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("meter", MeterBenchmark.run),
         ("job", JobBenchmark.run), ("exits", ExitsBenchmark.run), ("budgets", BudgetsBenchmark.run),
+        ("worker", WorkerBenchmark.run), ("roundtrip", RoundTripBenchmark.run),
+        ("allocations", AllocationsBenchmark.run),
     ]
 
     static func main() async {
