@@ -65,8 +65,10 @@ public struct Hypervisor: ~Copyable, Sendable {
     public borrowing func makeVirtualMachine(
         memoryBytes: UInt64, logsWrites: Bool = false, inSmallPages: Bool = false, filter: MSRFilter? = nil
     ) throws(KVMError) -> VirtualMachine {
-        let vm = OwnedDescriptor(
-            try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
+        // A signal to this thread cuts the call short, as an alarm is that an earlier job has left behind: see VCPUThread.
+        var made = ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0)
+        while made == -EINTR { made = ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0) }
+        let vm = OwnedDescriptor(try KVMError.check(made, .createVM))
         let filter = capabilities[.msrFilter] == nil ? nil : fulfillable(filter)
         try filter?.install(in: vm.number)
         let tellsTripleFaults = capabilities[.tripleFaultEvent] != nil

@@ -33,11 +33,6 @@ public final class VCPUThread {
         alarm = instant ?? .max
     }
 
-    /// No alarm from here on. Before what a signal may cut short: `KVM_CREATE_VM` gives up when one comes.
-    public func clearAlarm() throws(KVMError) {
-        if alarm != .max { try setAlarm(at: nil) }
-    }
-
     /// Kicks this thread's vCPU at this instant at the latest: where an earlier alarm is still to come, that one has to do, and
     /// whoever is kicked by it asks again. So an alarm that a job leaves behind serves the next one, and short jobs set none.
     ///

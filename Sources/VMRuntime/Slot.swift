@@ -87,11 +87,9 @@ public final class Slot: Sendable {
     private static func run(_ order: ReadyQueue.Run, on thread: Result<VCPUThread, KVMError>, _ backend: Backend) {
         guard let execution = order.execution.take() else { return }
         do throws(KVMError) {
-            let thread = try thread.get()
-            try thread.clearAlarm()
             let machine = try Machine(order.job.kind, on: backend.hypervisor)
             try machine.prepare(order.job.start)
-            leave(execution, execution.run(in: machine, on: thread))
+            leave(execution, execution.run(in: machine, on: try thread.get()))
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))
         }
