@@ -37,9 +37,11 @@ public final class LoopPoller {
     }
 
     private func poll() {
-        isPolling = ContinuousClock.now < end
+        let goesOn = ContinuousClock.now < end
+        isPolling = goesOn
+        // If it finds something in its last look, that begins anew.
         look()
-        guard isPolling else { return }
+        guard goesOn else { return }
         sched_yield()
         goAround()
     }

@@ -42,4 +42,17 @@ import Testing
         loop.run()
         #expect(looks.polling.count > before, "the next activity begins anew")
     }
+
+    @Test func `what the last look finds begins anew, and once`() {
+        let loop = EmbeddedEventLoop()
+        let looks = Looks()
+        let poller = LoopPoller(loop, for: .zero) {
+            looks.look()
+            if looks.polling.count < 10 { looks.poller?.noteActivity() }
+        }
+        looks.poller = poller
+        poller.noteActivity()
+        loop.run()
+        #expect(looks.polling == [Bool](repeating: false, count: 10), "each look is the last one, and one follows it")
+    }
 }
