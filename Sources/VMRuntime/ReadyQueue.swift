@@ -76,8 +76,6 @@ public final class ReadyQueue: Sendable {
     }
 
     /// Ends one slot's thread behind all that was put here before.
-    ///
-    /// - Parameter whenDone: called on that thread.
     func stopOne(whenDone: @escaping @Sendable () -> Void) { put(.stop(whenDone: whenDone)) }
 
     private func put(_ order: Order) {
@@ -88,21 +86,20 @@ public final class ReadyQueue: Sendable {
     /// What is next. Blocks the slot's thread until there is something.
     func next() -> Order {
         while true {
-            if let order = next(before: .distantFuture) { return order }
+            if !poll() { delivered.wait() }
+            if let order = first() { return order }
         }
     }
 
-    /// The same; nil when nothing came for so long.
+    /// What is next, or nil when nothing comes for so long. Blocks the slot's thread until then.
     func next(within time: Duration) -> Order? {
-        next(before: .now() + .nanoseconds(Int(time.wholeNanoseconds)))
+        while poll() || delivered.wait(timeout: .now() + .nanoseconds(Int(clamping: time.wholeNanoseconds))) == .success {
+            if let order = first() { return order }
+        }
+        return nil
     }
 
-    private func next(before end: DispatchTime) -> Order? {
-        while true {
-            if !poll(), delivered.wait(timeout: end) == .timedOut { return nil }
-            if let order = orders.withLockedValue({ $0.popFirst() }) { return order }
-        }
-    }
+    private func first() -> Order? { orders.withLockedValue { $0.popFirst() } }
 
     /// Returns false if nothing came in the time that a slot may poll for.
     private func poll() -> Bool {

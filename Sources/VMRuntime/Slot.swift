@@ -62,8 +62,6 @@ public struct AdmittedJob: Sendable {
 /// Between two jobs of the usual kind, uncounted and with little output, nothing is allocated on this thread.
 public final class Slot: Sendable {
     private let queue: ReadyQueue
-    private let keeping: MachineKeeping
-    private let make: MachinePool.Make
 
     /// Starts the slot's thread, which serves this queue beside others.
     ///
@@ -80,9 +78,13 @@ public final class Slot: Sendable {
     }
 
     /// The same with machines that are made in another way.
-    init(number: Int, serving queue: ReadyQueue, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
-        (self.queue, self.keeping, self.make) = (queue, keeping, make)
-        DispatchQueue(label: "kvmjob.slot-\(number)").async { [self] in serve() }
+    convenience init(number: Int, backend: Backend, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
+        self.init(number: number, serving: ReadyQueue(backend: backend), keeping: keeping, make: make)
+    }
+
+    private init(number: Int, serving queue: ReadyQueue, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
+        self.queue = queue
+        DispatchQueue(label: "kvmjob.slot-\(number)").async { Self.serve(queue, keeping, make) }
     }
 
     /// ``ReadyQueue/start(_:for:control:emit:)``
@@ -97,14 +99,14 @@ public final class Slot: Sendable {
 
     /// Ends the thread of one slot that serves the same queue, after what has been started; its machines are destroyed elsewhere.
     ///
-    /// - Parameter whenDone: called on that slot's thread, at its end.
+    /// - Parameter whenDone: called on that thread, at its end.
     public func stop(whenDone: @escaping @Sendable () -> Void = {}) { queue.stopOne(whenDone: whenDone) }
 
-    private func serve() {
+    private static func serve(_ queue: ReadyQueue, _ keeping: MachineKeeping, _ make: @escaping MachinePool.Make) {
         let thread = Result<VCPUThread, KVMError> { () throws(KVMError) in try VCPUThread() }
         var pool = MachinePool(keeping, make: make)
         while true {
-            switch next(&pool) {
+            switch nextOrder(queue, keeping, &pool) {
             case .stop(let whenDone):
                 pool.close()
                 return whenDone()
@@ -114,9 +116,11 @@ public final class Slot: Sendable {
         }
     }
 
-    /// Waits for what is next. Meanwhile the machines give back what they hold for nothing, a little at once and more later; then
-    /// the thread sleeps.
-    private func next(_ pool: inout MachinePool) -> ReadyQueue.Order {
+    /// Waits for it. Meanwhile the machines give back what they hold for nothing, a little at once and more later; then the thread
+    /// sleeps.
+    private static func nextOrder(
+        _ queue: ReadyQueue, _ keeping: MachineKeeping, _ pool: inout MachinePool
+    ) -> ReadyQueue.Order {
         if pool.count > 0 {
             if let order = queue.next(within: keeping.trimDelay) { return order }
             pool.trim()
@@ -127,12 +131,12 @@ public final class Slot: Sendable {
     }
 
     /// The job's result has been sent by now, and nothing else refers to its machine.
-    private func putBack(_ machine: consuming Machine?, _ pool: inout MachinePool) {
+    private static func putBack(_ machine: consuming Machine?, _ pool: inout MachinePool) {
         if let machine { pool.putBack(machine) }
     }
 
     /// Returns the machine if it is free again.
-    private func run(
+    private static func run(
         _ order: ReadyQueue.Run, on thread: Result<VCPUThread, KVMError>, _ pool: inout MachinePool
     ) -> Machine? {
         guard let execution = order.execution.take() else { return nil }
@@ -147,7 +151,7 @@ public final class Slot: Sendable {
     }
 
     /// Returns the machine if it is free again.
-    private func resume(
+    private static func resume(
         _ control: JobControl, steps: UInt64, on thread: Result<VCPUThread, KVMError>
     ) -> Machine? {
         guard let execution = control.takePaused() else { return nil }
@@ -160,7 +164,7 @@ public final class Slot: Sendable {
     }
 
     /// A paused job is given away with its machine before anybody is told, so that whoever is told finds it.
-    private func leave(_ execution: Execution, _ departure: Execution.Departure) -> Machine? {
+    private static func leave(_ execution: Execution, _ departure: Execution.Departure) -> Machine? {
         switch departure {
         case .ended(let result):
             execution.emit(.finished(result))
