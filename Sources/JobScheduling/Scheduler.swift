@@ -18,23 +18,28 @@ public struct JobKey: Sendable, Hashable, Comparable {
 
 /// What the owner of a ``Scheduler`` has to do next, in the order of the list.
 public enum SchedulerAction: Sendable, Hashable {
-    /// Run the job in this slot, which is free.
-    case start(JobKey, slot: Int)
-    /// Stop the job, which is running; its result comes as usual.
+    /// Give the job to the slots: one of them takes it as soon as it is free.
+    case start(JobKey)
+    /// Stop the job, which the slots have. If none of them has taken it yet it has ended before it started; otherwise its result
+    /// comes as usual.
     case stop(JobKey, Canceller)
     /// The job has ended before it started.
     case abandon(JobKey, Canceller)
-    /// Run the job, which was paused and has more steps now, on in this slot, which is free.
-    case resume(JobKey, slot: Int)
+    /// Run the job, which was paused and has more steps now, on in a slot: one is free.
+    case resume(JobKey)
     /// End the job, which is paused: as cancelled, or without a canceller for want of steps. Its result comes as usual.
     case end(JobKey, Canceller?)
 }
 
-/// Who runs next: a pure state machine that knows jobs by key, slots by number, and nothing else.
+/// Who runs next: a pure state machine that knows jobs by key, slots by their number, and nothing else.
 ///
 /// First come, first served. Each key goes through queued, running and gone; its owner tells when a run has ended. A job that is
 /// paused leaves its slot without having ended. When it is extended it goes to the end of the queue, whatever the queue's limits,
 /// which it has passed before.
+///
+/// The slots take jobs from one line, so that any free slot serves whoever is next. A few jobs more than there are free slots are
+/// in that line already, ahead of their turn: a slot that ends a job has its next one without asking. Such a job still waits, in
+/// every count, and its place is lost to nobody: a cancel takes it out again.
 public struct Scheduler: Sendable {
     /// The most jobs that wait when the owner names no other bound.
     public static let defaultQueueLimit = 16_384
@@ -43,8 +48,10 @@ public struct Scheduler: Sendable {
 
     private enum State: Sendable {
         case queued(bytes: Int)
-        case running(slot: Int)
-        case stopping(slot: Int, Canceller)
+        /// Given to the slots before one was free.
+        case ahead(bytes: Int)
+        case running
+        case stopping(Canceller)
         case paused
         /// Paused and extended.
         case requeued
@@ -53,34 +60,40 @@ public struct Scheduler: Sendable {
     }
 
     private let slots: Int
+    private let aheadLimit: Int
     private let queueLimit: Int
     private let waitingBytesLimit: Int
     private var jobs: [JobKey: State] = [:]
     private var queue: Deque<JobKey> = []
-    private var freeSlots: [Int]
+    /// Those ahead of their turn, in the order in which the slots take them.
+    private var ahead: Deque<JobKey> = []
+    /// Jobs that have a slot, or will have it without waiting.
+    public private(set) var runningCount = 0
     private var waitingBytes = 0
     private var isDraining = false
 
-    /// A scheduler for slots 0 to `slots` - 1, all free.
+    /// A scheduler for this many slots, all free.
+    ///
+    /// - Parameter ahead: the most jobs that the slots are given beyond those that run.
     public init(
-        slots: Int, queueLimit: Int = Scheduler.defaultQueueLimit,
+        slots: Int, ahead: Int = 0, queueLimit: Int = Scheduler.defaultQueueLimit,
         waitingBytesLimit: Int = Scheduler.defaultWaitingBytesLimit
     ) {
-        precondition(slots > 0)
+        precondition(slots > 0 && ahead >= 0)
         self.slots = slots
+        aheadLimit = ahead
         self.queueLimit = queueLimit
         self.waitingBytesLimit = waitingBytesLimit
-        freeSlots = (0..<slots).reversed()
     }
 
     /// Jobs that wait.
-    public var queuedCount: Int { queue.count }
-    /// Jobs that have a slot.
-    public var runningCount: Int { slots - freeSlots.count }
+    public var queuedCount: Int { queue.count + ahead.count }
     /// Jobs that are paused, those that are about to end included.
-    public var pausedCount: Int { jobs.count - queue.count - runningCount }
+    public var pausedCount: Int { jobs.count - queuedCount - runningCount }
     /// Whether no job is left.
     public var isIdle: Bool { jobs.isEmpty }
+
+    private var hasFreeSlot: Bool { runningCount < slots }
 
     /// Takes a job, or says why not. On return its place in the queue is known: 0 if nothing waits before it.
     ///
@@ -90,18 +103,18 @@ public struct Scheduler: Sendable {
     ) throws(Refusal) -> (position: Int, actions: [SchedulerAction]) {
         precondition(jobs[job] == nil, "a key names one job")
         guard !isDraining else { throw Refusal(.draining, "the worker is shutting down") }
-        guard !freeSlots.isEmpty || queue.count < queueLimit else {
+        let position = queuedCount
+        guard hasFreeSlot || position < queueLimit else {
             throw Refusal(
-                .queueFull, "\(queue.count) jobs wait already, as many as may: try again later",
-                limit: UInt64(queueLimit), value: UInt64(queue.count))
+                .queueFull, "\(position) jobs wait already, as many as may: try again later",
+                limit: UInt64(queueLimit), value: UInt64(position))
         }
-        guard !freeSlots.isEmpty || waitingBytes + bytes <= waitingBytesLimit else {
+        guard hasFreeSlot || waitingBytes + bytes <= waitingBytesLimit else {
             throw Refusal(
                 .queueFull,
                 "the images that wait hold \(waitingBytes) bytes, and this one's \(bytes) are too many: try again later",
                 limit: UInt64(waitingBytesLimit), value: UInt64(waitingBytes + bytes))
         }
-        let position = queue.count
         jobs[job] = .queued(bytes: bytes)
         queue.append(job)
         waitingBytes += bytes
@@ -111,11 +124,26 @@ public struct Scheduler: Sendable {
     /// The job's run is over and its slot, if it had one, is free.
     public mutating func finished(_ job: JobKey) -> [SchedulerAction] {
         switch jobs.removeValue(forKey: job) {
-        case .running(let slot), .stopping(let slot, _): freeSlots.append(slot)
+        case .running, .stopping: leaveSlot(job)
         case .ending: break
-        case .queued, .paused, .requeued, nil: preconditionFailure("only a job that runs or was told to end can finish")
+        case .queued, .ahead, .paused, .requeued, nil:
+            preconditionFailure("only a job that runs or was told to end can finish")
         }
         return fill()
+    }
+
+    /// The job's slot takes the one that has been ahead for longest. A job that was stopped while it was ahead had no slot.
+    private mutating func leaveSlot(_ job: JobKey) {
+        if let place = ahead.firstIndex(of: job) {
+            ahead.remove(at: place)
+            return
+        }
+        runningCount -= 1
+        guard let next = ahead.popFirst() else { return }
+        runningCount += 1
+        guard case .ahead(let bytes)? = jobs[next] else { return }
+        waitingBytes -= bytes
+        jobs[next] = .running
     }
 
     // MARK: Pauses
@@ -127,15 +155,15 @@ public struct Scheduler: Sendable {
     public mutating func paused(_ job: JobKey) -> [SchedulerAction] {
         var actions: [SchedulerAction] = []
         switch jobs[job] {
-        case .running(let slot):
-            freeSlots.append(slot)
+        case .running:
+            leaveSlot(job)
             jobs[job] = .paused
             if isDraining { actions = end(job) }
-        case .stopping(let slot, let canceller):
-            freeSlots.append(slot)
+        case .stopping(let canceller):
+            leaveSlot(job)
             jobs[job] = .ending
             actions = [.end(job, canceller)]
-        case .queued, .paused, .requeued, .ending, nil: preconditionFailure("only a running job can be paused")
+        case .queued, .ahead, .paused, .requeued, .ending, nil: preconditionFailure("only a running job can be paused")
         }
         return actions + fill()
     }
@@ -170,8 +198,11 @@ public struct Scheduler: Sendable {
             waitingBytes -= bytes
             queue.removeAll { $0 == job }
             return [.abandon(job, canceller)]
-        case .running(let slot):
-            jobs[job] = .stopping(slot: slot, canceller)
+        case .ahead(let bytes):
+            waitingBytes -= bytes
+            fallthrough
+        case .running:
+            jobs[job] = .stopping(canceller)
             return [.stop(job, canceller)]
         case .requeued:
             queue.removeAll { $0 == job }
@@ -192,7 +223,7 @@ public struct Scheduler: Sendable {
     /// Stops every job that is left.
     public mutating func cancelAll(by canceller: Canceller) -> [SchedulerAction] {
         let waiting = queue
-        (queue, waitingBytes) = ([], 0)
+        (queue, waitingBytes) = ([], ahead.reduce(0) { $0 + waitingBytes(of: $1) })
         // Those that never started come last.
         let fresh = waiting.filter { if case .queued? = jobs[$0] { true } else { false } }
         for job in fresh { jobs[job] = nil }
@@ -200,18 +231,35 @@ public struct Scheduler: Sendable {
         return started + fresh.map { .abandon($0, canceller) }
     }
 
+    private func waitingBytes(of job: JobKey) -> Int {
+        if case .ahead(let bytes)? = jobs[job] { bytes } else { 0 }
+    }
+
     private mutating func fill() -> [SchedulerAction] {
         var actions: [SchedulerAction] = []
-        while let slot = freeSlots.last, let job = queue.popFirst() {
-            freeSlots.removeLast()
-            if case .queued(let bytes)? = jobs[job] {
-                waitingBytes -= bytes
-                actions.append(.start(job, slot: slot))
-            } else {
-                actions.append(.resume(job, slot: slot))
-            }
-            jobs[job] = .running(slot: slot)
+        while let job = queue.first, let action = hand(job) {
+            queue.removeFirst()
+            actions.append(action)
         }
         return actions
+    }
+
+    /// Gives the first job of the queue to the slots, if there is room. One that goes on after a pause is never ahead: its machine
+    /// is on the owner's account until it has a slot.
+    private mutating func hand(_ job: JobKey) -> SchedulerAction? {
+        switch jobs[job] {
+        case .queued(let bytes) where hasFreeSlot:
+            waitingBytes -= bytes
+            (runningCount, jobs[job]) = (runningCount + 1, .running)
+            return .start(job)
+        case .queued(let bytes) where ahead.count < aheadLimit:
+            ahead.append(job)
+            jobs[job] = .ahead(bytes: bytes)
+            return .start(job)
+        case .requeued where hasFreeSlot:
+            (runningCount, jobs[job]) = (runningCount + 1, .running)
+            return .resume(job)
+        default: return nil
+        }
     }
 }

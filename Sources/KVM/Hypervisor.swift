@@ -70,8 +70,10 @@ public struct Hypervisor: ~Copyable, Sendable {
         inSmallPages: Bool = false, filter: MSRFilter? = nil, coalescedPorts: [UInt16] = []
     ) throws(KVMError) -> VirtualMachine {
         precondition(!(logsWrites && policy.isSticky), "a sticky log tells what was ever written, not what is new")
-        let vm = OwnedDescriptor(
-            try KVMError.check(ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0), .createVM))
+        // A signal to this thread cuts the call short, as an alarm is that an earlier job has left behind: see VCPUThread.
+        var made = ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0)
+        while made == -EINTR { made = ckvm_ioctl_number(descriptor.number, CKVM_CREATE_VM, 0) }
+        let vm = OwnedDescriptor(try KVMError.check(made, .createVM))
         let filter = capabilities[.msrFilter] == nil ? nil : fulfillable(filter)
         try filter?.install(in: vm.number)
         for port in coalescedPorts { _ = try KVMError.check(ckvm_coalesce_port(vm.number, port), .coalescePort) }

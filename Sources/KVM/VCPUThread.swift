@@ -9,6 +9,8 @@ internal import CKVM
 /// does nothing.
 public final class VCPUThread {
     private let timer: UInt
+    /// What the timer was last set to; it has gone off if that has passed.
+    private var alarm = UInt64.max
 
     /// Prepares the calling thread.
     ///
@@ -28,6 +30,16 @@ public final class VCPUThread {
     /// `timer_settime` with `TIMER_ABSTIME`; an instant that has passed fires at once.
     public func setAlarm(at instant: UInt64?) throws(KVMError) {
         _ = try KVMError.check(ckvm_timer_arm(timer, instant.map { max($0, 1) } ?? 0), .armTimer)
+        alarm = instant ?? .max
+    }
+
+    /// Kicks this thread's vCPU at this instant at the latest: where an earlier alarm is still to come, that one has to do, and
+    /// whoever is kicked by it asks again. So an alarm that a job leaves behind serves the next one, and short jobs set none.
+    ///
+    /// The vCPU is attached already: an alarm that goes off before that kicks nobody.
+    public func setAlarm(by instant: UInt64) throws(KVMError) {
+        guard instant < alarm || alarm <= MonotonicClock.now else { return }
+        try setAlarm(at: instant)
     }
 }
 

@@ -12,6 +12,8 @@ public enum EventID: String, Sendable, Hashable, CaseIterable {
     case workerStopped = "worker-stopped"
     /// An accepted job has its result.
     case jobFinished = "job-finished"
+    /// How many jobs have ended since the last such record.
+    case jobSummary = "job-summary"
     /// A submission was turned down before acceptance.
     case jobRefused = "job-refused"
     /// A connection ended because its peer broke the protocol, or for an error of the transport.
@@ -26,6 +28,7 @@ public enum EventID: String, Sendable, Hashable, CaseIterable {
         case .workerDraining: "01157ea5396d436a828aa19a780a5200"
         case .workerStopped: "3217365e69064e3392b701e4aa7623f0"
         case .jobFinished: "f5de9ba978ad48b082ca091f1a4aa676"
+        case .jobSummary: "8552603f126348f9bd0e7cbd605c1460"
         case .jobRefused: "ecb1957ea55742db9fb9ef4a46edf91a"
         case .connectionError: "567fad95272d4c7a9f42abd636a0eb98"
         case .recordsDropped: "5b9a142b3f1f493e83538049e5094be7"

@@ -23,7 +23,7 @@ extension Execution {
     }
 
     /// Lets a paused job go on, for this many steps more, on a slot's thread that may be another one than before. Blocks it like
-    /// ``run()``.
+    /// ``run(in:on:)``.
     func resume(steps: UInt64, on thread: VCPUThread) -> Departure {
         let limit = (stepLimit ?? 0).addingReportingOverflow(steps)
         stepLimit = limit.overflow ? .max : limit.partialValue

@@ -11,9 +11,9 @@ internal import KVM
 /// a device, for the alarm of its deadline, or because somebody kicked it; what each exit means is decided here, and whatever the
 /// guest does ends in an ``Outcome``.
 final class Execution {
-    let machine: Machine
+    /// Where it runs, from ``run(in:on:)`` on.
+    private var seat: Seat?
     let control: JobControl
-    var thread: VCPUThread
     let backend: BackendProfile
     private let budget: Budget
     private let reportsPortWrites: Bool
@@ -21,6 +21,22 @@ final class Execution {
     let pauses: Bool
     let inquiry: Inquiry
     let emit: (JobEvent) -> Void
+
+    private struct Seat {
+        let machine: Machine
+        var thread: VCPUThread
+    }
+
+    var machine: Machine { taken.machine }
+    var thread: VCPUThread {
+        get { taken.thread }
+        set { seat?.thread = newValue }
+    }
+
+    private var taken: Seat {
+        guard let seat else { preconditionFailure("an execution has its machine before anybody asks for it") }
+        return seat
+    }
 
     /// Counts the steps, where they are counted; there from the first run on.
     var meter: (any StepMeter)?
@@ -41,18 +57,39 @@ final class Execution {
     /// How the job ends if it is not given more, while it is paused.
     var stop: Ending?
 
+    /// An execution that has not begun. With it comes room for the output of most jobs, so that the slot's thread, where all the
+    /// rest happens, need not allocate any.
+    convenience init(
+        _ job: AdmittedJob, control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+    ) {
+        self.init(
+            budget: job.budget, reportsPortWrites: job.reportsPortWrites, plan: job.plan, pauses: job.pauses,
+            inquiry: job.inquiry, control: control, backend: backend, emit: emit)
+    }
+
     /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
     init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
-        inquiry: Inquiry = Inquiry(), control: JobControl, thread: VCPUThread, backend: BackendProfile,
-        emit: @escaping (JobEvent) -> Void
+        budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false, inquiry: Inquiry = Inquiry(),
+        control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
-        (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
+        (self.control, self.backend) = (control, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit, self.inquiry) = (pauses, budget.steps, inquiry)
         exitLog = inquiry.report.contains(.exits) ? ExitLog() : nil
         digest = inquiry.report.contains(.digest) ? RunDigest() : nil
         watch = BudgetWatch(budget)
+    }
+
+    /// An execution whose machine and thread are there already: no job of a slot's.
+    convenience init(
+        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
+        inquiry: Inquiry = Inquiry(), control: JobControl, thread: VCPUThread, backend: BackendProfile,
+        emit: @escaping (JobEvent) -> Void
+    ) {
+        self.init(
+            budget: budget, reportsPortWrites: reportsPortWrites, plan: plan, pauses: pauses, inquiry: inquiry,
+            control: control, backend: backend, emit: emit)
+        seat = Seat(machine: machine, thread: thread)
     }
 
     /// How a job leaves its slot.
@@ -65,6 +102,11 @@ final class Execution {
     /// Runs the guest to its end, or until it is paused. Blocks the slot's thread for as long as that takes.
     ///
     /// When KVM fails, the outcome says so, and what the guest had written still arrives.
+    func run(in machine: Machine, on thread: VCPUThread) -> Departure {
+        seat = Seat(machine: machine, thread: thread)
+        return run()
+    }
+
     func run() -> Departure {
         emit(.started)
         if backend.tellsExceptions { _ = machine.vcpu.watchExceptions() }
@@ -76,21 +118,19 @@ final class Execution {
         control.attach(machine.vcpu.kicker)
         watch.start()
         defer {
-            watch.stop()
             control.detach()
             machine.vcpu.detach()
         }
         do throws(KVMError) {
             startConsoleLooks()
-            try thread.setAlarm(at: min(watch.nextLook, nextConsoleLook))
+            // Only now: an alarm that has been set before, and goes off behind this line, finds the vCPU.
+            try thread.setAlarm(by: min(watch.nextLook, nextConsoleLook))
             if inquiry.isTraced, tracer == nil { tracer = Tracer(startingWith: try machine.vcpu.registers()) }
             var ending = try runToEnd()
-            let pause = try pause(at: &ending)
-            try thread.setAlarm(at: nil)
-            if let pause { return .paused(pause) }
-            return .ended(try conclude(ending))
+            guard let pause = try pause(at: &ending) else { return .ended(try conclude(ending)) }
+            watch.stop()
+            return .paused(pause)
         } catch {
-            try? thread.setAlarm(at: nil)
             return .ended(fail(error))
         }
     }
@@ -291,12 +331,12 @@ final class Execution {
 
     /// When a budget asks for it, or earlier. A failure is as good as none: the timer exists, and its argument is right.
     private func setAlarm(at instant: UInt64? = nil) {
-        try? thread.setAlarm(at: min(instant ?? .max, watch.nextLook, nextConsoleLook))
+        try? thread.setAlarm(by: min(instant ?? .max, watch.nextLook, nextConsoleLook))
     }
 
     /// When the present slice ends, if the meter runs the guest in slices. Behind it the alarm is set anew.
     var sliceEnd: UInt64? {
-        didSet { setAlarm(at: min(sliceEnd ?? .max, output.dueAt ?? .max)) }
+        didSet { try? thread.setAlarm(at: min(sliceEnd ?? .max, output.dueAt ?? .max, watch.nextLook)) }
     }
 
     // MARK: Streams

@@ -16,7 +16,13 @@ struct PendingOutput {
     /// The longest that a byte waits here while there is credit: 10 ms, in nanoseconds.
     static let flushDelay: UInt64 = 10_000_000
 
-    private var chunks: Deque<Chunk> = []
+    /// Room that is there from the start, so that a job that says little allocates none while it runs: 256 bytes.
+    static let readyBytes = 256
+
+    /// Complete pieces, oldest first.
+    private var older: Deque<Chunk> = []
+    /// The piece that is still growing.
+    private var newest = Chunk(channel: .console, bytes: [])
     private(set) var count = 0
     /// When the oldest byte has waited long enough.
     private(set) var dueAt: UInt64?
@@ -26,6 +32,8 @@ struct PendingOutput {
         var bytes: [UInt8]
     }
 
+    init() { newest.bytes.reserveCapacity(Self.readyBytes) }
+
     var isEmpty: Bool { count == 0 }
     var isFull: Bool { count >= Self.chunkBytes }
 
@@ -33,22 +41,28 @@ struct PendingOutput {
     mutating func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) -> Bool {
         let isFirst = isEmpty
         if isFirst { dueAt = MonotonicClock.now + Self.flushDelay }
-        if let last = chunks.indices.last, chunks[last].channel == channel {
-            chunks[last].bytes.append(contentsOf: bytes)
-        } else {
-            chunks.append(Chunk(channel: channel, bytes: Array(bytes)))
+        if newest.channel != channel {
+            if !newest.bytes.isEmpty { older.append(takeNewest()) }
+            newest.channel = channel
         }
+        newest.bytes.append(contentsOf: bytes)
         count += bytes.count
         return isFirst
     }
 
+    private mutating func takeNewest() -> Chunk {
+        defer { newest.bytes = [] }
+        return newest
+    }
+
     /// Takes at most this many of the oldest bytes, all of one channel.
     mutating func take(upTo limit: Int) -> (channel: OutputChannel, bytes: [UInt8])? {
-        guard var first = chunks.popFirst() else { return nil }
+        guard !isEmpty else { return nil }
+        var first = older.popFirst() ?? takeNewest()
         if first.bytes.count > limit {
             let rest = Array(first.bytes.dropFirst(limit))
             first.bytes.removeLast(rest.count)
-            chunks.prepend(Chunk(channel: first.channel, bytes: rest))
+            older.prepend(Chunk(channel: first.channel, bytes: rest))
         }
         count -= first.bytes.count
         if isEmpty { dueAt = nil }

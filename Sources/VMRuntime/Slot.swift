@@ -4,7 +4,6 @@
 internal import Dispatch
 public import JobModel
 internal import KVM
-internal import NIOConcurrencyHelpers
 
 /// A job that has been admitted: what it starts from is decided, and it only needs a machine.
 public struct AdmittedJob: Sendable {
@@ -59,75 +58,55 @@ public struct AdmittedJob: Sendable {
 /// The thread is a serial Dispatch queue whose one block lasts as long as the slot does. A block for each job would change
 /// threads between jobs, and with them the timer and the signal mask that stopping a guest needs; a global or concurrent queue
 /// would stop starting blocks after a handful that do not return.
+///
+/// Between two jobs of the usual kind, uncounted and with little output, nothing is allocated on this thread.
 public final class Slot: Sendable {
-    private struct Order: Sendable {
-        let job: AdmittedJob
-        let tenant: UInt32?
-        let control: JobControl
-        let emit: @Sendable (JobEvent) -> Void
-    }
+    private let queue: ReadyQueue
 
-    private enum Mail: Sendable {
-        case run(Order)
-        case resume(JobControl, steps: UInt64)
-        case stop(whenDone: @Sendable () -> Void)
-    }
-
-    private let mailbox = NIOLockedValueBox<[Mail]>([])
-    private let delivered = DispatchSemaphore(value: 0)
-    private let backend: Backend
-    private let keeping: MachineKeeping
-    private let make: MachinePool.Make
-
-    /// Starts the slot's thread.
+    /// Starts the slot's thread, which serves this queue beside others.
     ///
     /// - Parameter keeping: shared by all slots of a worker.
-    public convenience init(number: Int, backend: Backend, keeping: MachineKeeping = MachineKeeping()) {
-        self.init(number: number, backend: backend, keeping: keeping) { kind throws(KVMError) in
-            try Machine(kind, on: backend.hypervisor)
+    public convenience init(number: Int, serving queue: ReadyQueue, keeping: MachineKeeping = MachineKeeping()) {
+        self.init(number: number, serving: queue, keeping: keeping) { kind throws(KVMError) in
+            try Machine(kind, on: queue.backend.hypervisor)
         }
     }
 
-    /// The same with machines that are made in another way.
-    init(number: Int, backend: Backend, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
-        (self.backend, self.keeping, self.make) = (backend, keeping, make)
-        DispatchQueue(label: "kvmjob.slot-\(number)").async { [self] in loop() }
+    /// Starts the slot's thread, which serves a queue of its own.
+    public convenience init(number: Int, backend: Backend, keeping: MachineKeeping = MachineKeeping()) {
+        self.init(number: number, serving: ReadyQueue(backend: backend), keeping: keeping)
     }
 
-    /// Runs a job as soon as the one before it is done. Does not block.
-    ///
-    /// - Parameters:
-    ///   - tenant: the user that it belongs to, if that is known; counts where users do not share machines.
-    ///   - emit: called on the thread of the slot that the job is in, in order, with ``JobEvent/finished(_:)`` last and exactly
-    ///     once. After ``JobEvent/paused(_:)`` the slot is free and nothing follows until ``resume(_:steps:)`` or
-    ///     ``JobControl/endPaused()``; the slot keeps no time, so how long the machine is kept is for the owner to say and to do.
+    /// The same with machines that are made in another way.
+    convenience init(number: Int, backend: Backend, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
+        self.init(number: number, serving: ReadyQueue(backend: backend), keeping: keeping, make: make)
+    }
+
+    private init(number: Int, serving queue: ReadyQueue, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
+        self.queue = queue
+        DispatchQueue(label: "kvmjob.slot-\(number)").async { Self.serve(queue, keeping, make) }
+    }
+
+    /// ``ReadyQueue/start(_:for:control:emit:)``
     public func start(
         _ job: AdmittedJob, for tenant: UInt32? = nil, control: JobControl, emit: @escaping @Sendable (JobEvent) -> Void
     ) {
-        deliver(.run(Order(job: job, tenant: tenant, control: control, emit: emit)))
+        queue.start(job, for: tenant, control: control, emit: emit)
     }
 
-    /// Lets a paused job go on in this slot, for this many steps more, as soon as the job before it is done. Does not block.
+    /// ``ReadyQueue/resume(_:steps:)``
+    public func resume(_ control: JobControl, steps: UInt64) { queue.resume(control, steps: steps) }
+
+    /// Ends the thread of one slot that serves the same queue, after what has been started; its machines are destroyed elsewhere.
     ///
-    /// It may have been paused in any slot of the same backend. Does nothing for a job that is not paused.
-    public func resume(_ control: JobControl, steps: UInt64) { deliver(.resume(control, steps: steps)) }
+    /// - Parameter whenDone: called on that thread, at its end.
+    public func stop(whenDone: @escaping @Sendable () -> Void = {}) { queue.stopOne(whenDone: whenDone) }
 
-    /// Ends the slot's thread after what has been started; its machines are destroyed elsewhere.
-    ///
-    /// - Parameter whenDone: called on the slot's thread, at its end.
-    public func stop(whenDone: @escaping @Sendable () -> Void = {}) { deliver(.stop(whenDone: whenDone)) }
-
-    private func deliver(_ mail: Mail) {
-        mailbox.withLockedValue { $0.append(mail) }
-        delivered.signal()
-    }
-
-    private func loop() {
+    private static func serve(_ queue: ReadyQueue, _ keeping: MachineKeeping, _ make: @escaping MachinePool.Make) {
         let thread = Result<VCPUThread, KVMError> { () throws(KVMError) in try VCPUThread() }
         var pool = MachinePool(keeping, make: make)
         while true {
-            waitForMail(&pool)
-            switch mailbox.withLockedValue({ $0.removeFirst() }) {
+            switch nextOrder(queue, keeping, &pool) {
             case .stop(let whenDone):
                 pool.close()
                 return whenDone()
@@ -137,39 +116,34 @@ public final class Slot: Sendable {
         }
     }
 
-    /// Meanwhile the machines give back what they hold for nothing, a little at once and more later; then the thread sleeps.
-    private func waitForMail(_ pool: inout MachinePool) {
+    /// Waits for it. Meanwhile the machines give back what they hold for nothing, a little at once and more later; then the thread
+    /// sleeps.
+    private static func nextOrder(
+        _ queue: ReadyQueue, _ keeping: MachineKeeping, _ pool: inout MachinePool
+    ) -> ReadyQueue.Order {
         if pool.count > 0 {
-            if wait(for: keeping.trimDelay) { return }
+            if let order = queue.next(within: keeping.trimDelay) { return order }
             pool.trim()
-            if wait(for: keeping.shrinkDelay) { return }
+            if let order = queue.next(within: keeping.shrinkDelay) { return order }
             pool.shrink(to: 1)
         }
-        delivered.wait()
-    }
-
-    /// Returns false when nothing came for so long.
-    private func wait(for time: Duration) -> Bool {
-        delivered.wait(timeout: .now() + .nanoseconds(Int(time.wholeNanoseconds))) == .success
+        return queue.next()
     }
 
     /// The job's result has been sent by now, and nothing else refers to its machine.
-    private func putBack(_ machine: consuming Machine?, _ pool: inout MachinePool) {
+    private static func putBack(_ machine: consuming Machine?, _ pool: inout MachinePool) {
         if let machine { pool.putBack(machine) }
     }
 
     /// Returns the machine if it is free again.
-    private func run(
-        _ order: Order, on thread: Result<VCPUThread, KVMError>, _ pool: inout MachinePool
+    private static func run(
+        _ order: ReadyQueue.Run, on thread: Result<VCPUThread, KVMError>, _ pool: inout MachinePool
     ) -> Machine? {
+        guard let execution = order.execution.take() else { return nil }
         do throws(KVMError) {
             let machine = try pool.take(order.job.kind, for: order.tenant)
             try machine.prepare(order.job.start)
-            let execution = Execution(
-                machine, budget: order.job.budget, reportsPortWrites: order.job.reportsPortWrites,
-                plan: order.job.plan, pauses: order.job.pauses, inquiry: order.job.inquiry, control: order.control,
-                thread: try thread.get(), backend: backend.profile, emit: order.emit)
-            return leave(execution, execution.run())
+            return leave(execution, execution.run(in: machine, on: try thread.get()))
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))
             return nil
@@ -177,7 +151,7 @@ public final class Slot: Sendable {
     }
 
     /// Returns the machine if it is free again.
-    private func resume(
+    private static func resume(
         _ control: JobControl, steps: UInt64, on thread: Result<VCPUThread, KVMError>
     ) -> Machine? {
         guard let execution = control.takePaused() else { return nil }
@@ -190,13 +164,13 @@ public final class Slot: Sendable {
     }
 
     /// A paused job is given away with its machine before anybody is told, so that whoever is told finds it.
-    private func leave(_ execution: Execution, _ departure: Execution.Departure) -> Machine? {
-        let emit = execution.emit
+    private static func leave(_ execution: Execution, _ departure: Execution.Departure) -> Machine? {
         switch departure {
         case .ended(let result):
-            emit(.finished(result))
+            execution.emit(.finished(result))
             return execution.machine
         case .paused(let pause):
+            let emit = execution.emit
             execution.control.keep(execution)
             emit(.paused(pause))
             return nil

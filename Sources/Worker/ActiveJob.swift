@@ -6,10 +6,11 @@ internal import JobScheduling
 internal import NIOCore
 internal import VMRuntime
 
-/// One accepted job, from acceptance to the moment its result has been given to its connection.
-struct ActiveJob {
+/// One accepted job, from acceptance to the moment its result has been given to its connection. Confined to the event loop.
+final class ActiveJob {
     /// The connection that it belongs to; nil once that is gone.
     weak var connection: Connection?
+    let key: JobKey
     let peer: Peer
     /// Its number on that connection.
     let number: UInt32
@@ -18,7 +19,7 @@ struct ActiveJob {
     /// What the slot will run; nil once it has it.
     var admitted: AdmittedJob?
     let control: JobControl
-    let acceptedAt: ContinuousClock.Instant
+    let acceptedAt = ContinuousClock.now
     var startedAt: ContinuousClock.Instant?
     var gate = OutputGate()
     /// Whether nobody can extend it any more.
@@ -30,5 +31,23 @@ struct ActiveJob {
     /// The result, while output in front of it waits for credit.
     var heldResult: JobResult?
 
+    init(_ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, admitted: AdmittedJob) {
+        (self.key, self.number, self.connection, peer) = (key, number, connection, connection.peer)
+        (label, memoryBytes) = (spec.label, spec.memoryBytes)
+        self.admitted = admitted
+        control = JobControl(hasInput: spec.hasInput)
+    }
+
     var queueNanoseconds: UInt64 { ((startedAt ?? .now) - acceptedAt).wholeNanoseconds }
+
+    /// Gives the guest as much of the client's credit as it may have now.
+    func grant() {
+        let credit = gate.grant()
+        if credit > 0 { control.grantOutput(credit) }
+    }
+
+    func stopKeeping() {
+        keepEnd?.cancel()
+        keepEnd = nil
+    }
 }

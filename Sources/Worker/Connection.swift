@@ -16,11 +16,22 @@ final class Connection {
     private unowned let dispatcher: Dispatcher
     private var keys: [UInt32: JobKey] = [:]
     private var handshake: Scheduled<Void>?
+    /// Frames that leave together.
+    private var outgoing: ByteBuffer
+    /// Output among them, whose jobs are told when the socket has taken it.
+    private var outgoingOutput: [(key: JobKey, count: Int)] = []
+    /// Whether more frames may be there already.
+    private var isReading = false
+    private var isFlushDue = false
 
     init(terms: WorkerTerms, channel: any Channel, peer: Peer, dispatcher: Dispatcher) {
         session = ServerSession(terms: terms)
         (self.channel, self.peer, self.dispatcher) = (channel, peer, dispatcher)
+        outgoing = channel.allocator.buffer(capacity: Self.readyBytes)
     }
+
+    /// Room for frames that is there from the start: 4 KiB.
+    private static let readyBytes = 4096
 
     // MARK: From the socket
 
@@ -34,9 +45,17 @@ final class Connection {
         }
     }
 
+    /// What the frames that are there together bring about leaves together, behind the last of them.
     func receive(_ frame: Frame) {
+        isReading = true
         perform(countingUploads { $0.receive(frame) })
         if session.isHandshakeDone { stopWaitingForHandshake() }
+    }
+
+    func readComplete() {
+        isReading = false
+        flush()
+        dispatcher.noteActivity()
     }
 
     func framingFailed(_ error: WireError) {
@@ -49,6 +68,7 @@ final class Connection {
         stopWaitingForHandshake()
         perform(countingUploads { $0.inputClosed() })
         keys = [:]
+        isReading = false
     }
 
     /// The client gives no more credit and no more steps, so no result may wait for some.
@@ -70,10 +90,8 @@ final class Connection {
     /// Sends output that the job's gate has let through, and tells the gate when the socket has taken it.
     func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8], key: JobKey) {
         guard !bytes.isEmpty else { return }
-        let sent = self.channel.eventLoop.makePromise(of: Void.self)
-        let count = bytes.count
-        sent.futureResult.assumeIsolated().whenComplete { [weak dispatcher] _ in dispatcher?.flushed(count, of: key) }
-        perform(session.output(job, channel, bytes), lastWritten: sent)
+        outgoingOutput.append((key, bytes.count))
+        perform(session.output(job, channel, bytes))
     }
 
     func inputConsumed(_ job: UInt32, _ count: Int) { perform(session.inputConsumed(job, count)) }
@@ -100,15 +118,11 @@ final class Connection {
         return act(&session)
     }
 
-    private func perform(_ actions: [ServerAction], lastWritten: EventLoopPromise<Void>? = nil) {
-        var lastWritten = lastWritten
+    private func perform(_ actions: [ServerAction]) {
         var starts: [SchedulerAction] = []
-        for (index, action) in actions.enumerated() {
+        for action in actions {
             switch action {
-            case .send(let bytes):
-                let isLast = index == actions.count - 1
-                channel.write(channel.allocator.buffer(bytes: bytes), promise: isLast ? lastWritten : nil)
-                if isLast { lastWritten = nil }
+            case .send(let bytes): outgoing.writeBytes(bytes)
             case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
             case .submit(let job, let spec, let source): starts += submit(job, spec, source)
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
@@ -121,14 +135,41 @@ final class Connection {
             case .close: closeWhenWritten()
             }
         }
-        channel.flush()
-        lastWritten?.succeed()
         // Behind credit and input that came with the submission: a guest finds both when it starts.
         dispatcher.perform(starts)
+        guard !isReading, !isFlushDue else { return }
+        isFlushDue = dispatcher.willFlush(self)
+        if !isFlushDue { flush() }
+    }
+
+    /// Hands what has gathered to the socket in one piece.
+    func flush() {
+        isFlushDue = false
+        let written = promiseOfOutput()
+        guard outgoing.readableBytes > 0 else {
+            written?.succeed()
+            return
+        }
+        let bytes = outgoing
+        outgoing = channel.allocator.buffer(capacity: Self.readyBytes)
+        channel.writeAndFlush(bytes, promise: written)
+    }
+
+    /// Tells the jobs whose output is among the bytes when the socket has taken them; nil if there is none.
+    private func promiseOfOutput() -> EventLoopPromise<Void>? {
+        guard !outgoingOutput.isEmpty else { return nil }
+        let output = outgoingOutput
+        outgoingOutput = []
+        let written = channel.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenComplete { [weak dispatcher] _ in
+            for (key, count) in output { dispatcher?.flushed(count, of: key) }
+        }
+        return written
     }
 
     /// Closing fails what is still to be written, so it waits behind the last byte.
     private func closeWhenWritten() {
+        flush()
         let nothing = channel.allocator.buffer(capacity: 0)
         channel.writeAndFlush(nothing).assumeIsolated().whenComplete { [channel] _ in channel.close(promise: nil) }
     }

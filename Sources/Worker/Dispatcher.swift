@@ -4,6 +4,7 @@
 internal import JobModel
 internal import JobProtocol
 internal import JobScheduling
+internal import JobTransport
 internal import NIOCore
 internal import VMRuntime
 
@@ -17,7 +18,16 @@ final class Dispatcher {
     private let backend: Backend
     private let limits: WorkerLimits
     private let keeping: MachineKeeping
+    private let ready: ReadyQueue
     private let slots: [Slot]
+    private let events: EventQueue
+    /// The events that are being looked at.
+    private var batch: [EventQueue.Entry] = []
+    private var isLookDue = false
+    /// Connections with bytes that leave at the end of what is going on now.
+    private var unflushed: [Connection]?
+    /// There if the loop polls before it sleeps.
+    private var poller: LoopPoller?
     private var scheduler: Scheduler
     private var kept: KeptMachines<ObjectIdentifier>
     /// What may be submitted again.
@@ -26,11 +36,17 @@ final class Dispatcher {
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
     private var finishedCount: UInt64 = 0
+    private var failedCount: UInt64 = 0
     private var uploadBytes: UInt64 = 0
     private var idleSince: ContinuousClock.Instant? = .now
     private(set) var isDraining = false
     private var slotsEnd = SlotsEnd.notYet
     private var whenDrained: [EventLoopPromise<Void>] = []
+
+    /// Jobs that the slots are given ahead of their turn, for each slot: more than a slot does between two looks at its events.
+    static let jobsAheadPerSlot = 8
+    /// How long events of jobs wait, at most, while others come all the time: 100 us. Many then cost as much as one.
+    static let lookInterval = TimeAmount.microseconds(100)
 
     init(configuration: WorkerConfiguration, backend: Backend, eventLoop: any EventLoop, log: WorkerLog) {
         (self.log, self.eventLoop, self.backend) = (log, eventLoop, backend)
@@ -38,9 +54,12 @@ final class Dispatcher {
         keeping = MachineKeeping(
             policy: configuration.machines, machinesPerSlot: limits.keptMachinesPerSlot,
             memoryBytesPerSlot: limits.keptMemoryBytes / UInt64(configuration.slots))
-        slots = (0..<configuration.slots).map { [keeping] in Slot(number: $0, backend: backend, keeping: keeping) }
+        let ready = ReadyQueue(backend: backend, spin: configuration.spin)
+        self.ready = ready
+        slots = (0..<configuration.slots).map { [keeping] in Slot(number: $0, serving: ready, keeping: keeping) }
         scheduler = Scheduler(
-            slots: configuration.slots, queueLimit: limits.queuedJobs, waitingBytesLimit: limits.queuedImageBytes)
+            slots: configuration.slots, ahead: configuration.slots * Self.jobsAheadPerSlot,
+            queueLimit: limits.queuedJobs, waitingBytesLimit: limits.queuedImageBytes)
         kept = KeptMachines(
             limits: .init(
                 machines: limits.pausedJobs, machinesPerOwner: limits.pausedJobsPerConnection,
@@ -50,6 +69,18 @@ final class Dispatcher {
             jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
             software: configuration.software)
+        let reader = EventReader()
+        let bound = NIOLoopBound(reader, eventLoop: eventLoop)
+        let look: @Sendable () -> Void = { bound.value.dispatcher?.lookAtEvents() }
+        events = EventQueue { eventLoop.execute(look) }
+        reader.dispatcher = self
+        guard configuration.spin > .zero else { return }
+        poller = LoopPoller(eventLoop, for: configuration.spin) { [weak self] in self?.lookAtEvents() }
+    }
+
+    /// What the event queue calls, so that it does not keep the dispatcher.
+    private final class EventReader {
+        weak var dispatcher: Dispatcher?
     }
 
     deinit { slots.forEach { $0.stop() } }
@@ -108,17 +139,14 @@ final class Dispatcher {
         let key = JobKey(lastKey.number + 1)
         let admission = try scheduler.submit(key, bytes: image.bytes.count)
         lastKey = key
-        jobs[key] = ActiveJob(
-            connection: connection, peer: connection.peer, number: number, label: spec.label,
-            memoryBytes: spec.memoryBytes, admitted: admitted, control: JobControl(hasInput: spec.hasInput),
-            acceptedAt: .now)
+        jobs[key] = ActiveJob(key, number: number, of: connection, spec: spec, admitted: admitted)
         return (key, admission.position, admission.actions)
     }
 
     func addCredit(_ bytes: Int, to key: JobKey) {
-        guard let ready = jobs[key]?.gate.add(credit: bytes) else { return }
-        sendHeld(ready, of: key)
-        grant(key)
+        guard let job = jobs[key] else { return }
+        sendHeld(job.gate.add(credit: bytes), of: job)
+        job.grant()
     }
 
     func addInput(_ bytes: [UInt8], end: Bool, to key: JobKey) { jobs[key]?.control.appendInput(bytes, end: end) }
@@ -131,8 +159,9 @@ final class Dispatcher {
 
     /// The socket has taken this many bytes of a job's output.
     func flushed(_ count: Int, of key: JobKey) {
-        jobs[key]?.gate.flushed(count)
-        grant(key)
+        guard let job = jobs[key] else { return }
+        job.gate.flushed(count)
+        job.grant()
     }
 
     /// Lets a paused job take this many steps more; with 0 it ends. Does nothing for one that is ending already.
@@ -146,14 +175,10 @@ final class Dispatcher {
     func endCredit(of key: JobKey) {
         jobs[key]?.isFinal = true
         perform(scheduler.end(key))
-        jobs[key]?.gate.close()
-        jobs[key]?.control.endOutputCredit()
-        if let result = jobs[key]?.heldResult { deliver(result, of: key) }
-    }
-
-    private func grant(_ key: JobKey) {
-        guard let bytes = jobs[key]?.gate.grant(), bytes > 0 else { return }
-        jobs[key]?.control.grantOutput(bytes)
+        guard let job = jobs[key] else { return }
+        job.gate.close()
+        job.control.endOutputCredit()
+        if let result = job.heldResult { deliver(result, of: job) }
     }
 
     // MARK: Jobs, as the scheduler sees them
@@ -161,66 +186,112 @@ final class Dispatcher {
     func perform(_ actions: [SchedulerAction]) {
         for action in actions {
             switch action {
-            case .start(let key, let slot): start(key, in: slots[slot])
-            case .stop(let key, let canceller): jobs[key]?.control.cancel(canceller)
+            case .start(let key): start(key)
+            case .stop(let key, let canceller): stop(key, canceller)
             case .abandon(let key, let canceller): conclude(key, JobResult(outcome: .cancelled(by: canceller)))
-            case .resume(let key, let slot): resume(key, in: slots[slot])
+            case .resume(let key): resume(key)
             case .end(let key, let canceller): endPaused(key, by: canceller)
             }
         }
     }
 
-    private func start(_ key: JobKey, in slot: Slot) {
+    private func start(_ key: JobKey) {
         guard let job = jobs[key], let admitted = job.admitted else {
             preconditionFailure("the scheduler started a job that is not there, or started it twice")
         }
-        // The image is the slot's from here on; a result that waits for credit does not keep it.
-        jobs[key]?.admitted = nil
-        let loop = eventLoop
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        slot.start(admitted, for: job.peer.tenant, control: job.control) { event in
-            loop.execute { bound.value.take(event, of: key) }
+        // The image is the slots' from here on; a result that waits for credit does not keep it.
+        job.admitted = nil
+        ready.start(admitted, for: job.peer.tenant, control: job.control) { [events, ready] event in
+            events.put(event, of: key, isUrgent: event.isUrgent && ready.isEmpty)
+        }
+        lookSoon()
+    }
+
+    /// A job that no slot has taken yet ends here, as one that waits in the queue does.
+    private func stop(_ key: JobKey, _ canceller: Canceller) {
+        guard let job = jobs[key] else { return }
+        guard ready.withdraw(job.control) else { return job.control.cancel(canceller) }
+        end(key, JobResult(outcome: .cancelled(by: canceller)))
+    }
+
+    // MARK: Events
+
+    /// All that the slots have told until now. What is to be sent of it leaves in one piece for each connection.
+    private func lookAtEvents() {
+        events.take(into: &batch, next: poller?.isPolling == true ? .coming : isLookDue ? .due : .away)
+        guard !batch.isEmpty else { return }
+        noteActivity()
+        flushingOnce {
+            for entry in batch { take(entry) }
+        }
+        batch.removeAll(keepingCapacity: true)
+        lookSoon()
+    }
+
+    /// Something came from a client or a slot, and more may follow.
+    func noteActivity() { poller?.noteActivity() }
+
+    /// While jobs run there is a next look without a call. It is the last one if it finds nothing: a guest that keeps its events to
+    /// itself for long costs nothing, and its next one calls.
+    private func lookSoon() {
+        guard !isLookDue, scheduler.runningCount > 0, poller?.isPolling != true else { return }
+        isLookDue = true
+        events.promiseLook()
+        eventLoop.assumeIsolated().scheduleTask(in: Self.lookInterval) { [weak self] in
+            self?.isLookDue = false
+            self?.lookAtEvents()
         }
     }
 
     /// One event of a running job, on the event loop.
-    private func take(_ event: JobEvent, of key: JobKey) {
-        switch event {
+    private func take(_ entry: EventQueue.Entry) {
+        let key = entry.key
+        guard let job = jobs[key] else { return }
+        switch entry.event {
         case .started:
-            jobs[key]?.startedAt = .now
-            guard let job = jobs[key] else { return }
+            if job.startedAt == nil { job.startedAt = entry.instant }
             job.connection?.started(job.number, queueNanoseconds: job.queueNanoseconds)
         case .output(let channel, let bytes):
-            guard let sendable = jobs[key]?.gate.pass(channel, bytes), let job = jobs[key] else { return }
-            job.connection?.output(job.number, channel, sendable, key: key)
-        case .inputConsumed(let count):
-            guard let job = jobs[key] else { return }
-            job.connection?.inputConsumed(job.number, count)
-        case .paused(let pause): self.pause(key, pause)
-        case .finished(let result):
-            kept.release(key)
-            conclude(key, result)
-            perform(scheduler.finished(key))
-            noteProgress()
+            job.connection?.output(job.number, channel, job.gate.pass(channel, bytes), key: key)
+        case .inputConsumed(let count): job.connection?.inputConsumed(job.number, count)
+        case .paused(let pause): self.pause(job, pause)
+        case .finished(let result): end(key, result)
         }
+    }
+
+    /// Lets connections send what comes up meanwhile in one piece each.
+    func flushingOnce(_ work: () -> Void) {
+        guard unflushed == nil else { return work() }
+        unflushed = []
+        work()
+        let connections = unflushed ?? []
+        unflushed = nil
+        for connection in connections { connection.flush() }
+    }
+
+    /// Whether the connection's bytes leave later, without its doing.
+    func willFlush(_ connection: Connection) -> Bool {
+        guard unflushed != nil else { return false }
+        unflushed?.append(connection)
+        return true
     }
 
     // MARK: Pauses
 
     /// The job has used up its steps. It is paused if there is room for one more machine and somebody to extend it; otherwise it
     /// ends.
-    private func pause(_ key: JobKey, _ pause: Pause) {
-        var actions = scheduler.paused(key)
-        if scheduler.isPaused(key), let job = jobs[key] {
+    private func pause(_ job: ActiveJob, _ pause: Pause) {
+        var actions = scheduler.paused(job.key)
+        if scheduler.isPaused(job.key) {
             if let connection = job.connection, !job.isFinal,
-                kept.keep(key, of: ObjectIdentifier(connection), memoryBytes: job.memoryBytes)
+                kept.keep(job.key, of: ObjectIdentifier(connection), memoryBytes: job.memoryBytes)
             {
                 var pause = pause
                 pause.keepNanoseconds = limits.pauseTime.wholeNanoseconds
-                jobs[key]?.keepEnd = scheduleKeepEnd(of: key)
+                job.keepEnd = scheduleKeepEnd(of: job.key)
                 connection.paused(job.number, pause)
             } else {
-                actions += scheduler.end(key)
+                actions += scheduler.end(job.key)
             }
         }
         perform(actions)
@@ -233,24 +304,30 @@ final class Dispatcher {
         }
     }
 
-    private func resume(_ key: JobKey, in slot: Slot) {
+    private func resume(_ key: JobKey) {
         guard let job = jobs[key] else { preconditionFailure("the scheduler resumed a job that is not there") }
-        job.keepEnd?.cancel()
-        jobs[key]?.keepEnd = nil
+        job.stopKeeping()
         kept.release(key)
-        slot.resume(job.control, steps: job.moreSteps)
+        ready.resume(job.control, steps: job.moreSteps)
     }
 
     /// Its result comes as an event, as that of a running job.
     private func endPaused(_ key: JobKey, by canceller: Canceller?) {
         guard let job = jobs[key] else { return }
-        job.keepEnd?.cancel()
-        jobs[key]?.keepEnd = nil
+        job.stopKeeping()
         if let canceller { job.control.cancel(canceller) }
         job.control.endPaused()
     }
 
     // MARK: Ends
+
+    /// A job that the slots had has ended.
+    private func end(_ key: JobKey, _ result: JobResult) {
+        kept.release(key)
+        conclude(key, result)
+        perform(scheduler.finished(key))
+        noteProgress()
+    }
 
     /// The job has ended. Its result goes out now, or behind the output that waits for credit.
     private func conclude(_ key: JobKey, _ result: JobResult) {
@@ -259,18 +336,18 @@ final class Dispatcher {
         result.queueNanoseconds = job.queueNanoseconds
         log.jobFinished(key.number, label: job.label, result, peer: job.peer)
         finishedCount += 1
-        guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: key) }
-        jobs[key]?.heldResult = result
+        if !result.outcome.isSuccess { failedCount += 1 }
+        guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: job) }
+        job.heldResult = result
     }
 
-    private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of key: JobKey) {
-        guard let job = jobs[key] else { return }
-        for (channel, bytes) in ready { job.connection?.output(job.number, channel, bytes, key: key) }
-        if let result = job.heldResult, !job.gate.isHolding { deliver(result, of: key) }
+    private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of job: ActiveJob) {
+        for (channel, bytes) in ready { job.connection?.output(job.number, channel, bytes, key: job.key) }
+        if let result = job.heldResult, !job.gate.isHolding { deliver(result, of: job) }
     }
 
-    private func deliver(_ result: JobResult, of key: JobKey) {
-        guard let job = jobs.removeValue(forKey: key) else { return }
+    private func deliver(_ result: JobResult, of job: ActiveJob) {
+        guard jobs.removeValue(forKey: job.key) != nil else { return }
         job.connection?.finished(job.number, result)
         noteProgress()
     }
@@ -291,8 +368,10 @@ final class Dispatcher {
 
     /// The grace time is over: stops every job, and sends results without the output that waits for credit.
     private func stopJobs() {
-        perform(scheduler.cancelAll(by: .drain))
-        for key in jobs.keys.sorted() { endCredit(of: key) }
+        flushingOnce {
+            perform(scheduler.cancelAll(by: .drain))
+            for key in jobs.keys.sorted() { endCredit(of: key) }
+        }
     }
 
     /// When the grace time is over, stops what is left; a farewell later, cuts off clients that do not read.
@@ -340,7 +419,17 @@ final class Dispatcher {
         WorkerStatus(
             slots: slots.count, running: scheduler.runningCount, queued: scheduler.queuedCount,
             paused: scheduler.pausedCount, connections: connections.count, finished: finishedCount,
-            idleSince: idleSince, isDraining: isDraining)
+            failed: failedCount, idleSince: idleSince, isDraining: isDraining)
+    }
+}
+
+extension JobEvent {
+    /// Whether somebody may be waiting for it, so that it is told at once where no other job's events are about to come.
+    fileprivate var isUrgent: Bool {
+        switch self {
+        case .finished, .paused: true
+        case .started, .output, .inputConsumed: false
+        }
     }
 }
 

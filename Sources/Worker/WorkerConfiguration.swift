@@ -19,6 +19,10 @@ public struct WorkerConfiguration: Sendable {
     public var limits: WorkerLimits
     /// Name and version, told to clients.
     public var software: String
+    /// For how long an idle slot and the event loop poll before they sleep, yielding to every other thread meanwhile; zero is not
+    /// at all. It saves what it takes to wake up, some tens of microseconds for each job, and costs processor time when nothing
+    /// goes on.
+    public var spin = Duration.zero
 
     /// A configuration.
     public init(
@@ -33,7 +37,8 @@ public struct WorkerConfiguration: Sendable {
     }
 }
 
-/// Which jobs get a log record at their end. A record costs tens of microseconds of the log's own thread.
+/// Which jobs get a log record at their end. A record costs tens of microseconds of the log's own thread, and the event loop makes
+/// it; a job that gets none costs nothing.
 public enum JobLogging: String, Sendable, Hashable, CaseIterable {
     /// None.
     case none
@@ -153,6 +158,8 @@ public struct WorkerStatus: Sendable, Hashable {
     public var connections: Int
     /// Jobs that have ended since the start.
     public var finished: UInt64
+    /// Those of them that did not end as `halted` or `exited` with code 0.
+    public var failed: UInt64
     /// When the last connection and the last job went, as an instant of the monotonic clock; nil while there is one.
     public var idleSince: ContinuousClock.Instant?
     /// Whether it takes no more jobs.

@@ -94,8 +94,10 @@ struct Daemon: Sendable {
     /// Keeps the status text current and watches for idleness, until it is cancelled.
     private func observe(_ prefix: String, _ post: AsyncStream<Event>.Continuation) async {
         var last = ""
+        var summary = JobSummary()
         repeat {
             let status = await worker.status
+            if options.jobLogging != .none { summary.log(status, to: logger) }
             let text = prefix + status.text
             if text != last, !Task.isCancelled { notify(.status(text)) }
             last = text
@@ -123,6 +125,27 @@ struct Daemon: Sendable {
         } catch {
             logger.warning("systemd was not told: \(error)")
         }
+    }
+}
+
+/// What has ended since the log was last told: the record that stands for all the jobs that get none of their own.
+struct JobSummary {
+    /// How often there is a record, if any job has ended since the last one.
+    static let interval = Duration.seconds(60)
+
+    private var told = (finished: UInt64(0), failed: UInt64(0))
+    private var due: ContinuousClock.Instant?
+
+    /// Looks at the status, and tells the logger if it is time.
+    mutating func log(_ status: WorkerStatus, at now: ContinuousClock.Instant = .now, to logger: Logger) {
+        guard status.finished > told.finished else { return due = nil }
+        guard let due else { return self.due = now + Self.interval }
+        guard now >= due else { return }
+        let (finished, failed) = (status.finished - told.finished, status.failed - told.failed)
+        logger.info(
+            "\(finished) jobs ended, \(failed) of them failed",
+            metadata: ["event": .event(.jobSummary), "finished": "\(finished)", "failed": "\(failed)"])
+        (told, self.due) = ((status.finished, status.failed), nil)
     }
 }
 

@@ -64,9 +64,10 @@ enum Main {
             pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: options.imageCache << 20,
             startingPointBytes: options.imageCache << 20)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
-        let configuration = WorkerConfiguration(
+        var configuration = WorkerConfiguration(
             slots: slots, machines: options.machines, jobLogging: options.jobLogging, limits: limits,
             software: Software.nameAndVersion)
+        configuration.spin = options.spin
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)

@@ -38,6 +38,8 @@ struct Options {
     var pausedJobs = WorkerLimits().pausedJobs
     /// MiB of images that are kept for users who may submit them again.
     var imageCache = WorkerLimits().knownImageBytes >> 20
+    /// For how long threads without work poll before they sleep.
+    var spin = Duration.zero
 }
 
 /// What the command line says.
@@ -102,6 +104,14 @@ extension OptionRule {
             store: { text, options in store(LogTarget(rawValue: text), &options.logTarget) },
             wanted: "auto, journal or stderr"),
         OptionRule(
+            name: "--spin", value: "TIME",
+            help: [
+                "poll for TIME before sleeping when there is nothing to do: quicker answers",
+                "for processor time (default: sleep at once)",
+            ],
+            store: { text, options in store(time(text).flatMap { $0 <= longestSpin ? $0 : nil }, &options.spin) },
+            wanted: "a time such as 200us, at most 10ms"),
+        OptionRule(
             name: "--drain-timeout", value: "TIME",
             help: ["after SIGTERM, let running jobs go on for TIME, then cancel them", "(default: 45s)"],
             store: { text, options in store(time(text), &options.drainTimeout) }, wanted: aTime),
@@ -129,6 +139,9 @@ extension OptionRule {
             },
             wanted: "a number of MiB from 0 to \(Options.maximumImageCache)"),
     ]
+
+    /// Beyond this, a worker that nobody uses takes up a core for longer than it sleeps.
+    private static let longestSpin = Duration.milliseconds(10)
 
     private static let aTime = "a time such as 500ms, 45s, 10m or 2h, at most a year"
 

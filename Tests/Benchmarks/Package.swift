@@ -11,10 +11,17 @@ let package = Package(
     targets: [
         // What is measured against: the same work by bare system calls.
         .target(name: "CFloor", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
+        // The worker that kvmjobd is held against, and a count of allocations.
+        .executableTarget(
+            name: "floor-worker", dependencies: ["CFloor"], path: "Sources/FloorWorker",
+            cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "CAllocations", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         .executableTarget(
             name: "benchmarks",
             dependencies: [
-                "CFloor",
+                "CFloor", "CAllocations",
+                // Not linked: built beside the benchmarks, which start it.
+                "floor-worker",
                 .product(name: "VMRuntime", package: "kvmjob"),
                 .product(name: "KVMJobClient", package: "kvmjob"),
                 // Not linked: built beside the benchmarks, which start it.

@@ -22,7 +22,7 @@ refuses() {
 
 help=$("$kvmjobd" --help)
 expect '--help succeeds' equals $? 0
-for option in --socket --slots --machines --idle-exit --log-jobs --log-target --drain-timeout --max-connections --pause-time --max-paused --image-cache --version; do
+for option in --socket --slots --machines --idle-exit --log-jobs --log-target --drain-timeout --max-connections --pause-time --max-paused --image-cache --spin --version; do
     expect "--help describes $option" contains "$help" "  $option"
 done
 expect '--version names the program' contains "$("$kvmjobd" --version)" 'kvmjobd '
@@ -47,6 +47,9 @@ done
 expect '--pause-time wants a time' refuses 64 'a time such as' --pause-time 30
 for time in 5 s 1d -1s 1.5s 9223372036854775807h 8761h; do
     expect "--idle-exit $time is refused" refuses 64 "not \"$time\"" --idle-exit "$time"
+done
+for time in 200 11ms 0.2ms; do
+    expect "--spin $time is refused" refuses 64 'at most 10ms' --spin "$time"
 done
 expect '--drain-timeout wants a time' refuses 64 'a time such as' --drain-timeout soon
 expect '--machines names its values' refuses 64 'pooled, tenant or fresh, not "shared"' --machines shared

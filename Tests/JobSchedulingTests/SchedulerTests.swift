@@ -13,14 +13,14 @@ struct SchedulerTests {
     @Test("Jobs start in the order in which they came, one for each slot")
     func order() throws {
         var scheduler = Scheduler(slots: 2)
-        #expect(try scheduler.submit(keys[0], bytes: 1).actions == [.start(keys[0], slot: 0)])
-        #expect(try scheduler.submit(keys[1], bytes: 1).actions == [.start(keys[1], slot: 1)])
+        #expect(try scheduler.submit(keys[0], bytes: 1).actions == [.start(keys[0])])
+        #expect(try scheduler.submit(keys[1], bytes: 1).actions == [.start(keys[1])])
         let third = try scheduler.submit(keys[2], bytes: 1)
         #expect(third.actions.isEmpty)
         #expect(third.position == 0)
         #expect(try scheduler.submit(keys[3], bytes: 1).position == 1)
-        #expect(scheduler.finished(keys[1]) == [.start(keys[2], slot: 1)])
-        #expect(scheduler.finished(keys[0]) == [.start(keys[3], slot: 0)])
+        #expect(scheduler.finished(keys[1]) == [.start(keys[2])])
+        #expect(scheduler.finished(keys[0]) == [.start(keys[3])])
         #expect(scheduler.queuedCount == 0)
         #expect(scheduler.runningCount == 2)
     }

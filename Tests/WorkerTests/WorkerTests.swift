@@ -30,9 +30,11 @@ struct TestWorker {
     let worker: Worker
 
     init(
-        slots: Int = 2, machines: MachinePolicy = .pooled, limits: WorkerLimits = WorkerLimits()
+        slots: Int = 2, machines: MachinePolicy = .pooled, limits: WorkerLimits = WorkerLimits(), spin: Duration = .zero
     ) async throws {
-        let configuration = WorkerConfiguration(slots: slots, machines: machines, jobLogging: .none, limits: limits)
+        var settings = WorkerConfiguration(slots: slots, machines: machines, jobLogging: .none, limits: limits)
+        settings.spin = spin
+        let configuration = settings
         worker = try await withCheckedThrowingContinuation { continuation in
             DispatchQueue(label: "test.start").async {
                 continuation.resume(
@@ -134,6 +136,45 @@ struct WorkerTests {
         #expect(try await queued.result().outcome == .cancelled(by: .client))
         running.cancel()
         #expect(try await running.result().outcome == .cancelled(by: .client))
+    }
+
+    @Test(
+        "Jobs that were given to the slots ahead of their turn are served by whichever slot is free, and can be cancelled"
+    )
+    func ahead() async throws {
+        let client = try await TestWorker(slots: 2).connect()
+        let endless = try await client.submit(JobSpec(budget: Budget(wallTime: .seconds(60))), image: spin)
+        for _ in 0..<2 {
+            var jobs: [RunningJob] = []
+            for _ in 0..<(3 * Dispatcher.jobsAheadPerSlot) {
+                jobs.append(try await client.submit(JobSpec(), image: hello))
+            }
+            for job in jobs { #expect(try await job.console() == [0x34]) }
+        }
+        let other = try await client.submit(JobSpec(budget: Budget(wallTime: .seconds(60))), image: spin)
+        _ = try await other.started()
+        var waiting: [RunningJob] = []
+        for _ in 0..<(3 * Dispatcher.jobsAheadPerSlot) {
+            waiting.append(try await client.submit(JobSpec(), image: spin))
+        }
+        for job in waiting.reversed() {
+            job.cancel()
+            #expect(try await job.result().outcome == .cancelled(by: .client))
+        }
+        for job in [endless, other] {
+            job.cancel()
+            #expect(try await job.result().outcome == .cancelled(by: .client))
+        }
+    }
+
+    @Test("A worker that polls before it sleeps serves like any other")
+    func polling() async throws {
+        let client = try await TestWorker(spin: .milliseconds(1)).connect()
+        for _ in 0..<20 {
+            let job = try await client.submit(JobSpec(), image: hello)
+            #expect(try await job.console() == [0x34])
+            #expect(try await job.result().outcome == .halted)
+        }
     }
 
     @Test("A cancelled job's result does not wait for a client that reads nothing")

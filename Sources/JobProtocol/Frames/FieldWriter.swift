@@ -3,14 +3,24 @@
 
 /// Builds a payload of fields. Call with rising tags; what is nil is left out.
 struct FieldWriter {
-    private(set) var payload: [UInt8] = []
+    private var written: ByteWriter
     private var lastTag: UInt16?
+
+    /// - Parameter capacity: bytes of payload for which there is room; beyond them it grows.
+    init(capacity: Int = 128) { written = ByteWriter(capacity: capacity) }
+
+    var payload: [UInt8] { written.bytes }
 
     mutating func put(_ tag: some RawRepresentable<UInt16>, _ value: (some FixedWidthInteger & UnsignedInteger)?) {
         guard let value else { return }
-        var bytes: [UInt8] = []
-        bytes.append(bigEndian: value)
-        put(tag, bytes: bytes)
+        begin(tag.rawValue, count: value.bitWidth / 8)
+        written.put(value)
+    }
+
+    mutating func put<Block: WireBlock>(_ tag: some RawRepresentable<UInt16>, block: Block?) {
+        guard let block else { return }
+        begin(tag.rawValue, count: Block.wireSize)
+        block.put(in: &written)
     }
 
     mutating func put(_ tag: some RawRepresentable<UInt16>, flag: Bool?) {
@@ -27,10 +37,14 @@ struct FieldWriter {
 
     mutating func put(_ tag: some RawRepresentable<UInt16>, bytes: [UInt8]?) {
         guard let bytes else { return }
-        precondition(lastTag.map { $0 < tag.rawValue } ?? true, "fields are written in the order of their tags")
-        lastTag = tag.rawValue
-        payload.append(bigEndian: tag.rawValue)
-        payload.append(bigEndian: UInt32(bytes.count))
-        payload.append(contentsOf: bytes)
+        begin(tag.rawValue, count: bytes.count)
+        written.put(bytes)
+    }
+
+    private mutating func begin(_ tag: UInt16, count: Int) {
+        precondition(lastTag.map { $0 < tag } ?? true, "fields are written in the order of their tags")
+        lastTag = tag
+        written.put(tag)
+        written.put(UInt32(count))
     }
 }

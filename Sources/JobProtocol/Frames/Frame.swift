@@ -142,14 +142,13 @@ public struct Frame: Sendable, Hashable {
 
     /// The bytes on the wire.
     public func encode() -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(FrameHeader.size + payload.count)
-        bytes.append(bigEndian: header.length)
-        bytes.append(header.type)
-        bytes.append(header.flags)
-        bytes.append(bigEndian: UInt16(0))
-        bytes.append(bigEndian: header.job)
-        bytes.append(contentsOf: payload)
-        return bytes
+        var bytes = ByteWriter(capacity: FrameHeader.size + payload.count)
+        bytes.put(header.length)
+        bytes.put(header.type)
+        bytes.put(header.flags)
+        bytes.put(UInt16(0))
+        bytes.put(header.job)
+        bytes.put(payload)
+        return bytes.bytes
     }
 }

@@ -14,7 +14,7 @@ struct BlockReader {
     }
 }
 
-extension ExitCounts {
+extension ExitCounts: WireBlock {
     static let wireSize = 40
 
     init(wire: ArraySlice<UInt8>) {
@@ -23,14 +23,16 @@ extension ExitCounts {
         (io, mmio, debug, interrupted, other) = (block.next(), block.next(), block.next(), block.next(), block.next())
     }
 
-    var wire: [UInt8] {
-        var bytes: [UInt8] = []
-        for count in [io, mmio, debug, interrupted, other] { bytes.append(bigEndian: count) }
-        return bytes
+    func put(in bytes: inout ByteWriter) {
+        bytes.put(io)
+        bytes.put(mmio)
+        bytes.put(debug)
+        bytes.put(interrupted)
+        bytes.put(other)
     }
 }
 
-extension Registers {
+extension Registers: WireBlock {
     static let wireSize = 144
 
     init(wire: ArraySlice<UInt8>) {
@@ -39,41 +41,64 @@ extension Registers {
         for name in RegisterName.allCases { self[name] = block.next() }
     }
 
-    var wire: [UInt8] {
-        var bytes: [UInt8] = []
-        for name in RegisterName.allCases { bytes.append(bigEndian: self[name]) }
-        return bytes
+    func put(in bytes: inout ByteWriter) {
+        // By name, not by key path: every job's result has them.
+        bytes.put(rax)
+        bytes.put(rbx)
+        bytes.put(rcx)
+        bytes.put(rdx)
+        bytes.put(rsi)
+        bytes.put(rdi)
+        bytes.put(rbp)
+        bytes.put(rsp)
+        bytes.put(r8)
+        bytes.put(r9)
+        bytes.put(r10)
+        bytes.put(r11)
+        bytes.put(r12)
+        bytes.put(r13)
+        bytes.put(r14)
+        bytes.put(r15)
+        bytes.put(rip)
+        bytes.put(rflags)
     }
 }
 
-extension SystemRegisters {
+extension SystemRegisters: WireBlock {
     static let wireSize = 204
 
-    private static var segments: [WritableKeyPath<SystemRegisters, Segment>] {
-        [\.cs, \.ds, \.es, \.fs, \.gs, \.ss, \.tr, \.ldt]
-    }
-    private static var tables: [WritableKeyPath<SystemRegisters, DescriptorTable>] { [\.gdt, \.idt] }
-    private static var values: [WritableKeyPath<SystemRegisters, UInt64>] {
-        [\.cr0, \.cr2, \.cr3, \.cr4, \.cr8, \.efer, \.apicBase]
-    }
     init(wire: ArraySlice<UInt8>) {
         var block = BlockReader(rest: wire)
         self.init()
-        for path in Self.segments { self[keyPath: path] = Segment(&block) }
-        for path in Self.tables { self[keyPath: path] = DescriptorTable(&block) }
-        for path in Self.values { self[keyPath: path] = block.next() }
+        (cs, ds, es, fs) = (Segment(&block), Segment(&block), Segment(&block), Segment(&block))
+        (gs, ss, tr, ldt) = (Segment(&block), Segment(&block), Segment(&block), Segment(&block))
+        (gdt, idt) = (DescriptorTable(&block), DescriptorTable(&block))
+        (cr0, cr2, cr3, cr4) = (block.next(), block.next(), block.next(), block.next())
+        (cr8, efer, apicBase) = (block.next(), block.next(), block.next())
     }
 
-    var wire: [UInt8] {
-        var bytes: [UInt8] = []
-        for path in Self.segments { bytes += self[keyPath: path].wire }
-        for path in Self.tables { bytes += self[keyPath: path].wire }
-        for path in Self.values { bytes.append(bigEndian: self[keyPath: path]) }
-        return bytes
+    func put(in bytes: inout ByteWriter) {
+        cs.put(in: &bytes)
+        ds.put(in: &bytes)
+        es.put(in: &bytes)
+        fs.put(in: &bytes)
+        gs.put(in: &bytes)
+        ss.put(in: &bytes)
+        tr.put(in: &bytes)
+        ldt.put(in: &bytes)
+        gdt.put(in: &bytes)
+        idt.put(in: &bytes)
+        bytes.put(cr0)
+        bytes.put(cr2)
+        bytes.put(cr3)
+        bytes.put(cr4)
+        bytes.put(cr8)
+        bytes.put(efer)
+        bytes.put(apicBase)
     }
 }
 
-extension Segment {
+extension Segment: WireBlock {
     static let wireSize = 16
     /// The attribute bits that mean something.
     static let attributeBits: UInt16 = 0x1FFF
@@ -84,25 +109,21 @@ extension Segment {
             attributes: SegmentAttributes(rawValue: block.next() & Self.attributeBits))
     }
 
-    var wire: [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.append(bigEndian: base)
-        bytes.append(bigEndian: limit)
-        bytes.append(bigEndian: selector)
-        bytes.append(bigEndian: attributes.rawValue & Self.attributeBits)
-        return bytes
+    func put(in bytes: inout ByteWriter) {
+        bytes.put(base)
+        bytes.put(limit)
+        bytes.put(selector)
+        bytes.put(attributes.rawValue & Self.attributeBits)
     }
 }
 
-extension DescriptorTable {
+extension DescriptorTable: WireBlock {
     static let wireSize = 10
 
     init(_ block: inout BlockReader) { self.init(base: block.next(), limit: block.next()) }
 
-    var wire: [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.append(bigEndian: base)
-        bytes.append(bigEndian: limit)
-        return bytes
+    func put(in bytes: inout ByteWriter) {
+        bytes.put(base)
+        bytes.put(limit)
     }
 }

@@ -61,6 +61,8 @@ public struct ResultReport: Sendable, Hashable {
 
     /// Bytes of a digest.
     static let digestSize = 32
+    /// Bytes of a report without texts and post-mortem.
+    private static let usualBytes = 640
 
     /// A report of an outcome alone.
     init(outcome: OutcomeNumber) { self.outcome = outcome }
@@ -120,7 +122,7 @@ public struct ResultReport: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(capacity: Self.usualBytes)
         fields.put(Tag.outcome, outcome.rawValue)
         details.put(in: &fields)
         fields.put(Tag.meter, meter?.rawValue)
@@ -128,12 +130,12 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.steps, steps)
         fields.put(Tag.queueNanoseconds, queueNanoseconds)
         fields.put(Tag.wallNanoseconds, wallNanoseconds)
-        fields.put(Tag.exits, bytes: exits?.wire)
+        fields.put(Tag.exits, block: exits)
         fields.put(Tag.outputBytes, outputBytes)
         fields.put(Tag.unclaimedPortWrites, unclaimedPortWrites)
         fields.put(Tag.droppedMemoryWrites, droppedMemoryWrites)
-        fields.put(Tag.registers, bytes: registers?.wire)
-        fields.put(Tag.system, bytes: system?.wire)
+        fields.put(Tag.registers, block: registers)
+        fields.put(Tag.system, block: system)
         fields.put(Tag.cpuNanoseconds, cpuNanoseconds)
         fields.put(Tag.touchedBytes, touchedBytes)
         fields.put(Tag.causeVector, causeVector)

@@ -46,11 +46,11 @@ public struct Paused: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(capacity: 512)
         fields.put(Tag.steps, steps)
         fields.put(Tag.keepNanoseconds, keepNanoseconds)
-        fields.put(Tag.registers, bytes: registers?.wire)
-        fields.put(Tag.system, bytes: system?.wire)
+        fields.put(Tag.registers, block: registers)
+        fields.put(Tag.system, block: system)
         return Frame(.paused, job: job, payload: fields.payload)
     }
 }

@@ -14,7 +14,7 @@ struct ClientJob {
     private var imageSent = 0
     private var upload: Upload
     private var outputWindow: ReceiveWindow
-    private var outputOffsets: [OutputChannel: UInt64] = [:]
+    private var outputOffsets = StreamOffsets()
     private var inputWindow: SendWindow
     private var inputOffset: UInt64 = 0
     private var queuedInput: [UInt8] = []
@@ -96,7 +96,7 @@ struct ClientJob {
 
     /// Checks a piece of output against its stream and the credit.
     mutating func takeOutput(_ channel: OutputChannel, _ chunk: StreamChunk) throws(WireError) {
-        let expected = outputOffsets[channel, default: 0]
+        let expected = outputOffsets[channel]
         guard chunk.offset == expected else { throw .badOffset(.output, chunk.offset, expected: expected) }
         let credit = outputWindow.credit
         guard outputWindow.take(chunk.bytes.count) else {

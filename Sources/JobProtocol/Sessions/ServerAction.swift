@@ -13,7 +13,7 @@ public enum ServerAction: Sendable, Hashable {
     /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:queuePosition:)`` or
     /// ``ServerSession/refused(_:_:)``. Credit and input for it follow in the same list; after a refusal they mean nothing.
     /// An image that has a digest has been compared with it. Of a job from a snapshot, what the spec says of the start means nothing.
-    case submit(job: UInt32, spec: JobSpec, source: JobSource)
+    indirect case submit(job: UInt32, spec: JobSpec, source: JobSource)
     /// The job may stream this many bytes of output more.
     case credit(job: UInt32, bytes: Int)
     /// Bytes for the guest to read; `end` says that no more will come.

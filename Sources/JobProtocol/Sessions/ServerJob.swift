@@ -20,7 +20,14 @@ struct ServerJob {
         case paused
     }
 
-    let spec: JobSpec
+    /// Shared, as a session looks at its jobs often and a spec is made of many parts.
+    private final class Shared: Sendable {
+        let spec: JobSpec
+        init(_ spec: JobSpec) { self.spec = spec }
+    }
+
+    private let shared: Shared
+    var spec: JobSpec { shared.spec }
     let imageBytes: UInt64
     /// What the image's bytes must have, if the SUBMIT named it.
     let digest: ContentDigest?
@@ -30,7 +37,7 @@ struct ServerJob {
     let snapshot: ContentDigest?
     var stage: Stage
     var output: SendWindow
-    private var outputOffsets: [OutputChannel: UInt64] = [:]
+    private var outputOffsets = StreamOffsets()
     private var image: [UInt8] = []
     private var hash: ImageHash?
     private var inputWindow: ReceiveWindow
@@ -39,7 +46,7 @@ struct ServerJob {
     private var heldInput: [UInt8] = []
 
     init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
-        self.spec = spec
+        shared = Shared(spec)
         (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
         stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
         memoryBytes = snapshot == nil ? spec.memoryBytes : nil
@@ -148,9 +155,21 @@ struct ServerJob {
     /// As many of these output bytes as there is credit for, at their place in their stream.
     mutating func takeOutput(_ channel: OutputChannel, _ bytes: [UInt8]) -> StreamChunk {
         let count = output.spend(atMost: bytes.count)
-        let offset = outputOffsets[channel, default: 0]
+        let offset = outputOffsets[channel]
         outputOffsets[channel] = offset + UInt64(count)
         return StreamChunk(offset: offset, bytes: count == bytes.count ? bytes : Array(bytes.prefix(count)))
+    }
+}
+
+/// How far each of a job's output streams has come.
+struct StreamOffsets {
+    private var console: UInt64 = 0
+    /// The other channels', of the few jobs that have any.
+    private var others: [OutputChannel: UInt64] = [:]
+
+    subscript(channel: OutputChannel) -> UInt64 {
+        get { channel == .console ? console : others[channel, default: 0] }
+        set { if channel == .console { console = newValue } else { others[channel] = newValue } }
     }
 }
 

@@ -138,6 +138,21 @@ int floor_cycle(
     return 0;
 }
 
+/// Reads a process's output to its end and waits for it. `process` may be -errno, and is what comes back then.
+static int64_t collect(int pipe, pid_t process, uint8_t *output, uint64_t capacity) {
+    uint64_t total = 0;
+    while (process > 0) {
+        ssize_t got = read(pipe, output + total, capacity - total);
+        if (got <= 0) break;
+        total += (uint64_t)got;
+    }
+    close(pipe);
+    if (process < 0) return process;
+    int status;
+    if (waitpid(process, &status, 0) < 0) return fail();
+    return status == 0 ? (int64_t)total : FLOOR_UNEXPECTED;
+}
+
 int64_t floor_spawn(const char *path, uint8_t *output, uint64_t capacity) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) return fail();
@@ -150,17 +165,23 @@ int64_t floor_spawn(const char *path, uint8_t *output, uint64_t capacity) {
     int result = posix_spawn(&process, path, &actions, NULL, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
-    uint64_t total = 0;
-    while (result == 0) {
-        ssize_t got = read(ends[0], output + total, capacity - total);
-        if (got <= 0) break;
-        total += (uint64_t)got;
+    return collect(ends[0], result == 0 ? process : -result, output, capacity);
+}
+
+int64_t floor_fork(const char *path, uint8_t *output, uint64_t capacity) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return fail();
+    char *const arguments[] = {(char *)path, NULL};
+    char *const environment[] = {NULL};
+    pid_t process = fork();
+    if (process == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        execve(path, arguments, environment);
+        _exit(127);
     }
-    close(ends[0]);
-    if (result != 0) return -result;
-    int status;
-    if (waitpid(process, &status, 0) < 0) return fail();
-    return status == 0 ? (int64_t)total : FLOOR_UNEXPECTED;
+    int result = process < 0 ? fail() : process;
+    close(ends[1]);
+    return collect(ends[0], result, output, capacity);
 }
 
 int64_t floor_process_time(int process) {

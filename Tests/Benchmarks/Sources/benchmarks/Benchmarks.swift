@@ -10,6 +10,8 @@ enum Benchmarks {
         ("job", JobBenchmark.run), ("exits", ExitsBenchmark.run), ("budgets", BudgetsBenchmark.run),
         ("restore", RestoreBenchmark.run),
         ("console", ConsoleBenchmark.run),
+        ("worker", WorkerBenchmark.run), ("roundtrip", RoundTripBenchmark.run),
+        ("allocations", AllocationsBenchmark.run),
     ]
 
     static func main() async {

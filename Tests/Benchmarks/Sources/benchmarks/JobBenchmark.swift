@@ -37,7 +37,7 @@ enum JobBenchmark {
                 try rate(of: jobs) { for _ in 0..<jobs { try spawn(program) } }
             },
         ]
-        let results = try await Measurement(subjects: subjects, companion: worker.identifier).run()
+        let results = try await Measurement(subjects: subjects, companions: [worker.identifier]).run()
         await client.shutdown()
         try worker.stop()
         try FileManager.default.removeItem(atPath: program)

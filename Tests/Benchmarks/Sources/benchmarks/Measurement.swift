@@ -30,7 +30,7 @@ struct Measurement {
     static let fewestRounds = 9
 
     let subjects: [Subject]
-    var companion: Int32?
+    var companions: [Int32] = []
 
     /// A round: a rate for each subject, and what others took of one core.
     struct Round {
@@ -53,13 +53,13 @@ struct Measurement {
 
     /// Begins with another subject each time.
     private func round(_ number: Int) async throws -> Round {
-        let before = try ProcessorTime(companion: companion)
+        let before = try ProcessorTime(companions: companions)
         var rates: [String: Double] = [:]
         for offset in subjects.indices {
             let subject = subjects[(number + offset) % subjects.count]
             rates[subject.name] = try await subject.rate()
         }
-        let after = try ProcessorTime(companion: companion)
+        let after = try ProcessorTime(companions: companions)
         return Round(rates: rates, othersShare: before.othersShare(until: after))
     }
 }

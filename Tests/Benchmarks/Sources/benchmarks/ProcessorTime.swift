@@ -10,10 +10,10 @@ struct ProcessorTime {
     private let ours: Double
     private let clock: ContinuousClock.Instant
 
-    /// Now. `companion` is a process other than this one and its ended children.
-    init(companion: Int32?) throws {
+    /// Now. `companions` are processes other than this one and its ended children.
+    init(companions: [Int32]) throws {
         all = try Self.machine()
-        ours = try Self.usage(RUSAGE_SELF) + Self.usage(RUSAGE_CHILDREN) + (companion.map(Self.process) ?? 0)
+        ours = try Self.usage(RUSAGE_SELF) + Self.usage(RUSAGE_CHILDREN) + companions.map(Self.process).reduce(0, +)
         clock = .now
     }
 

@@ -3,28 +3,42 @@
 
 import Foundation
 
-/// The kvmjobd that was built beside the benchmarks, serving a socket in a folder of its own.
+/// A worker that was built beside the benchmarks, serving a socket in a folder of its own.
 final class WorkerProcess {
     private let process = Process()
     private let folder: URL
     let socketPath: String
     var identifier: Int32 { process.processIdentifier }
 
+    private nonisolated(unsafe) static var count = 0
+
+    /// kvmjobd.
+    convenience init(slots: Int, spin: Duration = .zero) throws {
+        let options = spin > .zero ? ["--spin", "\(spin / .microseconds(1))us"] : []
+        try self.init("kvmjobd") { ["--socket", $0, "--slots", "\(slots)", "--log-target", "stderr"] + options }
+    }
+
+    /// The worker in C, with a machine for each connection.
+    convenience init(floorSpinning spin: Duration) throws {
+        try self.init("floor-worker") { [$0, "\(spin / .nanoseconds(1))"] }
+    }
+
     /// Returns when the worker says that it is ready.
-    init(slots: Int) throws {
-        folder = URL(fileURLWithPath: "/tmp/kvmjob-benchmarks-\(getpid())")
+    private init(_ program: String, _ arguments: (String) -> [String]) throws {
+        Self.count += 1
+        folder = URL(fileURLWithPath: "/tmp/kvmjob-benchmarks-\(getpid())-\(Self.count)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         socketPath = folder.appendingPathComponent("worker.sock").path
         let log = Pipe()
         process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().appendingPathComponent("kvmjobd")
-        process.arguments = ["--socket", socketPath, "--slots", "\(slots)", "--log-target", "stderr"]
+            .deletingLastPathComponent().appendingPathComponent(program)
+        process.arguments = arguments(socketPath)
         process.standardError = log
         try process.run()
         var text = ""
         while !text.contains("worker-ready") {
             let more = log.fileHandleForReading.availableData
-            guard !more.isEmpty else { throw BenchmarkError("kvmjobd did not start: \(text)") }
+            guard !more.isEmpty else { throw BenchmarkError("\(program) did not start: \(text)") }
             text += String(decoding: more, as: UTF8.self)
         }
     }

@@ -71,6 +71,9 @@ int floor_trap(struct floor_machine *_Nonnull machine, uint64_t count, uint16_t 
 /// not copy page tables as fork does. Returns the bytes read.
 int64_t floor_spawn(const char *_Nonnull path, uint8_t *_Nonnull output, uint64_t capacity);
 
+/// The same by fork and execve.
+int64_t floor_fork(const char *_Nonnull path, uint8_t *_Nonnull output, uint64_t capacity);
+
 /// The processor time of another process in nanoseconds.
 int64_t floor_process_time(int process);
 
