@@ -109,7 +109,7 @@ let package = Package(
         .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
         .testTarget(
             name: "VMRuntimeTests",
-            dependencies: ["VMRuntime", "GuestImage", "KVM", "JobModel", "JobProtocol", "Guests", crypto],
+            dependencies: ["VMRuntime", "GuestImage", "KVM", "CKVM", "JobModel", "JobProtocol", "Guests", crypto],
             swiftSettings: strictTests),
         .testTarget(
             name: "JobSchedulingTests", dependencies: ["JobScheduling", "JobModel"], swiftSettings: strictTests),

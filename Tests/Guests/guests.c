@@ -15,7 +15,8 @@
     TABLE(steps_long64)                                                                                                \
     TABLE(steps_user64)                                                                                                \
     TABLE(faults)                                                                                                      \
-    TABLE(hostile)
+    TABLE(hostile)                                                                                                     \
+    TABLE(poison)
 TABLES
 #undef TABLE
 

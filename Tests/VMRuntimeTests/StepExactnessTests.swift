@@ -15,7 +15,7 @@ struct StepExactnessTests {
     @Test("A guest counts to its known number of steps", arguments: GuestProgram.counted)
     func known(_ guest: GuestProgram) async throws {
         let result = try await Run.of(guest.image, guest.spec(Budget(steps: Self.plenty))).result
-        #expect(result.outcome.end == guest.end)
+        #expect(result.outcome.end == guest.end, "\(result.outcome)")
         #expect(result.steps == guest.steps)
         #expect(result.meter == .exact)
     }
@@ -26,7 +26,7 @@ struct StepExactnessTests {
         let result = try await Run.of(guest.image, guest.spec(Budget(steps: steps))).result
         #expect(result.steps == steps)
         if guest.lastStepEndsIt {
-            #expect(result.outcome.end == guest.end)
+            #expect(result.outcome.end == guest.end, "\(result.outcome)")
         } else {
             // What ends it comes behind its last step, and so behind the budget.
             #expect(result.outcome == .exhausted(.steps, limit: steps, used: steps))
