@@ -99,7 +99,7 @@ struct Sight {
         let vcpu = Held(reused.machine)
         // First what a look through the kernel would change.
         note("interrupt window", vcpu.interruptWindow)
-        note("access data", vcpu.accessData)
+        parts["access data"] = vcpu.accessData
         let state = try vcpu.capture()
         note("general", state.general)
         note("system", state.control)
@@ -122,15 +122,13 @@ struct Sight {
         var bytes = bytes
         bytes.replaceSubrange(512..<520, with: repeatElement(0, count: 8))
         for start in stride(from: 0, to: bytes.count, by: 64) {
-            note("extended state at \(start)", Array(bytes[start..<min(start + 64, bytes.count)]))
+            parts["extended state at \(start)"] = Array(bytes[start..<min(start + 64, bytes.count)])
         }
     }
 
-    private mutating func note<T>(_ name: String, _ value: T) {
+    private mutating func note<T: BitwiseCopyable>(_ name: String, _ value: T) {
         parts[name] = withUnsafeBytes(of: value) { Array($0) }
     }
-
-    private mutating func note(_ name: String, _ bytes: [UInt8]) { parts[name] = bytes }
 
     /// The names of the parts that are not the same.
     func differences(from other: Sight) -> Set<String> {
