@@ -115,12 +115,8 @@ struct Sight {
         note("behind it", try vcpu.capture().general)
     }
 
-    /// By 64 bytes, so that a difference says where. The header's first word tells which components are not in their initial
-    /// state, but a component may also count as such when the host's scheduler has saved and loaded it meanwhile, its contents
-    /// being those of the initial state all the same; these are compared.
+    /// By 64 bytes, so that a difference says where.
     private mutating func noteExtendedState(_ bytes: [UInt8]) {
-        var bytes = bytes
-        bytes.replaceSubrange(512..<520, with: repeatElement(0, count: 8))
         for start in stride(from: 0, to: bytes.count, by: 64) {
             parts["extended state at \(start)"] = Array(bytes[start..<min(start + 64, bytes.count)])
         }
