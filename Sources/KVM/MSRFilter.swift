@@ -95,7 +95,8 @@ public struct MSRFilter: Sendable, Hashable {
         }
         let ranges = allowed.map {
             ckvm_msr_range(
-                first: $0.first, count: $0.count, access: $0.isWritable ? CKVM_MSR_READ | CKVM_MSR_WRITE : CKVM_MSR_READ)
+                first: $0.first, count: $0.count, access: $0.isWritable ? CKVM_MSR_READ | CKVM_MSR_WRITE : CKVM_MSR_READ
+            )
         }
         let result = unsafe ranges.withUnsafeBufferPointer { ranges -> Int32 in
             // SAFETY: the call reads as many ranges as it is told of, and keeps none.

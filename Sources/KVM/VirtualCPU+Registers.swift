@@ -47,20 +47,6 @@ extension VirtualCPU {
         return SystemRegisters(sregs)
     }
 
-    /// Sets segments, descriptor tables and control registers; the APIC base stays as KVM made it.
-    ///
-    /// - Throws: ``KVMError/call(_:errno:)`` with `EINVAL` for a state that this backend cannot virtualise.
-    ///
-    /// `KVM_SET_SREGS`: by the call, so that a refusal is seen here and not at the next run.
-    public borrowing func setSystemRegisters(_ system: SystemRegisters) throws(KVMError) {
-        var sregs = pristine.control
-        sregs.apply(system)
-        // SAFETY: the kernel reads one kvm_sregs.
-        _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_SET_SREGS, &sregs), .setSregs)
-        if synchronised != 0 { unsafe runData.pointee.s.regs.sregs = sregs }
-        unsafe runData.pointee.cr8 = sregs.cr8
-    }
-
     /// Where the vCPU is: what a step meter looks at after every instruction.
     public borrowing func executionPoint() throws(KVMError) -> ExecutionPoint {
         guard synchronised != 0 else { return ExecutionPoint(try registers(), try systemRegisters()) }
@@ -72,8 +58,8 @@ extension VirtualCPU {
             efer: sregs.efer)
     }
 
-    /// CR4 bits beyond SSE, and XCR0, that guests in 64-bit modes should have: AVX state where KVM can save it, and
-    /// FSGSBASE where it is there.
+    /// CR4 bits beyond SSE that guests in 64-bit modes should have: AVX state where KVM can save it, and FSGSBASE where it is
+    /// there.
     public var extendedStateControl: UInt64 {
         (cpuid.hasXSAVE ? 1 << 18 : 0) | (cpuid.hasFSGSBASE ? 1 << 16 : 0)
     }

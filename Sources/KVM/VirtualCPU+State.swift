@@ -75,7 +75,8 @@ extension VirtualCPU {
         switch step {
         case .pendingAccess: guard try abandonAccess() else { throw .unexpectedReply(.run) }
         case .stepping: if notes.isStepped { try setSingleStep(false) }
-        case .extendedControls: if traits.hasExtendedControls { try set(state.extendedControls, CKVM_SET_XCRS, .setXCRS) }
+        case .extendedControls:
+            if traits.hasExtendedControls { try set(state.extendedControls, CKVM_SET_XCRS, .setXCRS) }
         case .extendedState: try state.extended.set(on: descriptor.number)
         case .debugRegisters: try set(state.debug, CKVM_SET_DEBUGREGS, .setDebugRegs)
         case .modelSpecific: try load(state.modelSpecific)

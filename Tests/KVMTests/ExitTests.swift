@@ -30,13 +30,12 @@ final class TinyMachine {
         vcpu = try hypervisor.makeVirtualCPU(in: machine)
         thread = try VCPUThread()
         _ = machine.memory.write(code, at: 0x1000)
-        var system = try vcpu.systemRegisters()
-        (system.cs.base, system.cs.selector) = (0, 0)
-        try vcpu.setSystemRegisters(system)
-        var state = Registers()
-        state.rip = 0x1000
-        for (name, value) in registers { state[name] = value }
-        try vcpu.setRegisters(state)
+        var state = vcpu.pristine
+        (state.system.cs.base, state.system.cs.selector) = (0, 0)
+        state.registers = Registers()
+        state.registers.rip = 0x1000
+        for (name, value) in registers { state.registers[name] = value }
+        try vcpu.load(state)
         vcpu.attach()
     }
 
