@@ -9,8 +9,8 @@ internal import KVM
 /// KVM keeps them in order, and they are served before the next exit is, whatever that is: so each byte meets the devices as it would
 /// have by an exit of its own. A guest that writes a little and then does not exit is looked at by the alarm.
 extension Execution {
-    /// Looks come as often as output is sent, so nothing waits longer than two of these: 20 ms.
-    private static var lookInterval: UInt64 { PendingOutput.flushDelay }
+    /// Nanoseconds between two looks. A byte waits for one of them in the kernel and for another one at most here.
+    static var lookInterval: UInt64 { PendingOutput.flushDelay }
 
     func startConsoleLooks() {
         nextConsoleLook = machine.kind.coalescesConsole ? MonotonicClock.now + Self.lookInterval : .max

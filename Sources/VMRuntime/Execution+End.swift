@@ -56,7 +56,8 @@ extension Execution {
         if try !machine.vcpu.abandonAccess() { machine.retire() }
     }
 
-    /// Lets an exit that the job's end came before read zeros, if it reads anything: not what the run area held before.
+    /// Lets an exit that the job's end came before read zeros, if it reads anything: not what the run area held before, as
+    /// kernels that do not clear it would have it.
     func leaveUnanswered(_ exit: VMExit) {
         switch exit {
         case .portIn(let access):

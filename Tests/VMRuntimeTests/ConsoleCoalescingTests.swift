@@ -74,7 +74,8 @@ struct ConsoleCoalescingTests {
         #expect(run.console == counting(count))
         #expect(try ends.map(\.name).contains(run.result.outcome.name))
         let end: UInt64 = mode == .user64 ? 1 : 0
-        #expect(try run.result.exits.io == 10 + end)
+        // Fewer where a look came before the ring was full.
+        #expect(try run.result.exits.io <= 10 + end)
     }
 
     // MARK: Every end
@@ -124,8 +125,9 @@ struct ConsoleCoalescingTests {
         let backend = try Hardware.backend.get()
         // mov al, 'A'; out 0xe9, al; jmp $
         let job = try AdmittedJob(
-            image: hex("b041 e6e9 ebfe"), spec: JobSpec(mode: mode, budget: Budget(wallTime: .seconds(60))),
+            image: hex("b041 e6e9 ebfe"), spec: JobSpec(mode: mode, budget: Budget(wallTime: .milliseconds(500))),
             on: backend.profile, reusesMachine: true)
+        #expect(2 * Execution.lookInterval <= 20_000_000)
         let control = JobControl(hasInput: false)
         control.grantOutput(100)
         let slot = Slot(number: 0, backend: backend)
@@ -226,6 +228,31 @@ struct ConsoleCoalescingTests {
         let written = total - (result.registers?.rcx ?? 0)
         // The last write may stand before the loop's decrement.
         #expect([written, written + 1].contains(UInt64(run.console.count)))
+    }
+
+    @Test(arguments: [GuestMode.real16, .user64])
+    func `a guest whose output is full stops at the next exit, not at the next look`(mode: GuestMode) async throws {
+        try await onThread {
+            let backend = try Hardware.backend.get()
+            let job = try AdmittedJob(
+                image: counter(mode),
+                spec: JobSpec(mode: mode, registers: [.rcx: 1 << 30], budget: Budget(wallTime: .milliseconds(100))),
+                on: backend.profile, reusesMachine: true)
+            let machine = try Machine(job.kind, on: backend.hypervisor)
+            try machine.prepare(job.start)
+            var count = 0
+            let execution = Execution(
+                machine, budget: job.budget, reportsPortWrites: false, plan: job.plan,
+                control: JobControl(hasInput: false), thread: try VCPUThread(), backend: backend.profile
+            ) { event in
+                if case .output(_, let bytes) = event { count += bytes.count }
+            }
+            let waiting = [UInt8](repeating: 0, count: PendingOutput.chunkBytes - 1)
+            _ = execution.output.append(waiting, to: .console)
+            guard case .ended(let result) = execution.run() else { throw Run.Missing.result }
+            #expect(result.outcome.name == "wall-time-exhausted")
+            #expect(count <= waiting.count + CoalescedWrites.limit + 1)
+        }
     }
 
     @Test(arguments: ["real16-output-flood", "user64-output-flood"])
