@@ -8,6 +8,7 @@ enum Benchmarks {
     private static let all: [(name: String, run: @Sendable () async throws -> Void)] = [
         ("slots", SlotsBenchmark.run), ("step", StepBenchmark.run), ("meter", MeterBenchmark.run),
         ("job", JobBenchmark.run), ("exits", ExitsBenchmark.run), ("budgets", BudgetsBenchmark.run),
+        ("goals", GoalsBenchmark.run),
     ]
 
     static func main() async {

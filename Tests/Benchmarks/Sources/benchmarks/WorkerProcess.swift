@@ -11,14 +11,15 @@ final class WorkerProcess {
     var identifier: Int32 { process.processIdentifier }
 
     /// Returns when the worker says that it is ready.
-    init(slots: Int) throws {
-        folder = URL(fileURLWithPath: "/tmp/kvmjob-benchmarks-\(getpid())")
+    ///
+    /// - Parameter options: of kvmjobd, beside the socket, the slots and the log's target.
+    init(slots: Int, options: [String] = []) throws {
+        folder = URL(fileURLWithPath: "/tmp/kvmjob-benchmarks-\(getpid())-\(UInt32.random(in: 0 ... .max))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         socketPath = folder.appendingPathComponent("worker.sock").path
         let log = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().appendingPathComponent("kvmjobd")
-        process.arguments = ["--socket", socketPath, "--slots", "\(slots)", "--log-target", "stderr"]
+        process.executableURL = BuiltProgram.url("kvmjobd")
+        process.arguments = ["--socket", socketPath, "--slots", "\(slots)", "--log-target", "stderr"] + options
         process.standardError = log
         try process.run()
         var text = ""
@@ -33,6 +34,29 @@ final class WorkerProcess {
         process.terminate()
         process.waitUntilExit()
         try FileManager.default.removeItem(at: folder)
+    }
+}
+
+/// A program of the project that was built beside the benchmarks.
+enum BuiltProgram {
+    static func url(_ name: String) -> URL {
+        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appendingPathComponent(name)
+    }
+
+    /// Runs it and returns what it wrote to standard output.
+    ///
+    /// - Throws: ``BenchmarkError`` unless its status is 0.
+    static func run(_ name: String, _ arguments: [String]) throws -> Data {
+        let (process, output) = (Process(), Pipe())
+        (process.executableURL, process.arguments, process.standardOutput) = (url(name), arguments, output)
+        try process.run()
+        let bytes = try output.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw BenchmarkError("\(name) \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
+        }
+        return bytes
     }
 }
 
