@@ -15,7 +15,7 @@ import Testing
         let command = try parse()
         let order = try await command.order()
         #expect(command.connections == 2 && order.window == 32 && command.amount == .duration(.seconds(5)))
-        #expect(command.imageName == "add" && order.image == BuiltInGuest.image && !order.spins)
+        #expect(command.imageName == "add" && order.image.bytes == BuiltInGuest.image && !order.spins)
         #expect(order.spec.registers == [.rax: 2, .rbx: 2])
         #expect(order.expectation == Expectation(output: Array("4\n".utf8)))
     }
@@ -29,7 +29,7 @@ import Testing
             "--jobs", "11", "--expect", "steps-exhausted", "--spin")
         let order = try await command.order()
         #expect(command.connections == 3 && order.window == 7 && command.amount == .jobs(11) && order.spins)
-        #expect(order.image == [0xF4] && order.spec.mode == .long64 && order.spec.memoryBytes == 2 << 20)
+        #expect(order.image.bytes == [0xF4] && order.spec.mode == .long64 && order.spec.memoryBytes == 2 << 20)
         #expect(order.spec.budget.steps == 9 && order.expectation == Expectation(outcome: "steps-exhausted"))
     }
 
@@ -61,7 +61,7 @@ import Testing
 
 @Suite struct BenchReportTests {
     private static let order = LoadOrder(
-        spec: JobSpec(), image: [0xF4], window: 32, expectation: Expectation(), spins: false)
+        spec: JobSpec(), image: Image([0xF4]), window: 32, expectation: Expectation(), spins: false)
 
     private static func report(_ choice: WorkerChoice = .embedded, floorThreads: Int? = nil) -> BenchReport {
         BenchReport(
@@ -245,10 +245,10 @@ struct BenchRunTests {
     }
 
     @Test func `much output does not stop a load`() async throws {
-        // Writes 512 KiB to the debug console: mov ecx, 0x80000; out 0xE9, al; loop (ecx); hlt
-        try await withImage([0x66, 0xB9, 0, 0, 8, 0, 0xE6, 0xE9, 0x67, 0xE2, 0xFB, 0xF4]) { path in
-            let report = try await bench([path, "--jobs", "2", "--connections", "1"])
-            #expect(report.tally.jobs == 2 && report.tally.first?.outputBytes == 1 << 19 && report.status == 0)
+        // Writes more than a window's 256 KiB to the debug console: mov ecx, 0x41000; out 0xE9, al; loop (ecx); hlt
+        try await withImage([0x66, 0xB9, 0, 0x10, 4, 0, 0xE6, 0xE9, 0x67, 0xE2, 0xFB, 0xF4]) { path in
+            let report = try await bench([path, "--jobs", "1", "--connections", "1", "--wall-time", "1m"])
+            #expect(report.tally.jobs == 1 && report.tally.first?.outputBytes == 0x41000 && report.status == 0)
         }
     }
 
@@ -264,6 +264,8 @@ struct BenchRunTests {
     @Test func `a refusal and a socket that is not there end the load`() async throws {
         let refused = await #expect(throws: CommandFailure.self) { _ = try await bench(["--memory", "4096"]) }
         #expect(refused?.status == 126 && refused?.message.contains("memory") == true)
+        let unreadable = await #expect(throws: CommandFailure.self) { _ = try await bench(["/nonexistent/image"]) }
+        #expect(unreadable?.status == 126 && unreadable?.message.contains("/nonexistent/image") == true)
         let missing = await #expect(throws: CommandFailure.self) {
             _ = try await bench([], on: .socket(path: "/nonexistent/socket"))
         }

@@ -107,35 +107,27 @@ struct BenchCommand: AsyncParsableCommand {
     /// The image as people call it.
     var imageName: String { image ?? BuiltInGuest.name }
 
-    /// - Throws: ``Rejection``, ``ValueError``.
+    /// - Throws: ``CommandFailure`` for an image that cannot be read.
     func order() async throws -> LoadOrder {
         var spec = try guest.spec(reportsPortWrites: false, hasInput: false)
         spec.label = JobList.label("bench \(imageName)")
         guard let image else { return BuiltInGuest.order(spec, window: window, expecting: expect, spins: spin) }
-        let bytes = try await ImageSource(argument: image).load(limit: ImageSource.byteLimit)
+        let bytes: [UInt8]
+        do {
+            bytes = try await ImageSource(argument: image).load(limit: ImageSource.byteLimit)
+        } catch let rejection as Rejection {
+            throw CommandFailure(message: rejection.message, status: ExitStatus.cannotRun)
+        }
         return LoadOrder(
-            spec: spec, image: bytes, window: window, expectation: Expectation(outcome: expect), spins: spin)
+            spec: spec, image: Image(bytes), window: window, expectation: Expectation(outcome: expect), spins: spin)
     }
 
     func run() async throws {
         let console = Console.standard
-        do {
+        throw try await ExitCode(telling: console) {
             let report = try await report(console: console, on: worker.choice)
             try await console.output.write(text(of: report))
-            throw ExitCode(report.status)
-        } catch let failure as CommandFailure {
-            await console.say("kvmjob: \(failure.message)")
-            throw ExitCode(failure.status)
-        } catch let rejection as Rejection {
-            await console.say("kvmjob: \(rejection.message)")
-            throw ExitCode(ExitStatus.cannotRun)
-        } catch is CancellationError {
-            throw ExitCode(ExitStatus.failed)
-        } catch OutputError.closed {
-            throw ExitCode(ExitStatus.failed)
-        } catch OutputError.failed(let reason) {
-            await console.say("kvmjob: cannot write standard output: \(reason)")
-            throw ExitCode(ExitStatus.broken)
+            return report.status
         }
     }
 
@@ -176,6 +168,6 @@ enum BuiltInGuest {
         var spec = spec
         (spec.registers[.rax], spec.registers[.rbx]) = (2, 2)
         let expectation = Expectation(outcome: outcome, output: outcome == nil ? output : nil)
-        return LoadOrder(spec: spec, image: image, window: window, expectation: expectation, spins: spins)
+        return LoadOrder(spec: spec, image: Image(image), window: window, expectation: expectation, spins: spins)
     }
 }

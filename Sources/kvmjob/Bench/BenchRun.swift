@@ -28,7 +28,7 @@ struct BenchRun: Sendable {
     /// - Throws: ``CommandFailure``.
     func run(on choice: WorkerChoice) async throws -> BenchReport {
         let load = try await LoadConnections.open(connections, to: choice, order)
-        let report = await Result.catchingAll { try await measure(load, choice) }
+        let report = await Result.catching { try await measure(load, choice) }
         await progress.finish()
         await load.close()
         return try report.get()
@@ -88,7 +88,7 @@ struct Floor: Sendable {
     /// - Throws: ``CommandFailure`` where it does not, or cannot run so.
     init(_ order: LoadOrder, threads: Int, like result: JobResult) async throws {
         do {
-            let layout = try GuestLayout(flat: order.image, spec: order.spec)
+            let layout = try GuestLayout(flat: order.image.bytes, spec: order.spec)
             loops = try (0..<threads).map { _ in try BareLoop(layout) }
             for loop in loops { try Self.check(try await loop.run(for: .zero).end, like: result) }
         } catch let error as BareLoopError {
@@ -115,12 +115,5 @@ struct Floor: Sendable {
                     \(result.outcome.name) after \(result.outputBytes): the two cannot be compared
                     """, status: ExitStatus.cannotRun)
         }
-    }
-}
-
-extension Result where Failure == any Error {
-    /// `Result(catching:)` for what has to wait.
-    fileprivate static func catchingAll(_ body: () async throws -> Success) async -> Result {
-        do { return .success(try await body()) } catch { return .failure(error) }
     }
 }

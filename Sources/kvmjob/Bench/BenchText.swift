@@ -34,7 +34,7 @@ struct BenchText {
             "\(report.software)\(place)\(slots)",
             [
                 Self.count(report.connections, "connection"), "window \(report.order.window)",
-                "\(image) (\(SizeText.describe(UInt64(report.order.image.count))))", spec.mode.name,
+                "\(image) (\(SizeText.describe(UInt64(report.order.image.bytes.count))))", spec.mode.name,
                 SizeText.describe(spec.memoryBytes),
             ].joined(separator: ", ") + (report.order.spins ? ", spinning" : ""),
         ]

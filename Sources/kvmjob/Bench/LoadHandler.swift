@@ -9,7 +9,8 @@ internal import NIOCore
 /// What every connection of a load keeps running.
 struct LoadOrder: Sendable {
     var spec: JobSpec
-    var image: [UInt8]
+    /// With its digest, where the worker shall be asked whether it has the image already.
+    var image: Image
     /// Jobs in flight on one connection.
     var window: Int
     var expectation: Expectation
@@ -153,11 +154,11 @@ final class LoadHandler: ChannelInboundHandler {
     /// Submits as long as there is room and something to do.
     private func fill() {
         while jobs.count < order.window, slice?.takesOne() == true {
-            guard let (number, actions) = session.submit(order.spec, image: order.image) else {
+            guard let (number, actions) = session.submit(order.spec, source: .image(order.image)) else {
                 return close(failure ?? .broken("the worker takes no more jobs on this connection"))
             }
             jobs[number] = Job()
-            uploads.append(number)
+            if order.image.digest == nil { uploads.append(number) }
             perform(actions)
         }
         if jobs.isEmpty, let ended = slice {
@@ -195,6 +196,7 @@ final class LoadHandler: ChannelInboundHandler {
         for action in actions {
             switch action {
             case .send(let bytes): outgoing.writeBytes(bytes)
+            case .imageWanted(let job): uploads.append(job)
             case .ready(let terms): becomeReady(terms)
             case .output(let job, let channel, let bytes): take(bytes, channel, of: job)
             case .finished(let job, let result): finish(job, result)
@@ -240,10 +242,11 @@ final class LoadHandler: ChannelInboundHandler {
         } while context.channel.isWritable && !uploads.isEmpty
     }
 
-    /// An event loop that has something to do looks at its sockets without waiting.
+    /// Keeps the event loop from sleeping longer than for an instant. A task that is due at once would not do: the loop runs all
+    /// of those before it looks at its sockets again.
     private func spin() {
         guard order.spins, slice != nil, let loop = context?.eventLoop else { return }
-        loop.assumeIsolated().execute { [weak self] in self?.spin() }
+        _ = loop.assumeIsolated().scheduleTask(in: .microseconds(1)) { [weak self] in self?.spin() }
     }
 }
 

@@ -78,7 +78,7 @@ private struct Conversation {
     }
 
     mutating func runJob() {
-        guard let (job, actions) = client.submit(Samples.spec, image: Samples.image) else {
+        guard let (job, actions) = client.submit(Samples.spec, source: .image(Image(Samples.image))) else {
             preconditionFailure("the client may not submit")
         }
         perform(actions)
