@@ -119,7 +119,8 @@ extension VirtualCPU {
     private borrowing func load(_ values: MSRValues) throws(KVMError) {
         if notes.modelSpecific != values { try values.set(on: descriptor.number) }
         // A guest that writes by way of the worker is noted when it does.
-        notes.modelSpecific = traits.filter.map(\.isNoted) == true ? values : nil
+        guard let filter = traits.filter, filter.isNoted else { return notes.modelSpecific = nil }
+        notes.modelSpecific = values
     }
 
     private borrowing func setRunnable() throws(KVMError) {
