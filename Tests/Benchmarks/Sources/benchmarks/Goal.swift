@@ -35,21 +35,8 @@ struct Goal {
 
 extension Goal {
     /// One subject's rate over another's, round by round.
-    static func rates(
-        _ name: String, _ bound: Bound, companion: Int32? = nil, of: Subject, to: Subject
-    ) -> Goal {
-        Goal(name: name, bound: bound) {
-            try await measured(companion, of: of, to: to)
-        }
-    }
-
-    /// One subject's time over another's, round by round.
-    static func times(
-        _ name: String, _ bound: Bound, companion: Int32? = nil, of: Subject, to: Subject
-    ) -> Goal {
-        rates(name, bound, companion: companion, of: to, to: of)
-    }
-
+    ///
+    /// - Parameter companion: a process whose processor time is the benchmark's own.
     static func measured(_ companion: Int32? = nil, of: Subject, to: Subject) async throws -> Finding {
         let results = try await Measurement(subjects: [of, to], companion: companion).run()
         return .measured(results.spread(of: of.name, to: to.name), rounds: results.quality)

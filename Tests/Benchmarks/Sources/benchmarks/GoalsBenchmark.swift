@@ -23,7 +23,7 @@ enum GoalsBenchmark {
                 unmeasured += 1
                 print(row("NONE", "NOT MEASURED", goal.bound.text, goal.name, why))
             }
-            fflush(stdout)
+            fflush(nil)
         }
         guard missed + unmeasured > 0 else { return print("all \(goals.count) goals are reached") }
         throw BenchmarkError("of \(goals.count) goals \(missed) are missed and \(unmeasured) were not measured")

@@ -17,8 +17,8 @@ extension GoalsBenchmark {
             let runner = try SlotRunner(slots: 1)
             let job = try runner.admit(.writeMebibyte, Budget(), memoryBytes: memory)
             return try await Goal.measured(
-                of: .bareLoop(.writeMebibyte, memoryBytes: memory),
-                to: .slots("slot", runner, job, times: 500, width: 1, ending: .exited(code: 0)))
+                of: bareLoop(.writeMebibyte, memoryBytes: memory),
+                to: slots("slot", runner, job, times: 500, width: 1, ending: .exited(code: 0)))
         }
     }
 

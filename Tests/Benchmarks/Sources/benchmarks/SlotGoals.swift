@@ -7,7 +7,7 @@ import GuestImage
 import JobModel
 import VMRuntime
 
-extension Subject {
+extension GoalsBenchmark {
     /// Jobs in slots of this process.
     static func slots(
         _ name: String, _ runner: SlotRunner, _ job: AdmittedJob, times: Int, width: Int, ending outcome: Outcome
@@ -55,16 +55,16 @@ extension GoalsBenchmark {
             Goal(name: "jobs/s in two slots / C, a fresh machine per job on two threads", bound: .atLeast(32)) {
                 let runner = try SlotRunner(slots: 2)
                 return try await Goal.measured(
-                    of: .slots("slots", runner, try runner.admit(.hello), times: 2000, width: 2, ending: .halted),
-                    to: .freshMachines(.hello, times: 100, width: 2))
+                    of: slots("slots", runner, try runner.admit(.hello), times: 2000, width: 2, ending: .halted),
+                    to: freshMachines(.hello, times: 100, width: 2))
             },
             Goal(name: "jobs/s of a computing guest in two slots / in one", bound: .atLeast(1.85)) {
                 let runner = try SlotRunner(slots: 2)
                 let job = try runner.admit(.compute64)
                 let end = Outcome.exited(code: 0)
                 return try await Goal.measured(
-                    of: .slots("two", runner, job, times: 6, width: 2, ending: end),
-                    to: .slots("one", runner, job, times: 6, width: 1, ending: end))
+                    of: slots("two", runner, job, times: 6, width: 2, ending: end),
+                    to: slots("one", runner, job, times: 6, width: 1, ending: end))
             },
         ]
     }
@@ -74,8 +74,8 @@ extension GoalsBenchmark {
         Goal(name: "time of a \(mode) job in a slot / in a C loop with the same reset", bound: .atMost(1.10)) {
             let runner = try SlotRunner(slots: 1)
             return try await Goal.measured(
-                of: .bareLoop(guest),
-                to: .slots("slot", runner, try runner.admit(guest), times: 3000, width: 1, ending: outcome))
+                of: bareLoop(guest),
+                to: slots("slot", runner, try runner.admit(guest), times: 3000, width: 1, ending: outcome))
         }
     }
 }
