@@ -7,7 +7,9 @@ import GuestImage
 import JobModel
 import Testing
 
-@Suite(.enabled(if: access("/dev/kvm", R_OK | W_OK) == 0, "needs /dev/kvm"), .timeLimit(.minutes(1)))
+@Suite(
+    "A guest in a bare loop", .enabled(if: access("/dev/kvm", R_OK | W_OK) == 0, "needs /dev/kvm"),
+    .timeLimit(.minutes(1)))
 struct BareLoopTests {
     private func loop(_ image: [UInt8], _ spec: JobSpec = JobSpec()) throws -> BareLoop {
         try BareLoop(GuestLayout(flat: image, spec: spec))

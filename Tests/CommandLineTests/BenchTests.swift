@@ -191,7 +191,9 @@ import Testing
 }
 
 /// The whole way: command line, embedded worker, virtual machine, and the floor beside it.
-@Suite(.enabled(if: access("/dev/kvm", R_OK | W_OK) == 0, "needs /dev/kvm"), .timeLimit(.minutes(1)))
+@Suite(
+    "A load and its floor", .enabled(if: access("/dev/kvm", R_OK | W_OK) == 0, "needs /dev/kvm"),
+    .timeLimit(.minutes(1)))
 struct BenchRunTests {
     private func bench(_ arguments: [String], on choice: WorkerChoice = .embedded) async throws -> BenchReport {
         let messages = try #require(FileHandle(forWritingAtPath: "/dev/null"))
