@@ -15,7 +15,7 @@ import Testing
         let command = try parse()
         let order = try await command.order()
         #expect(command.connections == 2 && order.window == 32 && command.amount == .duration(.seconds(5)))
-        #expect(command.imageName == "add" && order.image.bytes == BuiltInGuest.image && !order.spins)
+        #expect(command.imageName == "add" && order.image.bytes == BuiltInGuest.image)
         #expect(order.spec.registers == [.rax: 2, .rbx: 2])
         #expect(order.expectation == Expectation(output: Array("4\n".utf8)))
     }
@@ -26,9 +26,9 @@ import Testing
         defer { try? FileManager.default.removeItem(at: file) }
         let command = try parse(
             file.path, "--mode", "long64", "--memory", "2MiB", "--steps", "9", "--connections", "3", "--window", "7",
-            "--jobs", "11", "--expect", "steps-exhausted", "--spin")
+            "--jobs", "11", "--expect", "steps-exhausted")
         let order = try await command.order()
-        #expect(command.connections == 3 && order.window == 7 && command.amount == .jobs(11) && order.spins)
+        #expect(command.connections == 3 && order.window == 7 && command.amount == .jobs(11))
         #expect(order.image.bytes == [0xF4] && order.spec.mode == .long64 && order.spec.memoryBytes == 2 << 20)
         #expect(order.spec.budget.steps == 9 && order.expectation == Expectation(outcome: "steps-exhausted"))
     }
@@ -61,7 +61,7 @@ import Testing
 
 @Suite struct BenchReportTests {
     private static let order = LoadOrder(
-        spec: JobSpec(), image: Image([0xF4]), window: 32, expectation: Expectation(), spins: false)
+        spec: JobSpec(), image: Image([0xF4]), window: 32, expectation: Expectation())
 
     private static func report(_ choice: WorkerChoice = .embedded, floorThreads: Int? = nil) -> BenchReport {
         BenchReport(
@@ -209,8 +209,8 @@ struct BenchRunTests {
         return try await body(file.path)
     }
 
-    @Test(arguments: [[], ["--spin"]]) func `as many jobs run as asked for`(options: [String]) async throws {
-        let report = try await bench(["--jobs", "25", "--connections", "3", "--window", "2"] + options)
+    @Test func `as many jobs run as asked for`() async throws {
+        let report = try await bench(["--jobs", "25", "--connections", "3", "--window", "2"])
         #expect(report.tally.jobs == 25 && report.tally.outcomes == ["halted": 25] && report.status == 0)
         #expect(report.rate > 0 && report.tally.latencies.maximum > 0)
         #expect(report.tally.latencies.value(atPercentile: 50) <= report.tally.latencies.maximum)

@@ -59,11 +59,6 @@ struct BenchCommand: AsyncParsableCommand {
     @Flag(help: "Run the same guest by bare system calls in C too, in turns with the load, and tell the ratio.")
     var floor = false
 
-    @Flag(
-        help:
-            "Look for results all the time instead of sleeping until one comes; takes a processor for each connection.")
-    var spin = false
-
     @Flag(help: "One JSON object on standard output, instead of text.")
     var json = false
 
@@ -111,7 +106,7 @@ struct BenchCommand: AsyncParsableCommand {
     func order() async throws -> LoadOrder {
         var spec = try guest.spec(reportsPortWrites: false, hasInput: false)
         spec.label = JobList.label("bench \(imageName)")
-        guard let image else { return BuiltInGuest.order(spec, window: window, expecting: expect, spins: spin) }
+        guard let image else { return BuiltInGuest.order(spec, window: window, expecting: expect) }
         let bytes: [UInt8]
         do {
             bytes = try await ImageSource(argument: image).load(limit: ImageSource.byteLimit)
@@ -119,7 +114,7 @@ struct BenchCommand: AsyncParsableCommand {
             throw CommandFailure(message: rejection.message, status: ExitStatus.cannotRun)
         }
         return LoadOrder(
-            spec: spec, image: Image(bytes), window: window, expectation: Expectation(outcome: expect), spins: spin)
+            spec: spec, image: Image(bytes), window: window, expectation: Expectation(outcome: expect))
     }
 
     func run() async throws {
@@ -164,10 +159,10 @@ enum BuiltInGuest {
         guest.mode == .real16 && guest.load == nil && guest.entry == nil && guest.set.isEmpty
     }
 
-    static func order(_ spec: JobSpec, window: Int, expecting outcome: String?, spins: Bool) -> LoadOrder {
+    static func order(_ spec: JobSpec, window: Int, expecting outcome: String?) -> LoadOrder {
         var spec = spec
         (spec.registers[.rax], spec.registers[.rbx]) = (2, 2)
         let expectation = Expectation(outcome: outcome, output: outcome == nil ? output : nil)
-        return LoadOrder(spec: spec, image: Image(image), window: window, expectation: expectation, spins: spins)
+        return LoadOrder(spec: spec, image: Image(image), window: window, expectation: expectation)
     }
 }

@@ -33,7 +33,7 @@ struct BenchJSON {
             ("image", .string(image)), ("image_bytes", .count(report.order.image.bytes.count)),
             ("mode", .string(report.order.spec.mode.name)), ("memory_bytes", .count(report.order.spec.memoryBytes)),
             ("step_budget", .count(report.order.spec.budget.steps)), ("connections", .count(report.connections)),
-            ("window", .count(report.order.window)), ("spins", .bool(report.order.spins)),
+            ("window", .count(report.order.window)),
         ])
     }
 

@@ -36,7 +36,7 @@ struct BenchText {
                 Self.count(report.connections, "connection"), "window \(report.order.window)",
                 "\(image) (\(SizeText.describe(UInt64(report.order.image.bytes.count))))", spec.mode.name,
                 SizeText.describe(spec.memoryBytes),
-            ].joined(separator: ", ") + (report.order.spins ? ", spinning" : ""),
+            ].joined(separator: ", "),
         ]
     }
 

@@ -14,8 +14,6 @@ struct LoadOrder: Sendable {
     /// Jobs in flight on one connection.
     var window: Int
     var expectation: Expectation
-    /// Whether the connection's thread looks for frames all the time instead of sleeping until one comes.
-    var spins = false
 }
 
 /// How much a connection is to do.
@@ -103,7 +101,6 @@ final class LoadHandler: ChannelInboundHandler {
             }
         slice = Slice(rest: isStopped ? .jobs(0) : rest, done: done)
         fill()
-        spin()
         flush()
         return done.futureResult
     }
@@ -240,13 +237,6 @@ final class LoadHandler: ChannelInboundHandler {
             context.writeAndFlush(NIOAny(outgoing), promise: nil)
             outgoing = ByteBuffer()
         } while context.channel.isWritable && !uploads.isEmpty
-    }
-
-    /// Keeps the event loop from sleeping longer than for an instant. A task that is due at once would not do: the loop runs all
-    /// of those before it looks at its sockets again.
-    private func spin() {
-        guard order.spins, slice != nil, let loop = context?.eventLoop else { return }
-        _ = loop.assumeIsolated().scheduleTask(in: .microseconds(1)) { [weak self] in self?.spin() }
     }
 }
 
