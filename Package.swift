@@ -29,6 +29,7 @@ let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -38,6 +39,8 @@ let package = Package(
         .executable(name: "kvmjobd", targets: ["kvmjobd"]),
         .library(name: "KVMJobClient", targets: ["KVMJobClient", "JobModel"]),
         .library(name: "VMRuntime", targets: ["VMRuntime", "GuestImage", "KVM", "JobModel"]),
+        .library(name: "JobProtocol", targets: ["JobProtocol", "JobScheduling", "JobModel"]),
+        .library(name: "BareLoop", targets: ["BareLoop"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -45,6 +48,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         // The nouns.
@@ -85,6 +89,10 @@ let package = Package(
         // What a client makes of machine code; no worker takes instructions apart.
         .target(name: "Disassembly", dependencies: ["CCapstone"], swiftSettings: strict),
 
+        // What a worker is measured against: the same guest by bare system calls in C.
+        .target(name: "CBareLoop"),
+        .target(name: "BareLoop", dependencies: ["CBareLoop", "GuestImage", "JobModel"], swiftSettings: strict),
+
         // What people start.
         .executableTarget(
             name: "kvmjobd",
@@ -96,7 +104,7 @@ let package = Package(
             name: "kvmjob",
             dependencies: [
                 "KVMJobClient", "Worker", "VMRuntime", "GuestImage", "KVM", "JobModel", "JobProtocol", "JobTransport",
-                "Disassembly", argumentParser, logging, nioCore, nioPosix, nioLocks,
+                "Disassembly", "BareLoop", argumentParser, histogram, logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
 
         // Guest programs, assembled from source by the toolchain, and a tool that writes them out as image files.
@@ -107,6 +115,8 @@ let package = Package(
         .testTarget(name: "JobModelTests", dependencies: ["JobModel"], swiftSettings: strictTests),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
         .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "BareLoopTests", dependencies: ["BareLoop", "GuestImage", "JobModel"], swiftSettings: strictTests),
         .testTarget(
             name: "VMRuntimeTests",
             dependencies: ["VMRuntime", "GuestImage", "KVM", "CKVM", "JobModel", "JobProtocol", "Guests", crypto],
@@ -130,7 +140,7 @@ let package = Package(
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["kvmjob", "Disassembly", "VMRuntime", "JobModel", "JobProtocol"],
+            dependencies: ["kvmjob", "BareLoop", "Disassembly", "GuestImage", "VMRuntime", "JobModel", "JobProtocol"],
             swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ]

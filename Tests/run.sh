@@ -36,7 +36,7 @@ kvm_is_there() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
 build() { swift build --build-tests; }
 
 # What runs guests, opens sockets or waits for clocks; the rest is values.
-timed='VMRuntimeTests|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core'
+timed='VMRuntimeTests|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop'
 
 unit() { swift test --skip-build --disable-xctest --skip "$timed"; }
 
@@ -62,6 +62,8 @@ Every outcome has a guest that reaches it
 What a result tells of a job's end
 The trace
 Deterministic jobs
+A guest in a bare loop
+A load and its floor
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'

@@ -24,8 +24,10 @@ let package = Package(
                 "floor-worker",
                 .product(name: "VMRuntime", package: "kvmjob"),
                 .product(name: "KVMJobClient", package: "kvmjob"),
-                // Not linked: built beside the benchmarks, which start it.
+                .product(name: "BareLoop", package: "kvmjob"),
+                // Not linked: built beside the benchmarks, which start them.
                 .product(name: "kvmjobd", package: "kvmjob"),
+                .product(name: "kvmjob", package: "kvmjob"),
             ],
             swiftSettings: [
                 .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error),

@@ -20,12 +20,21 @@ struct WorkerConnection {
     ///
     /// - Throws: ``CommandFailure``, or `CancellationError`.
     static func open(_ choice: WorkerChoice) async throws -> WorkerConnection {
-        do {
-            return switch choice {
+        try await telling {
+            switch choice {
             case .socket(let path):
                 WorkerConnection(client: try await .connect(path: path, software: software), embedded: nil)
             case .embedded: try await startEmbedded()
             }
+        }
+    }
+
+    /// Connects in some way, and says what went wrong as every command does.
+    ///
+    /// - Throws: ``CommandFailure``, or what the call throws that is no connection's fault.
+    static func telling<Value>(_ connect: () async throws -> Value) async throws -> Value {
+        do {
+            return try await connect()
         } catch let error as JobClientError {
             throw CommandFailure(message: error.message, status: ExitStatus.broken)
         } catch let error as WorkerStartError {
@@ -37,17 +46,24 @@ struct WorkerConnection {
 
     /// Starts a worker on one end of a pair of sockets and talks to it over the other, as to any worker.
     private static func startEmbedded() async throws -> WorkerConnection {
+        let worker = try await startWorker()
+        let (near, far) = try UnixSocket.connectedPair()
+        Task { try await worker.serve(descriptor: far) }
+        return WorkerConnection(client: try await .connect(descriptor: near, software: software), embedded: worker)
+    }
+
+    /// A worker inside this process, with nobody connected.
+    ///
+    /// - Throws: `WorkerStartError`.
+    static func startWorker() async throws -> Worker {
         let configuration = WorkerConfiguration(
             slots: min(System.coreCount, WorkerLimits.maximumSlots), jobLogging: .none,
             software: "\(software), embedded")
         // What it would log, its results and errors tell.
         let logger = Logger(label: "kvmjob") { _ in SwiftLogNoOpLogHandler() }
-        let worker = try await DispatchQueue(label: "kvmjob.start").perform {
+        return try await DispatchQueue(label: "kvmjob.start").perform {
             try Worker(configuration: configuration, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
         }
-        let (near, far) = try UnixSocket.connectedPair()
-        Task { try await worker.serve(descriptor: far) }
-        return WorkerConnection(client: try await .connect(descriptor: near, software: software), embedded: worker)
     }
 
     /// Ends the connection; jobs that have not ended are stopped.

@@ -12,6 +12,7 @@ enum Benchmarks {
         ("console", ConsoleBenchmark.run),
         ("worker", WorkerBenchmark.run), ("roundtrip", RoundTripBenchmark.run),
         ("allocations", AllocationsBenchmark.run),
+        ("goals", GoalsBenchmark.run),
     ]
 
     static func main() async {

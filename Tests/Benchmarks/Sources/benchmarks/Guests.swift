@@ -9,6 +9,11 @@ struct Guest {
     let mode: GuestMode
     let image: [UInt8]
 
+    /// Exits with 0 at once: mov al, 0; out 0xF4, al.
+    static let nothing64 = Guest(mode: .user64, image: [0xB0, 0x00, 0xE6, 0xF4])
+
+    private init(mode: GuestMode, image: [UInt8]) { (self.mode, self.image) = (mode, image) }
+
     private init(_ mode: GuestMode, _ start: UnsafePointer<UInt8>, _ count: Int) {
         (self.mode, image) = (mode, [UInt8](UnsafeBufferPointer(start: start, count: count)))
     }
@@ -32,6 +37,14 @@ struct Guest {
     /// The same, polling the UART's line status before each byte.
     static let polite16 = Guest(.real16, floor_polite16(), floor_polite16_bytes())
     static let polite64 = Guest(.user64, floor_polite64(), floor_polite64_bytes())
+
+    /// Writes 256 pages, one byte each, and exits with 0.
+    static let writeMebibyte = Guest(.user64, floor_write_mebibyte(), floor_write_mebibyte_bytes())
+
+    /// Prints this many bytes on COM1 and ends.
+    static let printCount = 64 * 256
+    static let print16 = Guest(.real16, floor_print16(), floor_print16_bytes())
+    static let print64 = Guest(.user64, floor_print64(), floor_print64_bytes())
 
     /// Seven instructions for ever: a call, its return, a push, a pop and an addition in memory among them.
     static let calls16 = Guest(.real16, floor_calls16(), floor_calls16_bytes())

@@ -25,12 +25,17 @@ struct Results {
     }
 
     private func print(_ ratio: Ratio) {
-        let values = rounds.compactMap { round -> Double? in
-            guard let of = round.rates[ratio.of], let to = round.rates[ratio.to] else { return nil }
-            return of / to
-        }
         let goal = ratio.goal.map { " (goal \(Spread.number($0, 2)))" } ?? ""
-        Swift.print("  = \(pad(ratio.name, 58)) \(Spread(values).text(3))\(goal)")
+        Swift.print("  = \(pad(ratio.name, 58)) \(spread(of: ratio.of, to: ratio.to).text(3))\(goal)")
+    }
+
+    /// One subject's rate over another's, of each round.
+    func spread(of: String, to: String) -> Spread {
+        Spread(
+            rounds.compactMap { round in
+                guard let of = round.rates[of], let to = round.rates[to] else { return nil }
+                return of / to
+            })
     }
 
     private func pad(_ text: String, _ width: Int = 60) -> String {

@@ -57,6 +57,40 @@ final class SlotRunner {
         return result
     }
 
+    /// Runs a job this often, dealt out to the first slots, as many at once as ``batch``; with nothing of its own between two
+    /// jobs of a slot but a look at the outcome.
+    func burst(_ job: AdmittedJob, times count: Int, slots width: Int, ending outcome: Outcome) throws {
+        let wrong = WrongOutcome()
+        for start in stride(from: 0, to: count, by: Self.batch * width) {
+            let group = DispatchGroup()
+            for number in 0..<min(Self.batch * width, count - start) {
+                let control = JobControl(hasInput: false)
+                control.grantOutput(1 << 20)
+                group.enter()
+                slots[number % width].start(job, control: control) { event in
+                    guard case .finished(let end) = event else { return }
+                    if end.outcome != outcome { wrong.outcome = end.outcome }
+                    group.leave()
+                }
+            }
+            group.wait()
+        }
+        if let outcome = wrong.outcome { throw BenchmarkError("a job ended as \(outcome)") }
+    }
+
+    /// Jobs that wait in a slot at once: so many that it hardly ever finds nothing to do.
+    private static let batch = 128
+
+    /// One of the outcomes that should not have been.
+    private final class WrongOutcome: Sendable {
+        private let lock = DispatchQueue(label: "wrong-outcome")
+        nonisolated(unsafe) private var value: Outcome?
+        var outcome: Outcome? {
+            get { lock.sync { value } }
+            set { lock.sync { value = newValue } }
+        }
+    }
+
     /// Runs a job this often, dealt out to the first slots, and waits for all. Returns the outcomes.
     func run(_ job: AdmittedJob, times count: Int, slots width: Int) -> [Outcome] {
         let (done, lock) = (DispatchSemaphore(value: 0), DispatchQueue(label: "outcomes"))

@@ -13,9 +13,11 @@ final class WorkerProcess {
     private nonisolated(unsafe) static var count = 0
 
     /// kvmjobd.
-    convenience init(slots: Int, spin: Duration = .zero) throws {
-        let options = spin > .zero ? ["--spin", "\(spin / .microseconds(1))us"] : []
-        try self.init("kvmjobd") { ["--socket", $0, "--slots", "\(slots)", "--log-target", "stderr"] + options }
+    ///
+    /// - Parameter options: beside the socket, the slots and the log's target.
+    convenience init(slots: Int, spin: Duration = .zero, options: [String] = []) throws {
+        let polls = spin > .zero ? ["--spin", "\(spin / .microseconds(1))us"] : []
+        try self.init("kvmjobd") { ["--socket", $0, "--slots", "\(slots)", "--log-target", "stderr"] + polls + options }
     }
 
     /// The worker in C, with a machine for each connection.
@@ -30,8 +32,7 @@ final class WorkerProcess {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         socketPath = folder.appendingPathComponent("worker.sock").path
         let log = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().appendingPathComponent(program)
+        process.executableURL = BuiltProgram.url(program)
         process.arguments = arguments(socketPath)
         process.standardError = log
         try process.run()
@@ -47,6 +48,29 @@ final class WorkerProcess {
         process.terminate()
         process.waitUntilExit()
         try FileManager.default.removeItem(at: folder)
+    }
+}
+
+/// A program of the project that was built beside the benchmarks.
+enum BuiltProgram {
+    static func url(_ name: String) -> URL {
+        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appendingPathComponent(name)
+    }
+
+    /// Runs it and returns what it wrote to standard output.
+    ///
+    /// - Throws: ``BenchmarkError`` unless its status is 0.
+    static func run(_ name: String, _ arguments: [String]) throws -> Data {
+        let (process, output) = (Process(), Pipe())
+        (process.executableURL, process.arguments, process.standardOutput) = (url(name), arguments, output)
+        try process.run()
+        let bytes = try output.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw BenchmarkError("\(name) \(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
+        }
+        return bytes
     }
 }
 

@@ -77,7 +77,7 @@ int64_t floor_fork(const char *_Nonnull path, uint8_t *_Nonnull output, uint64_t
 /// The processor time of another process in nanoseconds.
 int64_t floor_process_time(int process);
 
-// The guests in guests.S.
+// The guests in guests.S and guests_goals.S.
 #define FLOOR_GUEST(name) \
     extern const uint8_t guest_##name[], guest_##name##_end[]; \
     static inline const uint8_t *_Nonnull floor_##name(void) { return guest_##name; } \
@@ -97,3 +97,6 @@ FLOOR_GUEST(chatter16)
 FLOOR_GUEST(chatter64)
 FLOOR_GUEST(polite16)
 FLOOR_GUEST(polite64)
+FLOOR_GUEST(write_mebibyte)
+FLOOR_GUEST(print16)
+FLOOR_GUEST(print64)
