@@ -78,13 +78,14 @@ def alternating_kinds(scene: Scene) -> None:
 
 def full_machines(scene: Scene) -> None:
     """Guests of several kinds that write nearly all of their 16 MiB: what is kept of them is bounded, and given back."""
-    kinds: list[dict[str, Any]] = [{}, {"step_budget": 1 << 30}, {"memory_budget": FILL_MEMORY}, {"deterministic": True}]
+    kinds: list[dict[str, Any]] = [
+        {"memory_bytes": FILL_MEMORY} | more
+        for more in ({}, {"memory_bytes": FILL_MEMORY + 4096}, {"memory_budget": FILL_MEMORY}, {"deterministic": True})
+    ]
     scene.serve()
     before = scene.worker.reset_peak()
     with scene.client() as client:
-        jobs = [
-            client.submit(FILL, USER64, memory_bytes=FILL_MEMORY, **kinds[n % len(kinds)]) for n in range(20 * len(kinds))
-        ]
+        jobs = [client.submit(FILL, USER64, **kinds[n % len(kinds)]) for n in range(20 * len(kinds))]
         client.finish(*jobs, seconds=60)
     scene.checks.equal("full machines: all end", {job.outcome for job in jobs}, {EXITED})
     bound = SLOTS * (IN_USE + KEPT) + DOOMED
