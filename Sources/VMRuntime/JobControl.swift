@@ -75,7 +75,7 @@ public final class JobControl: Sendable {
         Self.endings.async { [self] in
             guard let execution = takePaused() else { return }
             guard execution.inquiry.dumps.isEmpty else { return endOnOwnThread(Handover(execution)) }
-            execution.emit(.finished(execution.endPaused()))
+            Self.end(consume execution)
         }
     }
 
@@ -83,8 +83,17 @@ public final class JobControl: Sendable {
     private func endOnOwnThread(_ paused: Handover<Execution>) {
         DispatchQueue(label: "kvmjob.paused-dump").async {
             guard let execution = paused.take() else { return }
-            execution.emit(.finished(execution.endPaused()))
+            Self.end(consume execution)
         }
+    }
+
+    /// No slot is here that could use the machine again. It goes before the result, so that a worker that has sent its last result
+    /// has no machine left.
+    private static func end(_ execution: consuming Execution) {
+        let emit = execution.emit
+        let result = execution.endPaused()
+        _ = consume execution
+        emit(.finished(result))
     }
 
     // MARK: For the slot

@@ -20,6 +20,8 @@ struct MachineKind: Sendable, Hashable {
     var countsPages = false
     /// How memory is brought back between jobs.
     var restore = RestorePolicy.giveBack
+    /// The user whose jobs alone may use it, where users do not share machines.
+    var tenant: UInt32?
 }
 
 extension MachineKind {

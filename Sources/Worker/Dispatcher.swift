@@ -16,6 +16,7 @@ final class Dispatcher {
     private let eventLoop: any EventLoop
     private let backend: Backend
     private let limits: WorkerLimits
+    private let keeping: MachineKeeping
     private let slots: [Slot]
     private var scheduler: Scheduler
     private var kept: KeptMachines<ObjectIdentifier>
@@ -26,12 +27,16 @@ final class Dispatcher {
     private var uploadBytes: UInt64 = 0
     private var idleSince: ContinuousClock.Instant? = .now
     private(set) var isDraining = false
+    private var slotsEnd = SlotsEnd.notYet
     private var whenDrained: [EventLoopPromise<Void>] = []
 
     init(configuration: WorkerConfiguration, backend: Backend, eventLoop: any EventLoop, log: WorkerLog) {
         (self.log, self.eventLoop, self.backend) = (log, eventLoop, backend)
         limits = configuration.limits
-        slots = (0..<configuration.slots).map { Slot(number: $0, backend: backend) }
+        keeping = MachineKeeping(
+            policy: configuration.machines, machinesPerSlot: limits.keptMachinesPerSlot,
+            memoryBytesPerSlot: limits.keptMemoryBytes / UInt64(configuration.slots))
+        slots = (0..<configuration.slots).map { [keeping] in Slot(number: $0, backend: backend, keeping: keeping) }
         scheduler = Scheduler(
             slots: configuration.slots, queueLimit: limits.queuedJobs, waitingBytesLimit: limits.queuedImageBytes)
         kept = KeptMachines(
@@ -166,7 +171,7 @@ final class Dispatcher {
         jobs[key]?.admitted = nil
         let loop = eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
-        slot.start(admitted, control: job.control) { event in
+        slot.start(admitted, for: job.peer.tenant, control: job.control) { event in
             loop.execute { bound.value.take(event, of: key) }
         }
     }
@@ -296,8 +301,32 @@ final class Dispatcher {
         let isIdle = connections.isEmpty && scheduler.isIdle
         if isIdle, idleSince == nil { idleSince = .now }
         guard isDraining, isIdle else { return }
-        whenDrained.forEach { $0.succeed() }
-        whenDrained = []
+        stopSlots()
+    }
+
+    /// Whether the slots' machines are gone, which is the last thing that a drain does.
+    private enum SlotsEnd {
+        case notYet
+        case begun
+        case over
+    }
+
+    private func stopSlots() {
+        switch slotsEnd {
+        case .begun: return
+        case .over:
+            whenDrained.forEach { $0.succeed() }
+            whenDrained = []
+        case .notYet:
+            slotsEnd = .begun
+            let (loop, bound) = (eventLoop, NIOLoopBound(self, eventLoop: eventLoop))
+            keeping.stop(slots) {
+                loop.execute {
+                    bound.value.slotsEnd = .over
+                    bound.value.stopSlots()
+                }
+            }
+        }
     }
 
     var status: WorkerStatus {

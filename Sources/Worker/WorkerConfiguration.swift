@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-internal import JobModel
+public import JobModel
 public import JobProtocol
 public import JobScheduling
 public import KVM
-internal import VMRuntime
+public import VMRuntime
 
 /// What a worker is told when it starts.
 public struct WorkerConfiguration: Sendable {
     /// Jobs that run at once, each in its own virtual machine on its own thread.
     public var slots: Int
+    /// Which jobs may follow one another on the same virtual machine.
+    public var machines: MachinePolicy
     /// Which jobs get a log record of their own at their end.
     public var jobLogging: JobLogging
     /// Bounds on what clients can make the worker hold.
@@ -20,9 +22,11 @@ public struct WorkerConfiguration: Sendable {
 
     /// A configuration.
     public init(
-        slots: Int, jobLogging: JobLogging = .all, limits: WorkerLimits = WorkerLimits(), software: String = "kvmjob"
+        slots: Int, machines: MachinePolicy = .pooled, jobLogging: JobLogging = .all,
+        limits: WorkerLimits = WorkerLimits(), software: String = "kvmjob"
     ) {
         self.slots = slots
+        self.machines = machines
         self.jobLogging = jobLogging
         self.limits = limits
         self.software = software
@@ -69,6 +73,10 @@ public struct WorkerLimits: Sendable, Hashable {
     public var pausedJobsPerConnection: Int
     /// As ``pausedJobs``, bytes of guest memory of all those machines.
     public var pausedMemoryBytes: UInt64
+    /// Machines that each slot keeps for later jobs.
+    public var keptMachinesPerSlot: Int
+    /// Bytes of guest memory of all those machines. Each slot has an equal share of it, so that none can use up another's.
+    public var keptMemoryBytes: UInt64
 
     /// How long a paused job's machine is kept unless the worker is told otherwise: 30 s.
     public static let defaultPauseTime = Duration.seconds(30)
@@ -80,7 +88,8 @@ public struct WorkerLimits: Sendable, Hashable {
         uploadBytes: Int = 512 << 20,
         imageBytes: UInt64 = WorkerTerms.defaultImageLimit, memoryBytes: UInt64 = WorkerTerms.defaultMemoryMaximum,
         wallTime: Duration = WorkerTerms.defaultWallMaximum, pauseTime: Duration = WorkerLimits.defaultPauseTime,
-        pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30
+        pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30,
+        keptMachinesPerSlot: Int = MachineKeeping.defaultMachinesPerSlot, keptMemoryBytes: UInt64 = 2 << 30
     ) {
         self.connections = connections
         self.jobsPerConnection = jobsPerConnection
@@ -93,6 +102,12 @@ public struct WorkerLimits: Sendable, Hashable {
         self.pauseTime = pauseTime
         (self.pausedJobs, self.pausedJobsPerConnection) = (pausedJobs, pausedJobsPerConnection)
         self.pausedMemoryBytes = pausedMemoryBytes
+        (self.keptMachinesPerSlot, self.keptMemoryBytes) = (keptMachinesPerSlot, keptMemoryBytes)
+    }
+
+    /// The most machines that exist at once in a worker with this many slots, those included that wait to be destroyed.
+    public func machines(slots: Int) -> Int {
+        slots * (MachineKeeping.machinesInUsePerSlot + keptMachinesPerSlot) + pausedJobs + MachineKeeping.doomedMachines
     }
 }
 

@@ -49,6 +49,12 @@ struct Peer: Sendable, Hashable {
     var process: Int32?
     var user: UInt32?
 
+    /// What the kernel tells of a user who has no number in this process's user namespace: all of them look alike.
+    static let unmappedUser: UInt32 = 65534
+
+    /// The user, where it can be told from every other.
+    var tenant: UInt32? { user == Self.unmappedUser ? nil : user }
+
     var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [:]
         metadata["kvmjob_uid"] = user.map { "\($0)" }

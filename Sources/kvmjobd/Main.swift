@@ -60,11 +60,10 @@ enum Main {
 
     private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
+        var limits = WorkerLimits(pauseTime: options.pauseTime, pausedJobs: options.pausedJobs)
+        limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
         let configuration = WorkerConfiguration(
-            slots: slots, jobLogging: options.jobLogging,
-            limits: WorkerLimits(
-                connections: min(options.connections, roomForConnections(besides: slots + options.pausedJobs)),
-                pauseTime: options.pauseTime, pausedJobs: options.pausedJobs),
+            slots: slots, machines: options.machines, jobLogging: options.jobLogging, limits: limits,
             software: Software.nameAndVersion)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {

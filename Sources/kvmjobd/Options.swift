@@ -18,6 +18,8 @@ struct Options {
     var socketPath: String?
     /// Jobs that run at once; nil means as many as there are cores for this process.
     var slots: Int?
+    /// Which jobs may follow one another on the same virtual machine.
+    var machines = MachinePolicy.pooled
     /// How long without jobs and connections until it leaves; nil means never.
     var idleExit: Duration?
     /// Which jobs get a record in the log.
@@ -71,6 +73,14 @@ extension OptionRule {
                 options.slots = number(text, upTo: WorkerLimits.maximumSlots)
                 return options.slots != nil
             }, wanted: "a number from 1 to \(WorkerLimits.maximumSlots)"),
+        OptionRule(
+            name: "--machines", value: "pooled|tenant|fresh",
+            help: [
+                "which jobs may follow one another on a virtual machine, which is brought back",
+                "to its start in between: any, those of one user, or none (default: pooled)",
+            ],
+            store: { text, options in store(MachinePolicy(rawValue: text), &options.machines) },
+            wanted: "pooled, tenant or fresh"),
         OptionRule(
             name: "--idle-exit", value: "TIME", help: ["leave after TIME without jobs and connections (default: stay)"],
             store: { text, options in

@@ -20,15 +20,25 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from attacks import budgets, crowds, limits, readers, wrong_bytes  # noqa: E402
+from attacks import budgets, crowds, kinds, limits, readers, wrong_bytes  # noqa: E402
 from attacks.scene import Attack, Scene  # noqa: E402
 from live import Checks, LiveWorker, Programs, raise_descriptor_limit  # noqa: E402
 
 # Options of kvmjobd, and the attacks on one process with these.
 CAMPAIGNS: list[tuple[list[str], list[Attack]]] = [
-    (["--slots", "4"], wrong_bytes.ATTACKS + limits.ATTACKS + budgets.ATTACKS + readers.ATTACKS + crowds.ATTACKS),
+    (
+        ["--slots", str(kinds.SLOTS)],
+        wrong_bytes.ATTACKS
+        + limits.ATTACKS
+        + budgets.ATTACKS
+        + readers.ATTACKS
+        + crowds.ATTACKS
+        + kinds.ATTACKS,
+    ),
     (["--slots", "1"], readers.ATTACKS_ON_ONE_SLOT),
     (["--slots", "1", "--max-connections", str(crowds.FEW)], crowds.ATTACKS_ON_FEW_CONNECTIONS),
+    (["--slots", "1", "--machines", "tenant"], kinds.ATTACKS_ON_TENANTS),
+    (["--slots", "1", "--machines", "fresh"], kinds.ATTACKS_ON_FRESH_MACHINES),
 ]
 
 # KiB that may stay resident when all is over. What an attack needed for a moment is judged by that attack.
@@ -67,7 +77,7 @@ def main() -> int:
                 name, resident = f"kvmjobd {' '.join(options)}", worker.status("VmRSS")
                 for act in chosen:
                     attack(scene, act)
-                grown = worker.status("VmRSS") - resident
+                grown = worker.settled_memory(resident + WORTH_OF_ALL) - resident
                 seen = f"{grown:+,} KiB on {resident:,}, bound {WORTH_OF_ALL:,}"
                 checks.that(f"{name}: all attacks together leave little in memory", grown <= WORTH_OF_ALL, seen)
                 checks.equal(f"{name}: it drains with status 0 in the end", worker.stop(), 0)

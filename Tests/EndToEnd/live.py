@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import pathlib
@@ -31,7 +32,7 @@ from decoder import DATA_HEADER, END, Frame, Reader, encode  # noqa: E402
 PATIENCE = 20.0  # seconds until what was waited for counts as never coming
 FRAME_LIMIT = 65536  # of a worker, and of these clients
 REAL16, PROTECTED32, LONG64, USER64 = 1, 2, 3, 4
-HALTED, WALL_TIME_EXHAUSTED, CANCELLED = 1, 8, 12
+HALTED, EXITED, WALL_TIME_EXHAUSTED, CANCELLED = 1, 2, 8, 12
 REGISTERS = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()
 
 
@@ -140,8 +141,28 @@ class LiveWorker:
         found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
         return int(found[1]) if found else 0
 
+    def links(self) -> list[str]:
+        """What each of its descriptors is."""
+        links = []
+        for file in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                links.append(os.readlink(file))
+        return links
+
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """Its descriptors without those of machines, of which a worker keeps some."""
+        return sum("kvm-v" not in link for link in self.links())
+
+    def machines(self) -> int:
+        """The virtual machines that it has, running, kept, or not destroyed yet."""
+        return sum(link == "anon_inode:kvm-vm" for link in self.links())
+
+    def settled_memory(self, most: int) -> int:
+        """Resident memory in KiB once it is at most so much, or when patience ends: without jobs, machines give theirs back."""
+        patience = time.monotonic() + PATIENCE
+        while (resident := self.status("VmRSS")) > most and time.monotonic() < patience:
+            time.sleep(0.1)
+        return resident
 
     def reset_peak(self) -> int:
         """Lets the peak of resident memory begin anew; returns what is resident now, in KiB."""

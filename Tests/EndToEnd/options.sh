@@ -22,7 +22,7 @@ refuses() {
 
 help=$("$kvmjobd" --help)
 expect '--help succeeds' equals $? 0
-for option in --socket --slots --idle-exit --log-jobs --log-target --drain-timeout --max-connections --pause-time --max-paused --version; do
+for option in --socket --slots --machines --idle-exit --log-jobs --log-target --drain-timeout --max-connections --pause-time --max-paused --version; do
     expect "--help describes $option" contains "$help" "  $option"
 done
 expect '--version names the program' contains "$("$kvmjobd" --version)" 'kvmjobd '
@@ -46,6 +46,7 @@ for time in 5 s 1d -1s 1.5s 9223372036854775807h 8761h; do
     expect "--idle-exit $time is refused" refuses 64 "not \"$time\"" --idle-exit "$time"
 done
 expect '--drain-timeout wants a time' refuses 64 'a time such as' --drain-timeout soon
+expect '--machines names its values' refuses 64 'pooled, tenant or fresh, not "shared"' --machines shared
 expect '--log-jobs names its values' refuses 64 'none, failures or all, not "some"' --log-jobs some
 expect '--log-target names its values' refuses 64 'auto, journal or stderr, not "file"' --log-target file
 expect 'without a socket it says how to get one' refuses 78 'start kvmjobd.socket' --drain-timeout 0s --idle-exit 8760h

@@ -8,14 +8,17 @@ import Testing
 @testable import VMRuntime
 
 extension Run {
-    /// Runs a job in a slot of its own, and does something whenever it is paused.
+    /// Runs a job, in a slot of its own unless one is named, and does something whenever it is paused.
     static func of(
-        _ image: [UInt8], _ spec: JobSpec, whenPaused act: @escaping @Sendable (Slot, JobControl) -> Void
+        _ image: [UInt8], _ spec: JobSpec, slot: Slot? = nil,
+        whenPaused act: @escaping @Sendable (Slot, JobControl) -> Void
     ) async throws -> Run {
         let backend = try Hardware.backend.get()
         let job = try AdmittedJob(image: image, spec: spec, on: backend.profile)
-        let (slot, control) = (Slot(number: 0, backend: backend), JobControl(hasInput: false))
-        defer { slot.stop() }
+        let own = slot == nil ? Slot(number: 0, backend: backend) : nil
+        defer { own?.stop() }
+        guard let slot = slot ?? own else { return Run() }
+        let control = JobControl(hasInput: false)
         control.grantOutput(1 << 30)
         let stream = AsyncStream<JobEvent> { continuation in
             slot.start(job, control: control) { event in

@@ -60,7 +60,7 @@ extension Run {
     /// Runs an image on a slot of its own and waits for its end.
     static func of(
         _ image: [UInt8], _ spec: JobSpec, input: [UInt8] = [], credit: Int = 1 << 30,
-        control: JobControl = JobControl(hasInput: true), slot: Slot? = nil
+        control: JobControl = JobControl(hasInput: true), slot: Slot? = nil, tenant: UInt32? = nil
     ) async throws -> Run {
         let backend = try Hardware.backend.get()
         let job = try AdmittedJob(image: image, spec: spec, on: backend.profile)
@@ -70,7 +70,7 @@ extension Run {
         defer { own?.stop() }
         guard let place = slot ?? own else { return Run() }
         let stream = AsyncStream<JobEvent> { continuation in
-            place.start(job, control: control) { event in
+            place.start(job, for: tenant, control: control) { event in
                 continuation.yield(event)
                 if case .finished = event { continuation.finish() }
             }

@@ -29,8 +29,10 @@ let kvmIsUsable: Bool = {
 struct TestWorker {
     let worker: Worker
 
-    init(slots: Int = 2, limits: WorkerLimits = WorkerLimits()) async throws {
-        let configuration = WorkerConfiguration(slots: slots, jobLogging: .none, limits: limits)
+    init(
+        slots: Int = 2, machines: MachinePolicy = .pooled, limits: WorkerLimits = WorkerLimits()
+    ) async throws {
+        let configuration = WorkerConfiguration(slots: slots, machines: machines, jobLogging: .none, limits: limits)
         worker = try await withCheckedThrowingContinuation { continuation in
             DispatchQueue(label: "test.start").async {
                 continuation.resume(

@@ -54,8 +54,8 @@ class Scene:
         return (job.outcome, bytes(job.output)) == (HALTED, b"4\n")
 
     def no_descriptor_left(self, what: str, before: int) -> None:
-        """The worker holds as many descriptors as before, or comes back to that while it serves: a result is sent before
-        its machine is taken apart. One connection may be on its way in or out."""
+        """The worker holds as many descriptors as before, those of machines aside, or comes back to that while it serves.
+        One connection may be on its way in or out."""
         after, patience = self.worker.descriptors(), time.monotonic() + 20.0
         while after > before + 1 and time.monotonic() < patience:
             self.serve()
