@@ -21,9 +21,9 @@ private final class RestoredMachine {
         thread = try VCPUThread()
         content = PristineMemory(bytes: 1 << 20, pieces: [(address: 0x1000, bytes: code)])
         self.registers = registers
-        var system = try vcpu.systemRegisters()
-        (system.cs.base, system.cs.selector) = (0, 0)
-        try vcpu.setSystemRegisters(system)
+        var start = vcpu.pristine
+        (start.system.cs.base, start.system.cs.selector) = (0, 0)
+        try vcpu.load(start)
         vcpu.attach()
         try restore()
     }

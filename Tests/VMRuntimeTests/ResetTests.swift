@@ -225,7 +225,6 @@ struct ResetTests {
 
     @Test(
         "The next job finds memory as new, every page of it",
-        .disabled("a machine's second job finds the first one's memory until Machine.prepare restores it"),
         arguments: Making.all, GuestMode.allCases)
     func memory(_ making: Making, mode: GuestMode) async throws {
         try await onThread {
