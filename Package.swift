@@ -130,7 +130,9 @@ let package = Package(
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["kvmjob", "Disassembly", "VMRuntime", "JobModel", "JobProtocol"],
+            dependencies: [
+                "kvmjob", "Worker", "Disassembly", "VMRuntime", "JobModel", "JobProtocol", logging, nioPosix,
+            ],
             swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ]

@@ -20,11 +20,13 @@ final class Execution {
     private let plan: MeterPlan
     let pauses: Bool
     let inquiry: Inquiry
+    /// Where the job ends to be kept, if it is of that kind.
+    let snapshotOrder: SnapshotOrder?
     let emit: (JobEvent) -> Void
 
     /// Counts the steps, where they are counted; there from the first run on.
     var meter: (any StepMeter)?
-    var board = Board()
+    var board: Board
     var output = PendingOutput()
     var outputBytes: UInt64 = 0
     var droppedWrites: UInt64 = 0
@@ -41,15 +43,18 @@ final class Execution {
     /// How the job ends if it is not given more, while it is paused.
     var stop: Ending?
 
-    /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
+    /// - Parameters:
+    ///   - board: the devices as the job finds them.
+    ///   - pauses: whether the job is paused, not ended, when its steps are used up.
     init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
-        inquiry: Inquiry = Inquiry(), control: JobControl, thread: VCPUThread, backend: BackendProfile,
-        emit: @escaping (JobEvent) -> Void
+        _ machine: Machine, board: Board = Board(), budget: Budget, reportsPortWrites: Bool, plan: MeterPlan,
+        pauses: Bool = false, inquiry: Inquiry = Inquiry(), snapshotOrder: SnapshotOrder? = nil, control: JobControl,
+        thread: VCPUThread, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
         (self.machine, self.control, self.thread, self.backend) = (machine, control, thread, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit, self.inquiry) = (pauses, budget.steps, inquiry)
+        (self.board, self.snapshotOrder) = (board, snapshotOrder)
         exitLog = inquiry.report.contains(.exits) ? ExitLog() : nil
         digest = inquiry.report.contains(.digest) ? RunDigest() : nil
         watch = BudgetWatch(budget)
@@ -75,6 +80,8 @@ final class Execution {
         machine.vcpu.attach()
         control.attach(machine.vcpu.kicker)
         watch.start()
+        // A guest can see when its input comes. That of a job with an image has come before it.
+        if machine.kind.isDeterministic { control.waitForInput(until: watch.deadline) }
         defer {
             watch.stop()
             control.detach()
@@ -106,7 +113,9 @@ final class Execution {
 
     private func runToEnd() throws(KVMError) -> Ending {
         guard plan != .none else { return Ending(outcome: try runFree()) }
-        return try count(upTo: stepLimit ?? .max)
+        let limit = stepLimit ?? .max
+        if let snapshotOrder { return try count(upTo: limit, stoppingAt: snapshotOrder) }
+        return try count(upTo: limit)
     }
 
     // MARK: The loop
@@ -132,7 +141,7 @@ final class Execution {
         }
     }
 
-    private func count(upTo limit: UInt64) throws(KVMError) -> Ending {
+    func count(upTo limit: UInt64) throws(KVMError) -> Ending {
         if meter == nil { meter = try makeMeter() }
         let ending = try meter?.run(limit: limit)
         return ending
@@ -262,6 +271,7 @@ final class Execution {
         case .console(let byte): append(CollectionOfOne(byte), to: .console)
         case .consoleBytes(let bytes): append(bytes, to: .console)
         case .exit(let code): .exited(code: code)
+        case .ready: readyOutcome
         case .unclaimed(let write): reportsPortWrites ? append(write.record, to: .portWrites) : nil
         }
     }

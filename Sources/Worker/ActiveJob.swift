@@ -17,6 +17,8 @@ struct ActiveJob {
     let memoryBytes: UInt64
     /// What the slot will run; nil once it has it.
     var admitted: AdmittedJob?
+    /// The snapshot that it starts from, until it has ended.
+    var snapshotUse: SnapshotStore<Snapshot>.Use?
     let control: JobControl
     let acceptedAt: ContinuousClock.Instant
     var startedAt: ContinuousClock.Instant?

@@ -14,15 +14,17 @@ final class Dispatcher {
     let log: WorkerLog
     let terms: WorkerTerms
     private let eventLoop: any EventLoop
-    private let backend: Backend
-    private let limits: WorkerLimits
-    private let keeping: MachineKeeping
+    let backend: Backend
+    let limits: WorkerLimits
+    let keeping: MachineKeeping
     private let slots: [Slot]
     private var scheduler: Scheduler
     private var kept: KeptMachines<ObjectIdentifier>
     /// What may be submitted again.
     var known: KnownImages
-    private var jobs: [JobKey: ActiveJob] = [:]
+    /// What jobs may start from.
+    var snapshots: SnapshotStore<Snapshot>
+    private(set) var jobs: [JobKey: ActiveJob] = [:]
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
     private var finishedCount: UInt64 = 0
@@ -46,6 +48,7 @@ final class Dispatcher {
                 machines: limits.pausedJobs, machinesPerOwner: limits.pausedJobsPerConnection,
                 memoryBytes: limits.pausedMemoryBytes))
         known = KnownImages(limits: limits)
+        snapshots = SnapshotStore(limits: .init(bytes: limits.snapshotBytes, count: limits.snapshots))
         terms = WorkerTerms(
             jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
@@ -93,26 +96,27 @@ final class Dispatcher {
     // MARK: Jobs, as connections see them
 
     /// Takes a job into the queue, or says why not. The actions are to be performed after the client has been told.
+    ///
+    /// - Parameter name: what the snapshot of a job with an image is called, if it is to end as one.
     func admit(
-        _ spec: JobSpec, _ source: JobSource, number: UInt32, from connection: Connection
-    ) throws(Refusal) -> (key: JobKey, position: Int, actions: [SchedulerAction]) {
-        guard case .image(let image) = source else {
-            throw Refusal(.snapshotUnknown, "no snapshot of that name is here for this user: take it again")
-        }
-        guard spec.snapshot == nil else { throw Refusal(.invalidField, "this worker takes no snapshots") }
-        // Kept whatever becomes of this job: the next one that names the digest may be another.
-        known.keep(image, of: connection.peer.user)
-        let start = try known.start(of: image, spec, of: connection.peer.user)
-        let admitted = try AdmittedJob(
-            start, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
+        _ spec: JobSpec, _ source: JobSource, named name: (Image) -> ContentDigest?, number: UInt32,
+        from connection: Connection
+    ) throws(Refusal) -> (key: JobKey, position: Int, memoryBytes: UInt64, actions: [SchedulerAction]) {
+        let prepared = try prepare(spec, source, named: name, for: connection.peer)
         let key = JobKey(lastKey.number + 1)
-        let admission = try scheduler.submit(key, bytes: image.bytes.count)
+        let admission: (position: Int, actions: [SchedulerAction])
+        do throws(Refusal) {
+            admission = try scheduler.submit(key, bytes: prepared.imageBytes)
+        } catch {
+            prepared.use.map { snapshots.release($0) }
+            throw error
+        }
         lastKey = key
         jobs[key] = ActiveJob(
             connection: connection, peer: connection.peer, number: number, label: spec.label,
-            memoryBytes: spec.memoryBytes, admitted: admitted, control: JobControl(hasInput: spec.hasInput),
-            acceptedAt: .now)
-        return (key, admission.position, admission.actions)
+            memoryBytes: prepared.memoryBytes, admitted: prepared.job, snapshotUse: prepared.use,
+            control: JobControl(hasInput: spec.hasInput), acceptedAt: .now)
+        return (key, admission.position, prepared.memoryBytes, admission.actions)
     }
 
     func addCredit(_ bytes: Int, to key: JobKey) {
@@ -199,7 +203,7 @@ final class Dispatcher {
         case .paused(let pause): self.pause(key, pause)
         case .finished(let result):
             kept.release(key)
-            conclude(key, result)
+            conclude(key, keepingSnapshot(of: key, result))
             perform(scheduler.finished(key))
             noteProgress()
         }
@@ -255,6 +259,8 @@ final class Dispatcher {
     /// The job has ended. Its result goes out now, or behind the output that waits for credit.
     private func conclude(_ key: JobKey, _ result: JobResult) {
         guard let job = jobs[key] else { return }
+        job.snapshotUse.map { snapshots.release($0) }
+        jobs[key]?.snapshotUse = nil
         var result = result
         result.queueNanoseconds = job.queueNanoseconds
         log.jobFinished(key.number, label: job.label, result, peer: job.peer)

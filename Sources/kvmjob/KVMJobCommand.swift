@@ -14,7 +14,9 @@ struct KVMJobCommand: AsyncParsableCommand {
         commandName: "kvmjob",
         abstract: "Run guest images, each in a virtual machine of its own, within budgets.",
         version: "kvmjob \(version)",
-        subcommands: [SubmitCommand.self, ConformCommand.self, ReplayCommand.self, DoctorCommand.self])
+        subcommands: [
+            SubmitCommand.self, SnapshotCommand.self, ConformCommand.self, ReplayCommand.self, DoctorCommand.self,
+        ])
 
     static func main() async {
         UnixSocket.ignoreBrokenPipes()

@@ -28,6 +28,8 @@ struct ServerJob {
     var memoryBytes: UInt64?
     /// The snapshot that the job starts from, if it does.
     let snapshot: ContentDigest?
+    /// What the name of the snapshot that the job is to end as depends on beside its image.
+    let namedFields: [UInt8]?
     var stage: Stage
     var output: SendWindow
     private var outputOffsets: [OutputChannel: UInt64] = [:]
@@ -41,6 +43,7 @@ struct ServerJob {
     init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
         self.spec = spec
         (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
+        namedFields = submit.snapshot == nil ? nil : submit.namedFields
         stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
         memoryBytes = snapshot == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
