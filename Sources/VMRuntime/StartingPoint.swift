@@ -48,4 +48,12 @@ public final class StartingPoint: Sendable {
         byteCount = Int(memory.storedBytes)
         (self.mode, self.processor, self.memory, self.board) = (mode, .kept(processor), memory, board)
     }
+
+    /// The general registers.
+    var registers: Registers {
+        switch processor {
+        case .new(let registers, _, _): registers
+        case .kept(let state): state.registers
+        }
+    }
 }
