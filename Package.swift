@@ -140,7 +140,10 @@ let package = Package(
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",
-            dependencies: ["kvmjob", "BareLoop", "Disassembly", "GuestImage", "VMRuntime", "JobModel", "JobProtocol"],
+            dependencies: [
+                "kvmjob", "BareLoop", "Worker", "Disassembly", "GuestImage", "VMRuntime", "JobModel", "JobProtocol",
+                logging, nioPosix,
+            ],
             swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ]

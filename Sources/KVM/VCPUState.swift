@@ -40,6 +40,23 @@ public struct VCPUState: Sendable {
     }
 }
 
+extension VCPUState {
+    /// Takes back a debug exception that is on its way to the guest, and what it has left in DR6: it was the worker's own.
+    public mutating func forgetDebugException() {
+        events.exception = kvm_vcpu_events().exception
+        debug.dr6 = Self.initialDR6
+    }
+
+    /// DR6 as the processor manuals give it after a reset.
+    private static let initialDR6: UInt64 = 0xFFFF_0FF0
+
+    /// Forgets the number of the last exception, which is kept for those who watch for the next one. One that is on its way stays.
+    public mutating func forgetLastException() {
+        guard events.exception.injected == 0, events.exception.pending == 0 else { return }
+        events.exception = kvm_vcpu_events().exception
+    }
+}
+
 /// x87, SSE, AVX and later state in the processor's own format: that of XSAVE, not compacted.
 struct ExtendedState: Sendable, Hashable {
     /// Bytes in the order of XSAVE, as many as the kernel has.

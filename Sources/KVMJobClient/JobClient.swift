@@ -147,6 +147,26 @@ public final class JobClient: Sendable {
         return try await submit(spec, .image(Image(image)), firstInput: input, inputEnds: !moreInput)
     }
 
+    /// Submits a job that starts where a snapshot was taken, in a copy of its own, and returns when the worker has accepted it.
+    ///
+    /// The name is that of the ``JobModel/Outcome/snapshotTaken(_:)`` with which a job of the same user on the same worker ended. The
+    /// snapshot decides mode, memory and all else about the start; what the spec says of them must be left at its defaults.
+    ///
+    /// - Throws: as ``submit(_:image:)``; refused as `snapshot-unknown`, the snapshot has to be taken again.
+    public func submit(_ spec: JobSpec, from snapshot: ContentDigest) async throws -> RunningJob {
+        try await submit(spec, .snapshot(snapshot), firstInput: [], inputEnds: false)
+    }
+
+    /// Submits a job from a snapshot with input, as ``submit(_:image:input:moreInput:)`` does. A guest may run before its input is there,
+    /// since there is no image for it to go ahead of; one of a deterministic snapshot waits for all of it.
+    public func submit(
+        _ spec: JobSpec, from snapshot: ContentDigest, input: [UInt8], moreInput: Bool = false
+    ) async throws -> RunningJob {
+        var spec = spec
+        spec.hasInput = true
+        return try await submit(spec, .snapshot(snapshot), firstInput: input, inputEnds: !moreInput)
+    }
+
     private func submit(
         _ spec: JobSpec, _ source: JobSource, firstInput: [UInt8], inputEnds: Bool
     ) async throws -> RunningJob {

@@ -10,6 +10,7 @@ internal import JobModel
 /// | 0x3F8-0x3FF | ``Uart16550`` at COM1: the console and its input |
 /// | 0xE9 | debug console: a byte written goes to the console, a read gives 0xE9 |
 /// | 0xF4 | exit port: any width; ends the job with the value as its code |
+/// | 0xF5 | ready port: any width and value; ends a job of which a snapshot is taken there, and does nothing in any other |
 ///
 /// Everything else reads as all ones, and writes to it are counted. A wide access to the UART or the debug console is one
 /// access for each byte to consecutive ports, as on an ISA bus.
@@ -20,6 +21,7 @@ struct Board {
         case console(UInt8)
         case consoleBytes([UInt8])
         case exit(code: UInt32)
+        case ready
         case unclaimed(PortWrite)
     }
 
@@ -27,9 +29,17 @@ struct Board {
     static let exitPort: UInt16 = 0xF4
     /// The ports whose bytes go to the console: COM1's first one only as long as the UART transmits.
     static let consolePorts = [Uart16550.base, debugConsole]
+    static let readyPort: UInt16 = 0xF5
 
     var uart = Uart16550()
     private(set) var unclaimedWrites: UInt64 = 0
+
+    /// The devices as the guest has set them, without what belongs to one job: its input, and what is counted of it.
+    var settings: Board {
+        var board = Board()
+        board.uart = uart.settings
+        return board
+    }
 
     mutating func read(_ port: UInt16, size: UInt8) -> UInt32 {
         var value: UInt32 = 0
@@ -41,6 +51,7 @@ struct Board {
 
     mutating func write(_ port: UInt16, size: UInt8, value: UInt32) -> Effect {
         if port == Self.exitPort { return .exit(code: value) }
+        if port == Self.readyPort { return .ready }
         if size == 1, let claimed = writeByte(UInt8(truncatingIfNeeded: value), to: port) {
             return claimed.map(Effect.console) ?? .none
         }

@@ -154,8 +154,8 @@ struct BudgetWatch {
     /// What the job's end is called: as it came, unless the guest ended by itself and had used more than it may.
     func outcome(of outcome: Outcome, after time: Time, touching touched: UInt64?) -> Outcome {
         switch outcome {
-        case .halted, .exited, .faulted, .tripleFault, .unemulatable: break
-        case .exhausted, .cancelled, .waitExpired, .hostError, .snapshotTaken: return outcome
+        case .halted, .exited, .faulted, .tripleFault, .unemulatable, .snapshotTaken: break
+        case .exhausted, .cancelled, .waitExpired, .hostError: return outcome
         }
         if let limit = budget.cpuTime?.wholeNanoseconds, time.processor >= limit {
             return .exhausted(.cpuTime, limit: limit, used: time.processor)

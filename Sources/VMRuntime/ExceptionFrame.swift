@@ -16,6 +16,8 @@ struct ExceptionFrame {
     /// Vectors whose frame begins with an error code.
     private static let withErrorCode: Set<UInt8> = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30]
     static let pageFault: UInt8 = 14
+    /// Bytes of a frame with an error code.
+    static let largest = 6 * 8
     /// RFLAGS.TF.
     static let trapFlag: UInt64 = 1 << 8
     /// RFLAGS.RF, which the processor sets in the frame of a fault; the program had it clear.

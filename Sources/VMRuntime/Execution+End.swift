@@ -14,6 +14,7 @@ extension Execution {
         let touched = try watch.touchedBytes(of: machine.vm.memory)
         var ending = ending
         ending.outcome = watch.outcome(of: ending.outcome, after: time, touching: touched)
+        try checkSnapshot(&ending)
         var result = result(ending, time)
         result.touchedBytes = touched
         try readRegisters(into: &result, ending)
@@ -23,6 +24,7 @@ extension Execution {
         result.postMortem.exits = exitLog?.records ?? []
         try Inquest(machine: machine, backend: backend, report: inquiry.report).fill(&result)
         dump()
+        try keepSnapshot(of: ending)
         return result
     }
 

@@ -20,6 +20,8 @@ final class Execution {
     private let plan: MeterPlan
     let pauses: Bool
     let inquiry: Inquiry
+    /// Where the job ends to be kept, if it is of that kind.
+    let snapshotOrder: SnapshotOrder?
     let emit: (JobEvent) -> Void
 
     private struct Seat {
@@ -40,7 +42,7 @@ final class Execution {
 
     /// Counts the steps, where they are counted; there from the first run on.
     var meter: (any StepMeter)?
-    var board = Board()
+    var board: Board
     var output = PendingOutput()
     var outputBytes: UInt64 = 0
     var droppedWrites: UInt64 = 0
@@ -63,18 +65,23 @@ final class Execution {
         _ job: AdmittedJob, control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
         self.init(
-            budget: job.budget, reportsPortWrites: job.reportsPortWrites, plan: job.plan, pauses: job.pauses,
-            inquiry: job.inquiry, control: control, backend: backend, emit: emit)
+            board: job.start.board, budget: job.budget, reportsPortWrites: job.reportsPortWrites, plan: job.plan,
+            pauses: job.pauses, inquiry: job.inquiry, snapshotOrder: job.snapshotOrder, control: control,
+            backend: backend, emit: emit)
     }
 
-    /// - Parameter pauses: whether the job is paused, not ended, when its steps are used up.
+    /// - Parameters:
+    ///   - board: the devices as the job finds them.
+    ///   - pauses: whether the job is paused, not ended, when its steps are used up.
     init(
-        budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false, inquiry: Inquiry = Inquiry(),
-        control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+        board: Board = Board(), budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
+        inquiry: Inquiry = Inquiry(), snapshotOrder: SnapshotOrder? = nil, control: JobControl, backend: BackendProfile,
+        emit: @escaping (JobEvent) -> Void
     ) {
         (self.control, self.backend) = (control, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit, self.inquiry) = (pauses, budget.steps, inquiry)
+        (self.board, self.snapshotOrder) = (board, snapshotOrder)
         exitLog = inquiry.report.contains(.exits) ? ExitLog() : nil
         digest = inquiry.report.contains(.digest) ? RunDigest() : nil
         watch = BudgetWatch(budget)
@@ -82,13 +89,13 @@ final class Execution {
 
     /// An execution whose machine and thread are there already: no job of a slot's.
     convenience init(
-        _ machine: Machine, budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
-        inquiry: Inquiry = Inquiry(), control: JobControl, thread: VCPUThread, backend: BackendProfile,
-        emit: @escaping (JobEvent) -> Void
+        _ machine: Machine, board: Board = Board(), budget: Budget, reportsPortWrites: Bool, plan: MeterPlan,
+        pauses: Bool = false, inquiry: Inquiry = Inquiry(), snapshotOrder: SnapshotOrder? = nil, control: JobControl,
+        thread: VCPUThread, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
         self.init(
-            budget: budget, reportsPortWrites: reportsPortWrites, plan: plan, pauses: pauses, inquiry: inquiry,
-            control: control, backend: backend, emit: emit)
+            board: board, budget: budget, reportsPortWrites: reportsPortWrites, plan: plan, pauses: pauses,
+            inquiry: inquiry, snapshotOrder: snapshotOrder, control: control, backend: backend, emit: emit)
         seat = Seat(machine: machine, thread: thread)
     }
 
@@ -117,6 +124,8 @@ final class Execution {
         machine.vcpu.attach()
         control.attach(machine.vcpu.kicker)
         watch.start()
+        // A guest can see when its input comes. That of a job with an image has come before it.
+        if machine.kind.isDeterministic { control.waitForInput(until: watch.deadline) }
         defer {
             control.detach()
             machine.vcpu.detach()
@@ -146,7 +155,9 @@ final class Execution {
 
     private func runToEnd() throws(KVMError) -> Ending {
         guard plan != .none else { return Ending(outcome: try runFree()) }
-        return try count(upTo: stepLimit ?? .max)
+        let limit = stepLimit ?? .max
+        if let snapshotOrder { return try count(upTo: limit, stoppingAt: snapshotOrder) }
+        return try count(upTo: limit)
     }
 
     // MARK: The loop
@@ -172,7 +183,7 @@ final class Execution {
         }
     }
 
-    private func count(upTo limit: UInt64) throws(KVMError) -> Ending {
+    func count(upTo limit: UInt64) throws(KVMError) -> Ending {
         if meter == nil { meter = try makeMeter() }
         let ending = try meter?.run(limit: limit)
         return ending
@@ -302,6 +313,7 @@ final class Execution {
         case .console(let byte): append(CollectionOfOne(byte), to: .console)
         case .consoleBytes(let bytes): append(bytes, to: .console)
         case .exit(let code): .exited(code: code)
+        case .ready: readyOutcome
         case .unclaimed(let write): reportsPortWrites ? append(write.record, to: .portWrites) : nil
         }
     }

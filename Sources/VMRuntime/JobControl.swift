@@ -21,6 +21,7 @@ public final class JobControl: Sendable {
         var inputEnded: Bool
         /// Refers to this control, its own vCPU, and the thread that it ran on, which it leaves alone until it has its next one.
         var paused: Handover<Execution>?
+        var snapshot: Snapshot?
     }
 
     /// Paused jobs end here, in the order in which they are told to: that takes as long as a short job, more than the caller's
@@ -96,7 +97,18 @@ public final class JobControl: Sendable {
         emit(.finished(result))
     }
 
+    /// The snapshot of a job that has ended as `snapshotTaken`: there once ``JobEvent/finished(_:)`` has come, and given away here.
+    public func takeSnapshot() -> Snapshot? {
+        state.withLockedValue { state in
+            defer { state.snapshot = nil }
+            return state.snapshot
+        }
+    }
+
     // MARK: For the slot
+
+    /// Keeps what the job's machine was at its end.
+    func keep(_ snapshot: Snapshot) { state.withLockedValue { $0.snapshot = snapshot } }
 
     /// Keeps a paused job's machine; the caller does not touch it any more.
     func keep(_ execution: Execution) { state.withLockedValue { $0.paused = Handover(execution) } }
@@ -141,6 +153,21 @@ public final class JobControl: Sendable {
         state.withLockedValue { state in
             defer { state.input = [] }
             return (state.input, state.inputEnded)
+        }
+    }
+
+    /// As much input as a guest that must not see it come is waited for: a worker's first window for it, 64 KiB.
+    private static let firstInputBytes = 65_536
+
+    /// Blocks this thread until all of the input is there, or as much as may come before the guest reads. Returns early behind this
+    /// instant of ``MonotonicClock``, and for a cancelled job.
+    func waitForInput(until instant: UInt64) {
+        while MonotonicClock.now < instant {
+            let isEnough = state.withLockedValue {
+                $0.inputEnded || $0.input.count >= Self.firstInputBytes || $0.canceller != nil
+            }
+            if isEnough { return }
+            waitForChange(until: instant)
         }
     }
 

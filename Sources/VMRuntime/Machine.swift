@@ -60,17 +60,24 @@ final class Machine {
     /// From here on ``mustRetire``.
     func retire() { isSpoilt = true }
 
-    /// What the vCPU is when the job starts: as it was made, with what the start sets.
+    /// What the vCPU is when the job starts: as it was kept, or as it was made, with what the start sets.
     private func state(at start: StartingPoint) -> VCPUState {
+        switch start.processor {
+        case .kept(let state): state
+        case .new(let registers, let system, let fixesCR4): newState(registers, system, fixesCR4: fixesCR4)
+        }
+    }
+
+    private func newState(_ registers: Registers, _ start: SystemRegisters, fixesCR4: Bool) -> VCPUState {
         var state = vcpu.pristine
-        var system = start.system
+        var system = start
         // Where the processor honours it, RDTSC is a fault at ring 3. Ring 0 cannot be kept from it.
         if kind.isDeterministic, mode == .user64 { system.cr4 |= ControlRegister.timeStampDisable }
         if mode == .long64 || mode == .user64 {
-            if !start.fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
+            if !fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
             state.extendedStateComponents = vcpu.extendedStateComponents
         }
-        (state.registers, state.system) = (start.registers, system)
+        (state.registers, state.system) = (registers, system)
         state.modelSpecific = mode == .user64 ? userMSRs : otherMSRs
         return state
     }
@@ -92,7 +99,7 @@ final class Machine {
     }()
 
     /// Numbers of model-specific registers.
-    private enum MSR {
+    enum MSR {
         static let timeStampCounter: UInt32 = 0x10
         static let lstar: UInt32 = 0xC000_0082
         static let cstar: UInt32 = 0xC000_0083

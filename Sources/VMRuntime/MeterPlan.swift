@@ -82,12 +82,12 @@ extension BackendProfile {
     static let handlersAreSkipped = "this KVM does not step through exception handlers"
 
     func plan(for spec: JobSpec) -> MeterPlan {
-        guard spec.budget.steps != nil || spec.meter != nil || spec.isTraced else { return .none }
+        guard spec.needsSteps else { return .none }
         switch stepping(of: spec.mode) {
         case .unavailable: return .none
         case .guestTrap: return .guestTrap
         case .debugExits:
-            let counter = spec.meter == .stepped || spec.isTraced ? nil : counters[spec.mode]
+            let counter = spec.meter == .stepped || spec.isStopped ? nil : counters[spec.mode]
             return counter.map(MeterPlan.slices) ?? .debugExits
         }
     }
@@ -104,17 +104,35 @@ extension BackendProfile {
         switch counting(of: spec.mode) {
         case .exact: return nil
         case .bounded(let reason):
-            guard spec.meter != nil else { return nil }
+            guard spec.meter != nil || spec.snapshot?.isBySteps == true else { return nil }
             return Refusal(
                 .modeUnavailable,
                 "the steps of \(spec.mode.name) guests cannot be counted exactly here, since \(reason): leave the meter out, "
-                    + "or run it elsewhere; see kvmjob doctor")
+                    + "or take the snapshot when the guest is ready, or run it elsewhere; see kvmjob doctor")
         case .none:
-            guard spec.budget.steps != nil || spec.meter != nil || spec.isTraced else { return nil }
+            guard spec.needsSteps else { return nil }
             return Refusal(
                 .modeUnavailable,
                 "this machine's KVM cannot count the steps of \(spec.mode.name) guests: leave the step budget, the meter and "
-                    + "the trace out; see kvmjob doctor")
+                    + "the trace out, and take snapshots when the guest is ready; see kvmjob doctor")
         }
+    }
+}
+
+extension JobSpec {
+    /// Whether somebody has to count the guest's steps.
+    fileprivate var needsSteps: Bool { budget.steps != nil || meter != nil || isStopped || snapshot?.isBySteps == true }
+
+    /// Whether the guest is looked at after each of its steps.
+    fileprivate var isStopped: Bool {
+        if case .address = snapshot { return true }
+        return isTraced
+    }
+}
+
+extension SnapshotPoint {
+    fileprivate var isBySteps: Bool {
+        if case .steps = self { return true }
+        return false
     }
 }

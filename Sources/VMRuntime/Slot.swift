@@ -21,20 +21,35 @@ public struct AdmittedJob: Sendable {
     public let pauses: Bool
     /// What else is told.
     let inquiry: Inquiry
+    /// Where it ends to be kept, if it is of that kind.
+    let snapshotOrder: SnapshotOrder?
 
     /// Decides an image's layout and checks that this backend can run it.
     ///
-    /// - Parameter reusesMachine: whether the job's machine will be kept for further jobs.
+    /// - Parameters:
+    ///   - keeping: what the job's snapshot is called and how large it may be; needed where the spec asks for one.
+    ///   - reusesMachine: whether the job's machine will be kept for further jobs.
     public init(
-        image: [UInt8], spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
+        image: [UInt8], spec: JobSpec, keeping: SnapshotTerms? = nil, on profile: BackendProfile,
+        reusesMachine: Bool = false
     ) throws(Refusal) {
         try self.init(
-            StartingPoint(image: image, spec: spec), spec: spec, on: profile, reusesMachine: reusesMachine)
+            StartingPoint(image: image, spec: spec), spec: spec, keeping: keeping, on: profile,
+            reusesMachine: reusesMachine)
+    }
+
+    /// Starts where a snapshot was taken; what the spec says of the start means nothing. Checks that this backend can run it.
+    public init(
+        from snapshot: Snapshot, spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
+    ) throws(Refusal) {
+        try self.init(
+            snapshot.start, spec: spec.starting(from: snapshot), on: profile, reusesMachine: reusesMachine)
     }
 
     /// Checks that this backend can run a job that starts so. Of the spec, what says where it starts is not looked at again.
     public init(
-        _ start: StartingPoint, spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
+        _ start: StartingPoint, spec: JobSpec, keeping: SnapshotTerms? = nil, on profile: BackendProfile,
+        reusesMachine: Bool = false
     ) throws(Refusal) {
         if let refusal = profile.refusal(of: spec) { throw refusal }
         try MemoryDump.check(spec.dumps, memoryBytes: start.memory.bytes)
@@ -50,6 +65,7 @@ public struct AdmittedJob: Sendable {
             of: spec, plan: plan, reusesMachine: reusesMachine, on: profile)
         self.kind = kind
         inquiry = Inquiry(spec)
+        snapshotOrder = spec.snapshot.flatMap { point in keeping.map { SnapshotOrder(point: point, terms: $0) } }
     }
 }
 

@@ -12,14 +12,20 @@ public final class StartingPoint: Sendable {
     let mode: GuestMode
     /// All of guest memory.
     let memory: PristineMemory
-    /// The general registers.
-    let registers: Registers
-    /// The segments, descriptor tables and control registers.
-    let system: SystemRegisters
-    /// Whether CR4 is exactly what ``system`` says; otherwise the machine may turn on what it has.
-    let fixesCR4: Bool
-    /// Bytes that it holds: the image's, and the tables of its mode.
+    /// The vCPU.
+    let processor: Processor
+    /// The devices.
+    let board: Board
+    /// Bytes that it holds: the image's, and the tables of its mode; or a machine's pages that were not all zeros.
     public let byteCount: Int
+
+    /// The vCPU's state.
+    enum Processor: Sendable {
+        /// A new vCPU with these registers. Where CR4 is not fixed to what they say, the machine may turn on what it has.
+        case new(Registers, SystemRegisters, fixesCR4: Bool)
+        /// All that a vCPU was at some instant.
+        case kept(VCPUState)
+    }
 
     /// Decides an image's layout by what the spec says of the start. Which machine will run it, and whether any here can, is another
     /// question.
@@ -33,6 +39,21 @@ public final class StartingPoint: Sendable {
         mode = layout.mode
         memory = PristineMemory(
             bytes: layout.memoryBytes, pieces: layout.pieces.map { (address: $0.address, bytes: $0.bytes) })
-        (registers, system, fixesCR4) = (layout.registers, layout.system, layout.fixesCR4)
+        processor = .new(layout.registers, layout.system, fixesCR4: layout.fixesCR4)
+        board = Board()
+    }
+
+    /// The state of a machine that ran.
+    init(mode: GuestMode, processor: VCPUState, memory: PristineMemory, board: Board) {
+        byteCount = Int(memory.storedBytes)
+        (self.mode, self.processor, self.memory, self.board) = (mode, .kept(processor), memory, board)
+    }
+
+    /// The general registers.
+    var registers: Registers {
+        switch processor {
+        case .new(let registers, _, _): registers
+        case .kept(let state): state.registers
+        }
     }
 }

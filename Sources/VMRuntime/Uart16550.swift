@@ -56,6 +56,13 @@ struct Uart16550 {
         inputEnded = ended
     }
 
+    /// The same registers, and no input.
+    var settings: Uart16550 {
+        var uart = self
+        (uart.input, uart.inputEnded, uart.consumed) = ([], false, 0)
+        return uart
+    }
+
     private var latched: Bool { lineControl & Bit.dlab != 0 }
     private var loops: Bool { modemControl & Bit.loopback != 0 }
 

@@ -18,6 +18,8 @@ final class ActiveJob {
     let memoryBytes: UInt64
     /// What the slot will run; nil once it has it.
     var admitted: AdmittedJob?
+    /// The snapshot that it starts from, until it has ended.
+    var snapshotUse: SnapshotStore<Snapshot>.Use?
     let control: JobControl
     let acceptedAt = ContinuousClock.now
     var startedAt: ContinuousClock.Instant?
@@ -31,10 +33,12 @@ final class ActiveJob {
     /// The result, while output in front of it waits for credit.
     var heldResult: JobResult?
 
-    init(_ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, admitted: AdmittedJob) {
+    init(
+        _ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, prepared: Dispatcher.PreparedJob
+    ) {
         (self.key, self.number, self.connection, peer) = (key, number, connection, connection.peer)
-        (label, memoryBytes) = (spec.label, spec.memoryBytes)
-        self.admitted = admitted
+        (label, memoryBytes) = (spec.label, prepared.memoryBytes)
+        (admitted, snapshotUse) = (prepared.job, prepared.use)
         control = JobControl(hasInput: spec.hasInput)
     }
 

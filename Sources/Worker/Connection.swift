@@ -182,9 +182,13 @@ final class Connection {
     /// Tells the client whether the job is accepted; returns what the scheduler wants done then.
     private func submit(_ job: UInt32, _ spec: JobSpec, _ source: JobSource) -> [SchedulerAction] {
         do throws(Refusal) {
-            let admission = try dispatcher.admit(spec, source, number: job, from: self)
+            let name: (Image) -> ContentDigest? = { self.session.snapshotName(of: job, $0) }
+            let admission = try dispatcher.admit(spec, source, named: name, number: job, from: self)
             keys[job] = admission.key
-            perform(session.accepted(job, queuePosition: UInt32(clamping: admission.position)))
+            perform(
+                session.accepted(
+                    job, queuePosition: UInt32(clamping: admission.position),
+                    snapshotMemoryBytes: admission.memoryBytes))
             return admission.actions
         } catch {
             dispatcher.log.jobRefused(error, label: spec.label, peer: peer)

@@ -15,9 +15,9 @@ final class Dispatcher {
     let log: WorkerLog
     let terms: WorkerTerms
     private let eventLoop: any EventLoop
-    private let backend: Backend
-    private let limits: WorkerLimits
-    private let keeping: MachineKeeping
+    let backend: Backend
+    let limits: WorkerLimits
+    let keeping: MachineKeeping
     private let ready: ReadyQueue
     private let slots: [Slot]
     private let events: EventQueue
@@ -32,7 +32,9 @@ final class Dispatcher {
     private var kept: KeptMachines<ObjectIdentifier>
     /// What may be submitted again.
     var known: KnownImages
-    private var jobs: [JobKey: ActiveJob] = [:]
+    /// What jobs may start from.
+    var snapshots: SnapshotStore<Snapshot>
+    private(set) var jobs: [JobKey: ActiveJob] = [:]
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
     private var finishedCount: UInt64 = 0
@@ -65,6 +67,7 @@ final class Dispatcher {
                 machines: limits.pausedJobs, machinesPerOwner: limits.pausedJobsPerConnection,
                 memoryBytes: limits.pausedMemoryBytes))
         known = KnownImages(limits: limits)
+        snapshots = SnapshotStore(limits: .init(bytes: limits.snapshotBytes, count: limits.snapshots))
         terms = WorkerTerms(
             jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
@@ -124,23 +127,24 @@ final class Dispatcher {
     // MARK: Jobs, as connections see them
 
     /// Takes a job into the queue, or says why not. The actions are to be performed after the client has been told.
+    ///
+    /// - Parameter name: what the snapshot of a job with an image is called, if it is to end as one.
     func admit(
-        _ spec: JobSpec, _ source: JobSource, number: UInt32, from connection: Connection
-    ) throws(Refusal) -> (key: JobKey, position: Int, actions: [SchedulerAction]) {
-        guard case .image(let image) = source else {
-            throw Refusal(.snapshotUnknown, "no snapshot of that name is here for this user: take it again")
-        }
-        guard spec.snapshot == nil else { throw Refusal(.invalidField, "this worker takes no snapshots") }
-        // Kept whatever becomes of this job: the next one that names the digest may be another.
-        known.keep(image, of: connection.peer.user)
-        let start = try known.start(of: image, spec, of: connection.peer.user)
-        let admitted = try AdmittedJob(
-            start, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
+        _ spec: JobSpec, _ source: JobSource, named name: (Image) -> ContentDigest?, number: UInt32,
+        from connection: Connection
+    ) throws(Refusal) -> (key: JobKey, position: Int, memoryBytes: UInt64, actions: [SchedulerAction]) {
+        let prepared = try prepare(spec, source, named: name, for: connection.peer)
         let key = JobKey(lastKey.number + 1)
-        let admission = try scheduler.submit(key, bytes: image.bytes.count)
+        let admission: (position: Int, actions: [SchedulerAction])
+        do throws(Refusal) {
+            admission = try scheduler.submit(key, bytes: prepared.imageBytes)
+        } catch {
+            prepared.use.map { snapshots.release($0) }
+            throw error
+        }
         lastKey = key
-        jobs[key] = ActiveJob(key, number: number, of: connection, spec: spec, admitted: admitted)
-        return (key, admission.position, admission.actions)
+        jobs[key] = ActiveJob(key, number: number, of: connection, spec: spec, prepared: prepared)
+        return (key, admission.position, prepared.memoryBytes, admission.actions)
     }
 
     func addCredit(_ bytes: Int, to key: JobKey) {
@@ -255,7 +259,7 @@ final class Dispatcher {
             job.connection?.output(job.number, channel, job.gate.pass(channel, bytes), key: key)
         case .inputConsumed(let count): job.connection?.inputConsumed(job.number, count)
         case .paused(let pause): self.pause(job, pause)
-        case .finished(let result): end(key, result)
+        case .finished(let result): end(key, keepingSnapshot(of: job, result))
         }
     }
 
@@ -332,6 +336,8 @@ final class Dispatcher {
     /// The job has ended. Its result goes out now, or behind the output that waits for credit.
     private func conclude(_ key: JobKey, _ result: JobResult) {
         guard let job = jobs[key] else { return }
+        job.snapshotUse.map { snapshots.release($0) }
+        jobs[key]?.snapshotUse = nil
         var result = result
         result.queueNanoseconds = job.queueNanoseconds
         log.jobFinished(key.number, label: job.label, result, peer: job.peer)

@@ -90,6 +90,10 @@ public struct WorkerLimits: Sendable, Hashable {
     public var keptMachinesPerSlot: Int
     /// Bytes of guest memory of all those machines. Each slot has an equal share of it, so that none can use up another's.
     public var keptMemoryBytes: UInt64
+    /// Bytes of host memory that all snapshots together may take. One alone may take as much.
+    public var snapshotBytes: UInt64
+    /// The most snapshots that are kept.
+    public var snapshots: Int
 
     /// How long a paused job's machine is kept unless the worker is told otherwise: 30 s.
     public static let defaultPauseTime = Duration.seconds(30)
@@ -104,7 +108,7 @@ public struct WorkerLimits: Sendable, Hashable {
         pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30,
         keptMachinesPerSlot: Int = MachineKeeping.defaultMachinesPerSlot, keptMemoryBytes: UInt64 = 2 << 30,
         knownImageBytes: Int = 256 << 20, knownImages: Int = 1024, startingPointBytes: Int = 256 << 20,
-        startingPoints: Int = 1024
+        startingPoints: Int = 1024, snapshotBytes: UInt64 = 512 << 20, snapshots: Int = 256
     ) {
         self.connections = connections
         self.jobsPerConnection = jobsPerConnection
@@ -120,6 +124,7 @@ public struct WorkerLimits: Sendable, Hashable {
         (self.keptMachinesPerSlot, self.keptMemoryBytes) = (keptMachinesPerSlot, keptMemoryBytes)
         (self.knownImageBytes, self.knownImages) = (knownImageBytes, knownImages)
         (self.startingPointBytes, self.startingPoints) = (startingPointBytes, startingPoints)
+        (self.snapshotBytes, self.snapshots) = (snapshotBytes, snapshots)
     }
 
     /// The most machines that exist at once in a worker with this many slots, those included that wait to be destroyed.

@@ -15,7 +15,8 @@ struct KVMJobCommand: AsyncParsableCommand {
         abstract: "Run guest images, each in a virtual machine of its own, within budgets.",
         version: "kvmjob \(version)",
         subcommands: [
-            SubmitCommand.self, ConformCommand.self, ReplayCommand.self, BenchCommand.self, DoctorCommand.self,
+            SubmitCommand.self, SnapshotCommand.self, BenchCommand.self, ConformCommand.self, ReplayCommand.self,
+            DoctorCommand.self,
         ])
 
     static func main() async {

@@ -21,6 +21,20 @@ import Testing
 
     private static func ended(_ outcome: Outcome) -> JobEnd { .ended(JobResult(outcome: outcome)) }
 
+    @Test func `of a snapshot to be taken only that is a success`() throws {
+        let name = try #require(ContentDigest([UInt8](repeating: 1, count: 32)))
+        let ends: [(JobEnd, Int32)] = [
+            (Self.ended(.snapshotTaken(name)), 0), (Self.halted, 1), (Self.ended(.exited(code: 0)), 1),
+            (Self.failed, 1),
+            (Self.ended(.exited(code: 125)), 1), (Self.exhausted, 124), (Self.refused, 126), (Self.broken, 125),
+        ]
+        for (end, code) in ends {
+            var status = ExitStatus(isOnlyJob: true, takesSnapshot: true)
+            status.add(end)
+            #expect(status.code == code, "\(end)")
+        }
+    }
+
     @Test(arguments: [(0, 0), (3, 3), (255, 255), (256, 0), (.max, 255)] as [(UInt32, Int32)])
     func `one job's exit code is the status, as far as a status goes`(code: UInt32, status: Int32) {
         #expect(Self.status([Self.ended(.exited(code: code))]) == status)

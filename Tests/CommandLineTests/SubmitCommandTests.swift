@@ -38,6 +38,19 @@ import Testing
         #expect(try command.guest.spec(reportsPortWrites: false, hasInput: false) == expected)
     }
 
+    @Test func `a job from a snapshot says nothing of its start`() throws {
+        let command = try parse("--from", Self.name, "--steps", "5", "--digest", "--repeat", "2")
+        let submission = try command.submission(console: .standard)
+        let name = try #require(ContentDigest([UInt8](repeating: 10, count: 32)))
+        #expect(submission.jobs.images.map(\.source) == [.snapshot(name)])
+        #expect(submission.jobs.images.map(\.stem) == ["snapshot-0a0a0a0a"])
+        var expected = JobSpec(budget: Budget(steps: 5))
+        expected.report = [.digest]
+        #expect(submission.spec == expected)
+        let core = try parse("--from", Self.name, "--core", "c", "--memory", "2MiB").submission(console: .standard)
+        #expect(core.spec.dumps == [MemoryRange(address: 0, count: 2 << 20)])
+    }
+
     @Test func `a deterministic job asks for a digest`() throws {
         let spec = try parse("a", "--deterministic").submission(console: .standard).spec
         #expect(spec.isDeterministic && spec.report == [.digest])
@@ -78,6 +91,37 @@ import Testing
         guard let error else { return }
         #expect(SubmitCommand.fullMessage(for: error).contains(reason))
         #expect(SubmitCommand.exitCode(for: error) == .validationFailure)
+    }
+}
+
+extension SubmitCommandTests {
+    /// A snapshot's.
+    private static let name = String(repeating: "0a", count: 32)
+
+    /// What goes with an image and not with a snapshot, and what is no name.
+    private static let wrongBesideFrom: [(arguments: [String], reason: String)] = [
+        (["a"], "takes the place"), (["--hex", "f4"], "takes the place"), (["--mode", "real16"], "--mode goes with"),
+        (["--memory", "16MiB"], "--memory goes with"), (["--load", "1"], "--load goes with"),
+        (["--entry", "1"], "--entry goes with"), (["--set", "ax=1"], "--set goes with"),
+        (["--memory-at", "1=90"], "--memory-at goes with"), (["--deterministic"], "--deterministic goes with"),
+        (["--core", "c"], "needs --memory"),
+    ]
+
+    @Test func `a snapshot decides the start, and what else says something of it is told`() {
+        for (arguments, reason) in Self.wrongBesideFrom { expectWrong(["--from", Self.name] + arguments, reason) }
+    }
+
+    @Test func `a snapshot's name is whole`() {
+        expectWrong(["--from", "abcd"], "has 64 digits, this one has 4")
+        expectWrong(["--from", Self.name + "0"], "this one has 65")
+        expectWrong(["--from", "g" + Self.name.dropFirst()], "no hexadecimal digit")
+    }
+
+    private func expectWrong(_ arguments: [String], _ reason: String) {
+        let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(arguments) }
+        guard let error else { return }
+        #expect(SubmitCommand.fullMessage(for: error).contains(reason), "\(arguments)")
+        #expect(SubmitCommand.exitCode(for: error) == .validationFailure, "\(arguments)")
     }
 }
 

@@ -16,7 +16,8 @@
     TABLE(steps_user64)                                                                                                \
     TABLE(faults)                                                                                                      \
     TABLE(hostile)                                                                                                     \
-    TABLE(poison)
+    TABLE(poison)                                                                                                      \
+    TABLE(warm)
 TABLES
 #undef TABLE
 

@@ -40,6 +40,7 @@
 #define COM1_MODEM_CARRIER 0x80 // clear when the input has ended and been read
 #define DEBUG_CONSOLE 0xE9
 #define EXIT_PORT 0xF4
+#define READY_PORT 0xF5
 #define NO_DEVICE 0x80          // a port that nothing claims
 #define NO_MEMORY 0xD0000000    // a physical address that is never memory: a guest has at most 1 GiB
 #define UNMAPPED 0x1000000000   // a linear address without a mapping: only the first 4 GiB have one
@@ -121,4 +122,20 @@
 .macro EXIT code:req
     mov $\code, %al
     out %al, $EXIT_PORT
+.endm
+
+// Waits until COM1 has a byte of input and reads it into AL. Jumps to `ended` when there is none and none will come.
+// That the line is asked first and the carrier second makes it right: the carrier drops when all input has been read.
+.macro READ_BYTE ended:req
+11: mov $COM1_LINE, %dx
+    in %dx, %al
+    test $COM1_LINE_RECEIVED, %al
+    jnz 12f
+    mov $COM1_MODEM, %dx
+    in %dx, %al
+    test $COM1_MODEM_CARRIER, %al
+    jnz 11b
+    jmp \ended
+12: mov $COM1, %dx
+    in %dx, %al
 .endm

@@ -7,22 +7,6 @@
 
 TABLE programs
 
-// Waits until COM1 has a byte of input and reads it into AL. Jumps to `ended` when there is none and none will come.
-// That the line is asked first and the carrier second makes it right: the carrier drops when all input has been read.
-.macro READ_BYTE ended:req
-11: mov $COM1_LINE, %dx
-    in %dx, %al
-    test $COM1_LINE_RECEIVED, %al
-    jnz 12f
-    mov $COM1_MODEM, %dx
-    in %dx, %al
-    test $COM1_MODEM_CARRIER, %al
-    jnz 11b
-    jmp \ended
-12: mov $COM1, %dx
-    in %dx, %al
-.endm
-
 #define LINE 0x2000
 #define LINE_END 0xF000
 

@@ -119,6 +119,30 @@ struct BoardTests {
         #expect(board.write(0xF4, size: size, value: 0xAB) == .exit(code: 0xAB))
     }
 
+    @Test("The ready port takes any width, and is no unclaimed one", arguments: [1, 2, 4] as [UInt8])
+    func ready(size: UInt8) {
+        let board = Held(Board())
+        #expect(board.write(0xF5, size: size, value: 0xAB) == .ready)
+        #expect(board.read(0xF5, size: 1) == 0xFF)
+        #expect(board.unclaimedWrites == 0)
+    }
+
+    @Test("What a guest has set of its devices stays, and what belonged to its job does not")
+    func settings() {
+        let board = Held(Board())
+        #expect(board.write(0x3FB, size: 1, value: 0x9B) == .none)
+        #expect(board.write(0x3F8, size: 2, value: 0x1234) == .none)
+        #expect(board.write(0x3FF, size: 1, value: 0x5A) == .none)
+        #expect(board.write(0x80, size: 1, value: 1) == .unclaimed(PortWrite(port: 0x80, size: 1, value: 1)))
+        board.value.uart.refill([7], ended: true)
+        let next = Held(board.value.settings)
+        #expect(next.read(0x3F8, size: 2) == 0x1234)
+        #expect(next.read(0x3FB, size: 1) == 0x9B)
+        #expect(next.read(0x3FF, size: 1) == 0x5A)
+        #expect(next.unclaimedWrites == 0)
+        #expect(next.value.uart.wantsInput)
+    }
+
     @Test("A wide write to COM1 is one write for each byte")
     func wide() {
         let board = Held(Board())

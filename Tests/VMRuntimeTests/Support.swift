@@ -63,11 +63,19 @@ extension Run {
         control: JobControl = JobControl(hasInput: true), slot: Slot? = nil, tenant: UInt32? = nil,
         reusesMachine: Bool = false
     ) async throws -> Run {
-        let backend = try Hardware.backend.get()
-        let job = try AdmittedJob(image: image, spec: spec, on: backend.profile, reusesMachine: reusesMachine)
+        let job = try AdmittedJob(
+            image: image, spec: spec, on: Hardware.backend.get().profile, reusesMachine: reusesMachine)
+        return try await of(job, input: input, credit: credit, control: control, slot: slot, tenant: tenant)
+    }
+
+    /// Runs a job on a slot of its own and waits for its end.
+    static func of(
+        _ job: AdmittedJob, input: [UInt8] = [], credit: Int = 1 << 30,
+        control: JobControl = JobControl(hasInput: true), slot: Slot? = nil, tenant: UInt32? = nil
+    ) async throws -> Run {
         control.appendInput(input, end: true)
         control.grantOutput(credit)
-        let own = slot == nil ? Slot(number: 0, backend: backend) : nil
+        let own = slot == nil ? Slot(number: 0, backend: try Hardware.backend.get()) : nil
         defer { own?.stop() }
         guard let place = slot ?? own else { return Run() }
         let stream = AsyncStream<JobEvent> { continuation in

@@ -35,6 +35,8 @@ struct ServerJob {
     var memoryBytes: UInt64?
     /// The snapshot that the job starts from, if it does.
     let snapshot: ContentDigest?
+    /// What the name of the snapshot that the job is to end as depends on beside its image.
+    let namedFields: [UInt8]?
     var stage: Stage
     var output: SendWindow
     private var outputOffsets = StreamOffsets()
@@ -48,6 +50,7 @@ struct ServerJob {
     init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
         shared = Shared(spec)
         (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
+        namedFields = submit.snapshot == nil ? nil : submit.namedFields
         stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
         memoryBytes = snapshot == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)

@@ -120,6 +120,9 @@ extension ServerSession {
         return [.send(Message.wantImage(job: job).encode())]
     }
 
+    /// The fields of a job's SUBMIT that its snapshot's name depends on; nil where it is to end as none.
+    func namedFields(of job: UInt32) -> [UInt8]? { jobs[job]?.namedFields }
+
     /// The worker will run the job. Of one from a snapshot it tells how much memory that has.
     public mutating func accepted(
         _ job: UInt32, queuePosition: UInt32, snapshotMemoryBytes: UInt64? = nil

@@ -31,3 +31,17 @@ enum WorkerChoice: Hashable, Sendable {
         }
     }
 }
+
+extension WorkerChoice {
+    /// The same, if snapshots outlive the command there.
+    ///
+    /// - Throws: ``CommandFailure`` for a worker of our own.
+    func forSnapshots() throws(CommandFailure) -> WorkerChoice {
+        guard self == .embedded else { return self }
+        throw CommandFailure(
+            message: "a snapshot lives in a worker, and one in this process would take it along when it ends: start "
+                + "the service (systemctl start kvmjobd.socket), or kvmjobd --socket PATH, and name it with --socket "
+                + "PATH or $\(Self.environmentName)",
+            status: ExitStatus.broken)
+    }
+}

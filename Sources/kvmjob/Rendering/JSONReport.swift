@@ -22,6 +22,7 @@ internal import JobModel
 /// | `exhausted` | of a budget outcome: `budget`, `limit`, `used`; of `wait-expired`: budget `wait`, `limit`, null |
 /// | `cancelled` | of `cancelled`: `by`, which is `client`, `disconnect` or `drain` |
 /// | `host_error` | of `host-error`: what happened; running the job again is safe |
+/// | `snapshot` | of `snapshot-taken`: the snapshot's name |
 /// | `steps` | `used` (null when not counted), `budget`, `meter` (`none`, `exact`, `bounded`), `reason` of `bounded` |
 /// | `wall_ns`, `queue_ns` | nanoseconds that the guest ran, and that the job waited before |
 /// | `cpu_ns` | nanoseconds of processor time that the guest took, the worker's service of its exits included |
@@ -65,6 +66,7 @@ struct JSONReport {
     private var ending: Members {
         var (code, fault, unemulatable) = (JSONValue.null, JSONValue.null, JSONValue.null)
         var (exhausted, cancelled, hostError) = (JSONValue.null, JSONValue.null, JSONValue.null)
+        var snapshot = JSONValue.null
         switch result?.outcome {
         case .exited(let number): code = .count(number)
         case .faulted(let details): fault = Self.fault(details)
@@ -77,11 +79,13 @@ struct JSONReport {
         case .waitExpired(let limit): exhausted = Self.exhausted("wait", limit, nil)
         case .cancelled(let canceller): cancelled = .object([("by", .string(canceller.name))])
         case .hostError(let text): hostError = .string(text)
-        case .halted, .tripleFault, .snapshotTaken, nil: break
+        case .snapshotTaken(let name): snapshot = .string(HexText.describe(digest: name.bytes))
+        case .halted, .tripleFault, nil: break
         }
         return [
             ("error", error), ("code", code), ("fault", fault), ("unemulatable", unemulatable),
             ("exhausted", exhausted), ("cancelled", cancelled), ("host_error", hostError),
+            ("snapshot", snapshot),
         ]
     }
 

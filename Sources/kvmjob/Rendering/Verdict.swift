@@ -33,7 +33,7 @@ struct Verdict {
         case .waitExpired(let limit):
             "wait-expired: no slot was free within \(DurationText.describe(nanoseconds: limit))"
         case .hostError(let text): "host-error: \(text); running it again is safe"
-        case .snapshotTaken(let name): "snapshot-taken: \(HexText.describe(bytes: name.bytes))"
+        case .snapshotTaken(let name): "snapshot-taken: \(HexText.describe(digest: name.bytes))"
         }
     }
 

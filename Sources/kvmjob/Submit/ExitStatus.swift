@@ -14,6 +14,8 @@ internal import JobModel
 /// | 125 | a fault of kvmjob or of the host: no connection, `host-error` |
 /// | 126 | an image could not be read, or the worker refused it |
 ///
+/// Of `kvmjob snapshot`, 0 is for a snapshot that was taken, and 1 also for a guest that ended before.
+///
 /// Of several jobs the worst counts: 125 over 126 over 124 over 1 over 0. The statuses 124 to 126 are those of `timeout(1)`
 /// and `env(1)`; a guest can exit with them too, and `--json` tells the difference.
 struct ExitStatus {
@@ -27,12 +29,18 @@ struct ExitStatus {
     /// The status for the jobs so far.
     private(set) var code: Int32 = 0
     private let isOnlyJob: Bool
+    private let takesSnapshot: Bool
 
-    init(isOnlyJob: Bool) { self.isOnlyJob = isOnlyJob }
+    /// - Parameter takesSnapshot: whether the jobs were to end as snapshots.
+    init(isOnlyJob: Bool, takesSnapshot: Bool = false) {
+        (self.isOnlyJob, self.takesSnapshot) = (isOnlyJob, takesSnapshot)
+    }
 
     /// Takes one more job into account, in any order.
     mutating func add(_ end: JobEnd) {
-        if isOnlyJob, case .ended(let result) = end, case .exited(let code) = result.outcome {
+        if takesSnapshot, Self.status(of: end) == 0, !end.isSnapshot {
+            code = Self.worse(code, Self.failed)
+        } else if isOnlyJob, !takesSnapshot, case .ended(let result) = end, case .exited(let code) = result.outcome {
             self.code = Int32(code & 255)
         } else {
             code = Self.worse(code, Self.status(of: end))
@@ -61,5 +69,12 @@ struct ExitStatus {
         case .exhausted, .waitExpired: budgetReached
         case .hostError: broken
         }
+    }
+}
+
+extension JobEnd {
+    fileprivate var isSnapshot: Bool {
+        guard case .ended(let result) = self, case .snapshotTaken = result.outcome else { return false }
+        return true
     }
 }

@@ -7,10 +7,12 @@ internal import JobModel
 /// The options that say how a guest starts and what it may use.
 struct GuestOptions: ParsableArguments {
     @Option(
+        name: .customLong("mode"),
         help: ArgumentHelp(
-            "The processor mode that the guest starts in: real16, protected32, long64 or user64. (default: real16)"),
+            "The processor mode that the guest starts in: real16, protected32, long64 or user64. (default: real16)",
+            valueName: "mode"),
         completion: .list(GuestMode.names), transform: GuestMode.init(argument:))
-    var mode: GuestMode = .real16
+    var namedMode: GuestMode?
 
     @Option(
         help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
@@ -31,9 +33,10 @@ struct GuestOptions: ParsableArguments {
     var set: [RegisterAssignment] = []
 
     @Option(
+        name: .customLong("memory"),
         help: ArgumentHelp("Guest memory, 1MiB to 1GiB, or in bytes. (default: 16MiB)", valueName: "size"),
         transform: SizeText.parse)
-    var memory: UInt64 = JobSpec.defaultMemoryBytes
+    var namedMemory: UInt64?
 
     @Option(
         help: ArgumentHelp(
@@ -79,6 +82,8 @@ struct GuestOptions: ParsableArguments {
         completion: .list(MeterRequest.names), transform: MeterRequest.init(argument:))
     var meter: MeterRequest?
 
+    private var mode: GuestMode { namedMode ?? .real16 }
+
     func validate() throws {
         do {
             let state = try ProcessorState(set, mode: mode)
@@ -98,7 +103,8 @@ struct GuestOptions: ParsableArguments {
         let state = try ProcessorState(set, mode: mode)
         var spec = JobSpec(
             mode: mode, loadAddress: load, entryPoint: entry ?? state.entryPoint, registers: state.registers,
-            memoryBytes: memory, budget: budget, reportsPortWrites: reportsPortWrites, hasInput: hasInput)
+            memoryBytes: namedMemory ?? JobSpec.defaultMemoryBytes, budget: budget,
+            reportsPortWrites: reportsPortWrites, hasInput: hasInput)
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         spec.meter = meter
         return spec

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-/// Where an image comes from.
+internal import JobModel
+
+/// Where an image comes from, or what stands in its place.
 enum ImageSource: Hashable, Sendable {
     case file(String)
     case standardInput
@@ -9,6 +11,8 @@ enum ImageSource: Hashable, Sendable {
     case hex(String)
     /// No image: the job's memory is all in `--memory-at`.
     case none
+    /// No image: the job starts from a snapshot that the worker has.
+    case snapshot(ContentDigest)
 
     /// The most bytes of an image that are read, whatever the worker's limit: 1 GiB.
     static let byteLimit: UInt64 = 1 << 30
@@ -23,6 +27,7 @@ enum ImageSource: Hashable, Sendable {
         case .standardInput: "-"
         case .hex(let digits): digits
         case .none: "--memory-at"
+        case .snapshot(let name): HexText.describe(digest: name.bytes)
         }
     }
 
@@ -37,7 +42,7 @@ enum ImageSource: Hashable, Sendable {
         case .standardInput: return try await Self.read("-", name: "standard input", limit: limit)
         case .hex(let digits):
             do { return try HexText.parse(digits) } catch { throw Rejection.unreadable(error.description) }
-        case .none: return []
+        case .none, .snapshot: return []
         }
     }
 

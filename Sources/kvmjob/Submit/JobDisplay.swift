@@ -6,13 +6,15 @@ internal import JobModel
 /// How jobs are shown.
 struct Presentation: Sendable {
     /// What becomes of the guests' output.
-    enum Style: Sendable {
+    enum Style: Sendable, Equatable {
         /// Passed on unchanged, as it comes.
         case raw
         /// Passed on line by line, with the job's name before each.
         case prefixed
         /// Kept, for one JSON object at the job's end.
         case collected
+        /// Passed on as messages; what comes out is the name of the snapshot. Whether the verdict on a success is told, too.
+        case name(isTold: Bool)
     }
 
     var style: Style
@@ -48,8 +50,11 @@ struct JobDisplay {
     /// Gets ready for what will come.
     ///
     /// - Throws: ``Rejection`` where the core's file cannot be written.
-    mutating func begin(_ spec: JobSpec) async throws {
-        (report.mode, report.entries) = (spec.mode, spec.possibleEntries)
+    mutating func begin(_ image: LoadedImage) async throws {
+        let spec = image.spec
+        report.mode = spec.mode
+        // Where a snapshot was taken, only the worker knows.
+        if case .image = image.source { report.entries = spec.possibleEntries }
         try await memory.open(memoryBytes: spec.memoryBytes)
     }
 
@@ -70,6 +75,9 @@ struct JobDisplay {
         case .raw:
             lastByte = bytes.last ?? lastByte
             try await console.output.write(bytes)
+        case .name:
+            lastByte = bytes.last ?? lastByte
+            try? await console.messages.write(bytes)
         case .prefixed: try await console.output.write(prefixer.feed(bytes))
         case .collected: report.output.append(bytes)
         }
@@ -77,21 +85,21 @@ struct JobDisplay {
 
     private mutating func receive(portWrites: [PortWrite]) async {
         switch presentation.style {
-        case .raw, .prefixed: for write in portWrites { await console.say("\(report.name): \(write.text)") }
+        case .raw, .prefixed, .name: for write in portWrites { await console.say("\(report.name): \(write.text)") }
         case .collected: report.portWrites.append(portWrites)
         }
     }
 
     /// Keeps what it takes to run the job again, where there will be a report to put it in.
     mutating func record(_ job: JobDescription) throws {
-        guard presentation.style == .collected else { return }
+        guard case .collected = presentation.style else { return }
         report.job = try job.json
     }
 
     /// A guest is as fast as its trace is read.
     private mutating func receive(trace bytes: [UInt8]) async throws {
         guard !trace.isBroken else { return }
-        if presentation.style == .collected {
+        if case .collected = presentation.style {
             let lines = trace.objects(bytes).flatMap { $0.bytes + [UInt8(ascii: "\n")] }
             try await console.output.write(lines)
         } else {
@@ -119,7 +127,11 @@ struct JobDisplay {
     }
 
     private mutating func showEnd() async throws {
-        guard presentation.style != .collected else { return try await console.output.write(json) }
+        switch presentation.style {
+        case .collected: return try await console.output.write(json)
+        case .name(let isTold): return try await showName(isTold: isTold)
+        case .raw, .prefixed: break
+        }
         try await console.output.write(prefixer.finish())
         // On a terminal the verdict should not stick to a last line that has no end.
         let lineBreak = console.isTerminal && lastByte != UInt8(ascii: "\n") ? "\n" : ""
@@ -128,6 +140,18 @@ struct JobDisplay {
         await console.say(
             ([lineBreak + Verdict(report: report).line] + registers + inspected.lines).joined(separator: "\n"))
         for dump in report.dumps ?? [] { await show(dump) }
+    }
+
+    /// The name of the snapshot, or why there is none.
+    private func showName(isTold: Bool) async throws {
+        let lineBreak = lastByte == UInt8(ascii: "\n") ? "" : "\n"
+        guard case .ended(let result) = report.end, case .snapshotTaken(let name) = result.outcome else {
+            await console.say(lineBreak + Verdict(report: report).line)
+            if case .ended = report.end { await console.say("kvmjob: no snapshot: the guest ended before its point") }
+            return
+        }
+        if isTold { await console.say(lineBreak + Verdict(report: report).line) }
+        try await console.output.write(Array("\(HexText.describe(digest: name.bytes))\n".utf8))
     }
 
     /// Shows a window in pieces, since its lines take some five times the window's own place.

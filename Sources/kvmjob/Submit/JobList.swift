@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import JobModel
+
 /// The jobs of one command: every image as often as asked for, in the order of the command line.
 struct JobList: Sendable {
     /// The most repetitions of an image: one million.
@@ -21,6 +23,16 @@ struct JobList: Sendable {
         images = files.isEmpty && snippets.isEmpty ? [(.none, "memory")] : files + snippets
         self.repeats = repeats
     }
+
+    /// Jobs from a snapshot, named by its first digits.
+    init(from snapshot: ContentDigest, repeats: Int) {
+        let source = ImageSource.snapshot(snapshot)
+        images = [(source, "snapshot-\(source.text.prefix(Self.shortDigits))")]
+        self.repeats = repeats
+    }
+
+    /// As many digits of a snapshot's name as a person tells it from others by.
+    private static let shortDigits = 8
 
     /// Each file by its name; one that is given again gets a number behind it, so that no two jobs share a name.
     private static func named(_ sources: [ImageSource]) -> [(ImageSource, String)] {

@@ -88,10 +88,16 @@ struct LoadedMemory: Sendable {
 /// A job's image, and the job as it is with that image.
 struct LoadedImage: Sendable {
     var spec: JobSpec
-    /// With its digest, computed once for all repetitions.
-    let image: Image
+    /// An image with its digest, computed once for all repetitions, or the snapshot that the job starts from in place of one.
+    let source: JobSource
 
-    init(_ spec: JobSpec, _ bytes: [UInt8]) { (self.spec, image) = (spec, Image(submitting: bytes)) }
+    init(_ spec: JobSpec, _ bytes: [UInt8]) { (self.spec, source) = (spec, .image(Image(submitting: bytes))) }
 
-    var bytes: [UInt8] { image.bytes }
+    init(_ spec: JobSpec, from snapshot: ContentDigest) { (self.spec, source) = (spec, .snapshot(snapshot)) }
+
+    /// The image's; none of a snapshot, which the worker has.
+    var bytes: [UInt8] {
+        guard case .image(let image) = source else { return [] }
+        return image.bytes
+    }
 }

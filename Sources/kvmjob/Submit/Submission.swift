@@ -30,7 +30,7 @@ struct Submission: Sendable {
     /// As many jobs are in flight as the worker takes from one client. Each is a child task, and cancelling it cancels the job.
     private func runJobs(_ client: JobClient) async throws -> Int32 {
         try await withThrowingTaskGroup(of: JobEnd.self) { group in
-            var status = ExitStatus(isOnlyJob: jobs.isSingle)
+            var status = ExitStatus(isOnlyJob: jobs.isSingle, takesSnapshot: spec.snapshot != nil)
             var room = max(1, client.terms.jobLimit)
             let memory = await loadMemory(limit: client.terms.imageLimit)
             for (source, stem) in jobs.images {
@@ -57,7 +57,8 @@ struct Submission: Sendable {
     private func load(
         _ source: ImageSource, _ memory: Result<LoadedMemory, any Error>, limit: UInt64
     ) async -> Result<LoadedImage, any Error> {
-        await .catching { try memory.get().join(try await source.load(limit: limit), from: source, spec) }
+        if case .snapshot(let name) = source { return .success(LoadedImage(spec, from: name)) }
+        return await .catching { try memory.get().join(try await source.load(limit: limit), from: source, spec) }
     }
 
     /// - Throws: ``OutputError``.
@@ -81,10 +82,10 @@ struct Submission: Sendable {
         _ image: LoadedImage, name: String, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> JobResult {
         let source = try input.map(open)
-        var spec = image.spec
-        spec.label = JobList.label(name)
-        try await display.begin(spec)
-        let job = try await start(spec, image.image, source, client, &display)
+        var image = image
+        image.spec.label = JobList.label(name)
+        try await display.begin(image)
+        let job = try await start(image, source, client, &display)
         if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()
@@ -93,12 +94,12 @@ struct Submission: Sendable {
     /// A file's first piece goes ahead of the image, so that a guest finds the same whenever it looks; nobody waits for what a
     /// pipe or a terminal has not got yet.
     private func start(
-        _ spec: JobSpec, _ image: Image, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
+        _ image: LoadedImage, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> RunningJob {
-        if spec.isDeterministic { return try await startRepeatable(spec, image, source, client, &display) }
-        guard let source else { return try await client.submit(spec, image: image) }
+        if image.spec.isDeterministic { return try await startRepeatable(image, source, client, &display) }
+        guard let source else { return try await image.submit(to: client) }
         let first = source.isSeekable ? try await source.next() : []
-        let job = try await client.submit(spec, image: image.bytes, input: first ?? [], moreInput: first != nil)
+        let job = try await image.submit(to: client, input: first ?? [], moreInput: first != nil)
         if first != nil { feed(job, from: source) }
         return job
     }
@@ -113,18 +114,18 @@ struct Submission: Sendable {
 
     /// All of the input goes ahead, since a guest can see when it comes.
     private func startRepeatable(
-        _ spec: JobSpec, _ image: Image, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
+        _ image: LoadedImage, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> RunningJob {
         var input: [UInt8]?
         if let source { input = try await readAll(source) }
         if image.bytes.count <= JobDescription.imageLimit {
-            try display.record(JobDescription(spec: spec, image: image.bytes, input: input))
+            try display.record(JobDescription(spec: image.spec, image: image.bytes, input: input))
         } else {
             let limit = SizeText.describe(UInt64(JobDescription.imageLimit))
-            await console.say("kvmjob: \(spec.label): an image above \(limit) is not put into the report")
+            await console.say("kvmjob: \(image.spec.label): an image above \(limit) is not put into the report")
         }
-        guard let input else { return try await client.submit(spec, image: image) }
-        return try await client.submit(spec, image: image.bytes, input: input)
+        guard let input else { return try await image.submit(to: client) }
+        return try await image.submit(to: client, input: input, moreInput: false)
     }
 
     // MARK: Input
@@ -168,6 +169,23 @@ struct Submission: Sendable {
                 job.cancel()
             }
             // What else can be thrown is that the job has ended, of which its result tells.
+        }
+    }
+}
+
+extension LoadedImage {
+    fileprivate func submit(to client: JobClient) async throws -> RunningJob {
+        switch source {
+        case .image(let image): try await client.submit(spec, image: image)
+        case .snapshot(let name): try await client.submit(spec, from: name)
+        }
+    }
+
+    fileprivate func submit(to client: JobClient, input: [UInt8], moreInput: Bool) async throws -> RunningJob {
+        switch source {
+        case .image(let image):
+            try await client.submit(spec, image: image.bytes, input: input, moreInput: moreInput)
+        case .snapshot(let name): try await client.submit(spec, from: name, input: input, moreInput: moreInput)
         }
     }
 }

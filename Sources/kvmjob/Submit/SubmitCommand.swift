@@ -27,6 +27,12 @@ struct SubmitCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("An image written as hexadecimal bytes (repeatable).", valueName: "bytes"))
     var hex: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Start from a snapshot in place of an image: the name that kvmjob snapshot printed.", valueName: "name"),
+        transform: SnapshotNameText.parse)
+    var from: ContentDigest?
+
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Inspection") var inspection: InspectionOptions
@@ -60,12 +66,11 @@ struct SubmitCommand: AsyncParsableCommand {
             discussion: "With --json the report holds the job, for kvmjob replay. Input is at most 64 KiB."))
     var deterministic = false
 
+    @Flag(help: "Tell a digest of what the guest did: outcome, steps, registers, output and memory.")
+    var digest = false
+
     func validate() throws {
-        let hasImage = !images.isEmpty || !hex.isEmpty
-        guard hasImage || !memory.pieces.isEmpty else {
-            throw ValidationError("Name an image file, or write machine code with --hex.")
-        }
-        try memory.check(hasImage: hasImage, guest)
+        try validateStart()
         guard (1...JobList.repeatLimit).contains(repeats) else {
             throw ValidationError("--repeat takes 1 to \(JobList.repeatLimit).")
         }
@@ -78,6 +83,33 @@ struct SubmitCommand: AsyncParsableCommand {
         }
         try inspection.validate(jobs)
         try validatePauses(readsInput: readers > 0)
+    }
+
+    private func validateStart() throws {
+        guard from == nil else { return try validateFrom() }
+        let hasImage = !images.isEmpty || !hex.isEmpty
+        guard hasImage || !memory.pieces.isEmpty else {
+            throw ValidationError("Name an image file, or write machine code with --hex.")
+        }
+        try memory.check(hasImage: hasImage, guest)
+    }
+
+    private func validateFrom() throws {
+        guard images.isEmpty, hex.isEmpty else {
+            throw ValidationError("--from takes the place of an image: give one or the other.")
+        }
+        let decided = [
+            (guest.namedMode != nil, "--mode"), (guest.load != nil, "--load"), (guest.entry != nil, "--entry"),
+            (!guest.set.isEmpty, "--set"), (!memory.pieces.isEmpty, "--memory-at"),
+            (deterministic, "--deterministic"), (guest.namedMemory != nil && inspection.core == nil, "--memory"),
+        ]
+        if let (_, option) = decided.first(where: \.0) {
+            throw ValidationError("\(option) goes with kvmjob snapshot: --from starts from what was decided there.")
+        }
+        guard inspection.core == nil || guest.namedMemory != nil else {
+            throw ValidationError(
+                "--core of a job --from a snapshot needs --memory: how much of its memory the core is to hold.")
+        }
     }
 
     private func validatePauses(readsInput: Bool) throws {
@@ -94,7 +126,9 @@ struct SubmitCommand: AsyncParsableCommand {
         }
     }
 
-    var jobs: JobList { JobList(files: images, snippets: hex, repeats: repeats) }
+    var jobs: JobList {
+        from.map { JobList(from: $0, repeats: repeats) } ?? JobList(files: images, snippets: hex, repeats: repeats)
+    }
 
     var presentation: Presentation {
         Presentation(
@@ -105,7 +139,8 @@ struct SubmitCommand: AsyncParsableCommand {
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
         inspection.apply(to: &spec, json: json)
-        if deterministic { (spec.isDeterministic, spec.report) = (true, spec.report.union(.digest)) }
+        spec.isDeterministic = deterministic
+        if deterministic || digest { spec.report.insert(.digest) }
         spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
             jobs: jobs, spec: spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)
@@ -118,7 +153,8 @@ struct SubmitCommand: AsyncParsableCommand {
     func run() async throws {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
-            try await submission(console: console).run(on: worker.choice)
+            let submission = try self.submission(console: console)
+            return try await submission.run(on: from == nil ? worker.choice : try worker.choice.forSnapshots())
         }
     }
 }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+public import JobModel
+
+extension Submit {
+    /// The fields that a snapshot's name depends on, as they stand in the SUBMIT: tag, length, value.
+    var namedFields: [UInt8] {
+        let payload = frame(job: 1).payload
+        var fields: [UInt8] = []
+        var start = payload.startIndex
+        while start < payload.endIndex {
+            let tag = UInt16(bigEndianBytes: payload[start..<start + 2])
+            let length = UInt32(bigEndianBytes: payload[start + 2..<start + FieldReader.headerSize])
+            let end = start + FieldReader.headerSize + Int(length)
+            if Self.namedTags.contains(where: { $0.contains(tag) }) { fields += payload[start..<end] }
+            start = end
+        }
+        return fields
+    }
+
+    /// Mode to memory_bytes, segments to pieces, deterministic, snapshot.
+    private static let namedTags: [ClosedRange<UInt16>] = [
+        0x8002...0x8007, 0x8013...0x8016, 0x8019...0x8019, 0x801B...0x801B,
+    ]
+}
+
+extension ContentDigest {
+    private static let snapshotDomain = Array("kvmjob-snapshot-1\0".utf8)
+
+    /// The name of the snapshot of a job with this image whose SUBMIT has these fields, those of ``Submit/namedFields``.
+    init(snapshotOf image: Image, fields: [UInt8]) {
+        let digest = image.digest ?? ContentDigest(hashing: image.bytes)
+        self.init(hashing: Self.snapshotDomain + digest.bytes + fields)
+    }
+}
+
+extension ServerSession {
+    /// What the snapshot is called that this job is to end as; nil for a job that is not to end so. Takes a pass over the image where
+    /// its digest is not known.
+    public func snapshotName(of job: UInt32, _ image: Image) -> ContentDigest? {
+        namedFields(of: job).map { ContentDigest(snapshotOf: image, fields: $0) }
+    }
+}

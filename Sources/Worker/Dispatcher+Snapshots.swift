@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import JobScheduling
+internal import VMRuntime
+
+/// Where jobs come from, and what of them is kept for others.
+extension Dispatcher {
+    /// A job that can be queued.
+    struct PreparedJob {
+        var job: AdmittedJob
+        /// Bytes that it keeps in memory while it waits.
+        var imageBytes = 0
+        var memoryBytes: UInt64
+        /// The snapshot that it starts from, if it does.
+        var use: SnapshotStore<Snapshot>.Use?
+    }
+
+    func prepare(
+        _ spec: JobSpec, _ source: JobSource, named name: (Image) -> ContentDigest?, for peer: Peer
+    ) throws(Refusal) -> PreparedJob {
+        switch source {
+        case .image(let image):
+            let terms = name(image).map { SnapshotTerms(name: $0, byteLimit: limits.snapshotBytes) }
+            // Kept whatever becomes of this job: the next one that names the digest may be another.
+            known.keep(image, of: peer.user)
+            let start = try known.start(of: image, spec, of: peer.user)
+            let job = try AdmittedJob(
+                start, spec: spec, keeping: terms, on: backend.profile,
+                reusesMachine: keeping.policy.reusesMachines)
+            return PreparedJob(job: job, imageBytes: image.bytes.count, memoryBytes: spec.memoryBytes)
+        case .snapshot(let name): return try prepare(spec, from: name, for: peer)
+        }
+    }
+
+    private func prepare(_ spec: JobSpec, from name: ContentDigest, for peer: Peer) throws(Refusal) -> PreparedJob {
+        guard let user = peer.user, let (snapshot, use) = snapshots.use(.init(owner: user, name: name)) else {
+            throw Refusal(
+                .snapshotUnknown,
+                "this worker has no snapshot of that name for this user, or no more: take it again with kvmjob snapshot"
+            )
+        }
+        do throws(Refusal) {
+            let job = try AdmittedJob(
+                from: snapshot, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
+            return PreparedJob(job: job, memoryBytes: snapshot.memoryBytes, use: use)
+        } catch {
+            snapshots.release(use)
+            throw error
+        }
+    }
+
+    /// Keeps the snapshot that a job has ended as, before anybody is told of it.
+    func keepingSnapshot(of job: ActiveJob, _ result: JobResult) -> JobResult {
+        guard case .snapshotTaken(let name) = result.outcome, let snapshot = job.control.takeSnapshot() else {
+            return result
+        }
+        if let user = job.peer.user,
+            snapshots.keep(snapshot, as: .init(owner: user, name: name), bytes: snapshot.heldBytes)
+        {
+            return result
+        }
+        var result = result
+        result.outcome = .hostError(
+            job.peer.user == nil
+                ? "the snapshot cannot be kept, for the system does not say which user this connection belongs to"
+                : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots")
+        return result
+    }
+}
