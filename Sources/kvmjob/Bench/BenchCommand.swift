@@ -114,7 +114,7 @@ struct BenchCommand: AsyncParsableCommand {
             throw CommandFailure(message: rejection.message, status: ExitStatus.cannotRun)
         }
         return LoadOrder(
-            spec: spec, image: Image(bytes), window: window, expectation: Expectation(outcome: expect))
+            spec: spec, image: Image(submitting: bytes), window: window, expectation: Expectation(outcome: expect))
     }
 
     func run() async throws {

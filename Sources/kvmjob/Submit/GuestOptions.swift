@@ -82,7 +82,7 @@ struct GuestOptions: ParsableArguments {
         completion: .list(MeterRequest.names), transform: MeterRequest.init(argument:))
     var meter: MeterRequest?
 
-    private var mode: GuestMode { namedMode ?? .real16 }
+    var mode: GuestMode { namedMode ?? .real16 }
 
     func validate() throws {
         do {
