@@ -12,7 +12,9 @@ extension Machine {
 
     /// Gives memory back until at most so many bytes are resident. For a machine that waits for a job; one that fails at it
     /// ``mustRetire``.
-    func trim(toBytes limit: UInt64 = idleBytes) { retireIfThrown { () throws(KVMError) in try vm.trim(toBytes: limit) } }
+    func trim(toBytes limit: UInt64 = idleBytes) {
+        retireIfThrown { () throws(KVMError) in try vm.trim(toBytes: limit) }
+    }
 
     /// Gives memory back if a job has left more than ``leftBytes``, likewise. For the end of each job, once nobody looks at its
     /// memory any more; costs nothing for guests that have no more than that.

@@ -93,7 +93,8 @@ public final class ReadyQueue: Sendable {
 
     /// What is next, or nil when nothing comes for so long. Blocks the slot's thread until then.
     func next(within time: Duration) -> Order? {
-        while poll() || delivered.wait(timeout: .now() + .nanoseconds(Int(clamping: time.wholeNanoseconds))) == .success {
+        while poll() || delivered.wait(timeout: .now() + .nanoseconds(Int(clamping: time.wholeNanoseconds))) == .success
+        {
             if let order = first() { return order }
         }
         return nil

@@ -17,7 +17,9 @@ final class WorkerProcess {
     /// - Parameter options: beside the socket, the slots and the log's target.
     convenience init(slots: Int, spin: Duration = .zero, options: [String] = []) throws {
         let polls = spin > .zero ? ["--spin", "\(spin / .microseconds(1))us"] : []
-        try self.init("kvmjobd") { ["--socket", $0, "--slots", "\(slots)", "--log-target", "stderr"] + polls + options }
+        try self.init("kvmjobd") {
+            ["--socket", $0, "--slots", "\(slots)", "--log-target", "stderr"] + polls + options
+        }
     }
 
     /// The worker in C, with a machine for each connection.
