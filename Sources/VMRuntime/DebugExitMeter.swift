@@ -115,6 +115,8 @@ struct DebugExitMeter: StepMeter {
         if case .end = verdict { return verdict }
         guard run.endsInHalt else { return outcome.map { .end($0, retired: true) } ?? .goOn }
         execution.count(.halt)
+        // A software backend keeps a HLT that stepping hid, where no call reaches it, and would end the next job's first run by it.
+        machine.retire()
         return .end(.halted, retired: true)
     }
 

@@ -55,6 +55,27 @@ struct MachineReuseTests {
 
     init() throws { foundry = try MachineFoundry() }
 
+    @Test("A HLT that stepping hid in an exception's handler does not end the next job")
+    func hiddenHalt() async throws {
+        let keeping = MachineKeeping()
+        let slot = foundry.slot(keeping)
+        // A divide error whose handler, at 0x1010, is a HLT; then a job of the same kind that prints an A.
+        var divides = [UInt8](repeating: 0, count: 0x1011)
+        divides.replaceSubrange(0..<4, with: [0x10, 0x10, 0, 0])
+        divides.replaceSubrange(0x1000..<0x1004, with: [0x30, 0xDB, 0xF6, 0xF3])
+        divides[0x1010] = 0xF4
+        let first = JobSpec(mode: .real16, loadAddress: 0, entryPoint: 0x1000, budget: Budget(steps: 100))
+        let second = JobSpec(mode: .real16, budget: Budget(steps: 100))
+        for _ in 0..<3 {
+            let halted = try await Run.of(divides, first, slot: slot).result
+            #expect(halted.outcome == .halted)
+            let run = try await Run.of(hex("b041 e6e9 f4"), second, slot: slot)
+            #expect(try run.result.outcome == .halted)
+            #expect(run.text == "A")
+        }
+        await keeping.stop(slot)
+    }
+
     /// What is run behind each ending: it shows all registers, searches memory, searches vector registers.
     private static let probes = ["add", "search", "search-vectors"]
 
