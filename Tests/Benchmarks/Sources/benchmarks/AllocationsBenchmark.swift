@@ -26,7 +26,8 @@ enum AllocationsBenchmark {
     private static func countsAtEnds() throws -> [UInt64] {
         let backend = try Backend()
         let queue = ReadyQueue(backend: backend)
-        let job = try AdmittedJob(image: Guest.hello.image, spec: JobSpec(mode: Guest.hello.mode), on: backend.profile)
+        let job = try AdmittedJob(
+            image: Guest.hello.image, spec: JobSpec(mode: Guest.hello.mode), on: backend.profile, reusesMachine: true)
         let done = DispatchSemaphore(value: 0)
         let number = warm + counted
         nonisolated(unsafe) let counts = UnsafeMutablePointer<UInt64>.allocate(capacity: number)
