@@ -64,6 +64,9 @@ The trace
 Deterministic jobs
 A guest in a bare loop
 A load and its floor
+A slot's machines between jobs
+Jobs on a machine that was used before
+Machines in their slots
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'

@@ -39,8 +39,9 @@ struct MachinePool: ~Copyable {
 
     /// Keeps a machine whose job has ended, or has it destroyed. The caller's is the only reference.
     mutating func putBack(_ machine: consuming Machine) {
-        machine.giveBackExcess()
         guard mayKeep(machine) else { return keeping.undertaker.take(machine) }
+        machine.giveBackExcess()
+        guard !machine.mustRetire else { return keeping.undertaker.take(machine) }
         let room = keeping.memoryBytesPerSlot - machine.kind.memoryBytes
         while kept.count >= keeping.machinesPerSlot || keptBytes > room { discardOldest() }
         keptBytes += machine.kind.memoryBytes

@@ -152,7 +152,7 @@ struct MachineReuseTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (number, slot) in slots.enumerated() {
                 group.addTask {
-                    var random = Shuffle(seed: 0x9E37_79B9 &+ UInt64(number))
+                    var random = SplitMix64(state: UInt64(number))
                     for _ in 0..<100 {
                         let job = try #require(jobs.randomElement(using: &random))
                         let tenant: UInt32 = .random(in: 1000...1002, using: &random)
@@ -261,20 +261,5 @@ struct SlotMachineTests {
         #expect(failed.outcome.name == "host-error")
         #expect(try await Run.of(halt, JobSpec(), slot: slot).result.outcome == .halted)
         await keeping.stop(slot)
-    }
-}
-
-/// SplitMix64: the same numbers for the same seed.
-private struct Shuffle: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -9,26 +9,13 @@ import Testing
 @testable import KVM
 @testable import VMRuntime
 
-/// Random numbers that are the same in every run: SplitMix64.
-private struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-}
-
 /// Random jobs in one machine, one after the other, each looked at before it starts.
 private final class RestoreCampaign {
     let memoryBytes: UInt64
     let mode: GuestMode
     let machine: Machine
     private let thread: VCPUThread
-    private var random: SeededGenerator
+    private var random: SplitMix64
     private var starts: [(start: StartingPoint, pages: [UInt64: [UInt8]])] = []
     private var current = 0
     /// What memory held in an earlier job.
@@ -47,7 +34,7 @@ private final class RestoreCampaign {
         _ policy: RestorePolicy, memoryBytes: UInt64, mode: GuestMode, seed: UInt64,
         omitting omitted: MemoryHistory.Omissions = []
     ) throws {
-        (self.memoryBytes, self.mode, random) = (memoryBytes, mode, SeededGenerator(state: seed))
+        (self.memoryBytes, self.mode, random) = (memoryBytes, mode, SplitMix64(state: seed))
         var kind = MachineKind(memoryBytes: memoryBytes)
         kind.restore = policy
         machine = try Machine(kind, on: Hardware.backend.get().hypervisor)
