@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Glibc
 internal import JobModel
+internal import KVMJobClient
 
 /// `kvmjob bench`: how many jobs a worker does, and how long each takes.
 struct BenchCommand: AsyncParsableCommand {
