@@ -8,7 +8,7 @@ import hashlib
 import os
 import pathlib
 
-from attacks.scene import MEBIBYTE, Attack, Scene
+from attacks.scene import MEBIBYTE, SECOND, Attack, Scene
 from live import CODES, END, HALTED, REAL16, Client, Frame, data_frames
 
 CACHE_MIB = 8  # of the worker that these attacks are made on
@@ -54,12 +54,13 @@ def lies(scene: Scene) -> None:
 
 def unasked(scene: Scene) -> None:
     """IMAGE that nobody asked for, too much of it, too little, and in the wrong place."""
-    image = image_of(scene, 3)
+    endless = b"\xeb\xfe".ljust(64 << 10, b"\x90")
     with scene.client() as client:
-        prints_four(scene, client, image)
+        client.finish(client.offer(endless, wall_budget=SECOND // 20))
     with scene.client() as client:
-        client.offer(image)
-        client.send(*data_frames("IMAGE", 1, image))
+        # It still runs when the bytes come: those of a job that has ended would be ignored.
+        client.offer(endless, wall_budget=2 * SECOND)
+        client.send(*data_frames("IMAGE", 1, endless))
         scene.fatal("unasked: IMAGE of an image that the worker has", client, "unexpected-frame")
     other = image_of(scene, 4)
     for what, sent, code in (

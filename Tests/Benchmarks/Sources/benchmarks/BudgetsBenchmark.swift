@@ -55,7 +55,7 @@ enum BudgetsBenchmark {
     private static func measure(_ subject: Subject, _ runner: SlotRunner) throws {
         let job = try runner.admit(subject.guest, subject.budget, memoryBytes: memory)
         _ = runner.run(job)
-        let before = try ProcessorTime(companion: nil)
+        let before = try ProcessorTime(companions: [])
         let overshoots = try (0..<jobs).map { _ in
             let outcome = runner.run(job).outcome
             guard case .exhausted(_, let limit, let used) = outcome, used >= limit else {
@@ -63,7 +63,7 @@ enum BudgetsBenchmark {
             }
             return Double(used - limit) / subject.scale
         }.sorted()
-        let others = try before.othersShare(until: ProcessorTime(companion: nil)) * 100
+        let others = try before.othersShare(until: ProcessorTime(companions: [])) * 100
         let figures = [("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1)].map { name, share in
             "\(name) \(Spread.number(overshoots[min(jobs - 1, Int(Double(jobs) * share))], subject.scale > 1 ? 1 : 0))"
         }

@@ -48,7 +48,7 @@ enum RestoreBenchmark {
         let machine = try RestoredMachine(.scatter, imageBytes: nil, memoryBytes: 16 << 20, pages: 3584, profile)
         _ = try machine.rate(of: 2)
         let busy = try machine.residentBytes()
-        machine.trim(toBytes: idleBytes)
+        try machine.trim(toBytes: idleBytes)
         let idle = try machine.residentBytes()
         guard busy >= 14 << 20 else { throw BenchmarkError("the guest of 16 MiB touched \(busy) bytes only") }
         print("  16 MiB guest, all touched: \(busy >> 10) KiB resident; idle: \(idle >> 10) KiB (goal 1024)")
@@ -86,7 +86,9 @@ private final class RestoredMachine {
         registers.rcx = UInt64(pages)
         (self.registers, self.pages) = (registers, pages)
         try vm.restore(to: content)
-        try vcpu.setSystemRegisters(layout.system)
+        var start = vcpu.pristine
+        start.system = layout.system
+        try vcpu.load(start)
     }
 
     /// Jobs per second. The measurement may call from any thread.
