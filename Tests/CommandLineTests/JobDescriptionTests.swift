@@ -28,6 +28,7 @@ import Testing
         spec.pieces = [MemoryRange(address: 0x1000, count: 1), MemoryRange(address: .max, count: .max)]
         spec.dumps = [MemoryRange(address: 0, count: 4096)]
         spec.report = .all
+        spec.snapshot = .steps(.max)
         return spec
     }
 
@@ -58,6 +59,11 @@ import Testing
             var spec = JobSpec()
             spec.report = part
             #expect(try roundTrip(JobDescription(spec: spec, image: [], input: nil)).spec.report == part)
+        }
+        for point in [SnapshotPoint.ready, .steps(1), .address(.max)] {
+            var spec = JobSpec()
+            spec.snapshot = point
+            #expect(try roundTrip(JobDescription(spec: spec, image: [], input: nil)).spec.snapshot == point)
         }
         for mode in GuestMode.allCases {
             #expect(try roundTrip(JobDescription(spec: JobSpec(mode: mode), image: [], input: nil)).spec.mode == mode)
@@ -103,6 +109,9 @@ import Testing
         (#"{"mode": "real16", "tables": {"gdt": {"base":"0","limit":"0x10000"}}}"#, "16 bits"),
         (#"{"mode": "real16", "controls": {"cr1": "0x0"}}"#, "\"cr1\""),
         (#"{"mode": "real16", "pieces": [{"address": "0x0"}]}"#, "count"),
+        (#"{"mode": "real16", "snapshot": {}}"#, "one of"),
+        (#"{"mode": "real16", "snapshot": {"ready": false}}"#, "one of"),
+        (#"{"mode": "real16", "snapshot": {"ready": true, "at_step": 1}}"#, "one of"),
     ])
     func `a wrong spec is told, and never traps`(spec: String, reason: String) {
         let error = #expect(throws: DecodingError.self) { try decode(#"{"spec": \#(spec), "image_base64": "9A=="}"#) }

@@ -26,6 +26,7 @@ internal import JobModel
 /// | `meter` | `exact` or `stepped` |
 /// | `pieces`, `dumps` | lists of `address` and `count` |
 /// | `report` | a list of `exit_log`, `code`, `stack`, `fpu`, `digest` |
+/// | `snapshot` | an object of one of `ready` (true), `at_step` (a number), `at_address` (an address) |
 /// | `port_writes`, `pause`, `trace`, `deterministic` | true or false |
 ///
 /// Addresses and the values of registers are strings in hexadecimal, as everywhere in kvmjob's JSON; counts are numbers. A key of
@@ -100,10 +101,11 @@ private struct SpecFields: Codable {
     var controls: [String: HexNumber]?
     var pieces: [RangeFields]?, dumps: [RangeFields]?
     var report: [String]?
+    var snapshot: SnapshotFields?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case label, mode, registers, pause, trace, deterministic, meter, segments, tables, controls, pieces, dumps,
-            report
+            report, snapshot
         case loadAddress = "load_address", entryPoint = "entry_point", memoryBytes = "memory_bytes"
         case stepBudget = "step_budget", wallBudget = "wall_budget_ns", cpuBudget = "cpu_budget_ns"
         case exitBudget = "exit_budget", outputBudget = "output_budget", memoryBudget = "memory_budget"
@@ -124,6 +126,35 @@ private struct SpecFields: Codable {
         init(_ range: MemoryRange) { (address, count) = (HexNumber(range.address), range.count) }
 
         var range: MemoryRange { MemoryRange(address: address.value, count: count) }
+    }
+
+    struct SnapshotFields: Codable {
+        var ready: Bool?
+        var step: UInt64?
+        var address: HexNumber?
+
+        enum CodingKeys: String, CodingKey {
+            case ready
+            case step = "at_step", address = "at_address"
+        }
+
+        init(_ point: SnapshotPoint) {
+            switch point {
+            case .ready: ready = true
+            case .steps(let count): step = count
+            case .address(let linear): address = HexNumber(linear)
+            }
+        }
+
+        /// Nil unless it is one.
+        var point: SnapshotPoint? {
+            switch (ready, step, address) {
+            case (true, nil, nil): .ready
+            case (nil, let step?, nil): .steps(step)
+            case (nil, nil, let address?): .address(address.value)
+            default: nil
+            }
+        }
     }
 }
 
@@ -177,6 +208,7 @@ extension SpecFields {
             })
         (pieces, dumps) = (spec.pieces.map(RangeFields.init), spec.dumps.map(RangeFields.init))
         report = ReportContents.names.filter { spec.report.contains($0.part) }.map(\.name)
+        snapshot = spec.snapshot.map(SnapshotFields.init)
     }
 
     private static func named<Name>(
@@ -220,6 +252,7 @@ extension SpecFields {
         (portWrites, pause) = (try optional(.portWrites), try optional(.pause))
         (trace, deterministic) = (try optional(.trace), try optional(.deterministic))
         (pieces, dumps, report) = (try optional(.pieces), try optional(.dumps), try optional(.report))
+        snapshot = try optional(.snapshot)
     }
 
     /// The spec that these fields describe, without input.
@@ -249,6 +282,13 @@ extension SpecFields {
         for name in report ?? [] {
             spec.report.insert(
                 try Self.named(name, .report, path) { name in ReportContents.names.first { $0.name == name }?.part })
+        }
+        if let snapshot {
+            guard let point = snapshot.point else {
+                throw Self.wrong(
+                    "a snapshot has one of ready (true), at_step, at_address", path + [CodingKeys.snapshot])
+            }
+            spec.snapshot = point
         }
         return spec
     }

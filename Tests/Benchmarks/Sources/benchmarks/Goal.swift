@@ -36,9 +36,9 @@ struct Goal {
 extension Goal {
     /// One subject's rate over another's, round by round.
     ///
-    /// - Parameter companion: a process whose processor time is the benchmark's own.
-    static func measured(_ companion: Int32? = nil, of: Subject, to: Subject) async throws -> Finding {
-        let results = try await Measurement(subjects: [of, to], companion: companion).run()
+    /// - Parameter companions: processes whose processor time is the benchmark's own.
+    static func measured(_ companions: [Int32] = [], of: Subject, to: Subject) async throws -> Finding {
+        let results = try await Measurement(subjects: [of, to], companions: companions).run()
         return .measured(results.spread(of: of.name, to: to.name), rounds: results.quality)
     }
 }

@@ -9,7 +9,8 @@ enum RoundTripBenchmark {
     private static let jobs = 500
     /// Processes in one measurement: each takes as long as some jobs.
     private static let processes = 100
-    private static let spin = Duration.microseconds(200)
+    /// How long both sides poll before they sleep.
+    static let spin = Duration.microseconds(200)
 
     static func run() async throws {
         let workers = (
@@ -17,7 +18,6 @@ enum RoundTripBenchmark {
             floor: try WorkerProcess(floorSpinning: .zero)
         )
         let program = try StaticHello.compile()
-        let process = "fork and exec of a static program"
         let subjects = [
             Subject(name: "kvmjobd, blocking", unit: "jobs") {
                 try SocketLoad(path: workers.blocking.socketPath, dialect: FLOOR_PROTOCOL, jobs: jobs).rate()
@@ -29,14 +29,13 @@ enum RoundTripBenchmark {
             Subject(name: "C worker, blocking", unit: "jobs") {
                 try SocketLoad(path: workers.floor.socketPath, dialect: FLOOR_MINIMAL, jobs: jobs).rate()
             },
-            Subject(name: process, unit: "processes") {
-                try rate(of: processes) { for _ in 0..<processes { try start(program) } }
-            },
+            StaticHello.subject(program, times: processes),
         ]
         let identifiers = [workers.blocking, workers.spinning, workers.floor].map(\.identifier)
         let results = try await Measurement(subjects: subjects, companions: identifiers).run()
         for worker in [workers.blocking, workers.spinning, workers.floor] { try worker.stop() }
         try FileManager.default.removeItem(atPath: program)
+        let process = subjects[3].name
         results.print(
             "roundtrip",
             ratios: [
@@ -44,13 +43,5 @@ enum RoundTripBenchmark {
                 Ratio(name: "kvmjobd, both sides spinning / a process", of: subjects[1].name, to: process, goal: 5),
                 Ratio(name: "kvmjobd / C worker, blocking", of: subjects[0].name, to: subjects[2].name),
             ])
-    }
-
-    private static func start(_ program: String) throws {
-        var output = [UInt8](repeating: 0, count: 64)
-        let count = try check(floor_fork(program, &output, UInt64(output.count)), "fork")
-        guard output.prefix(Int(count)) == Guest.helloText[...] else {
-            throw BenchmarkError("the program printed \(output)")
-        }
     }
 }

@@ -26,49 +26,44 @@ extension GoalsBenchmark {
     /// What a client sees: kvmjobd as a process, its socket, the whole protocol.
     static var socketGoals: [Goal] { [bareWorker, roundTrip, spinningRoundTrip, knownImage] }
 
-    /// WIRE: needs CFloor's worker behind a socket, with the same reset and a minimal frame, and a client in C that drives both
-    /// workers: two connections, 32 jobs in flight on each, the journal as kvmjobd ships it.
+    /// The same client in C for both, the worker in C with a minimal frame.
     private static var bareWorker: Goal {
         Goal(name: "jobs/s of kvmjobd, 2 connections, window 32 / of a bare worker in C", bound: .atLeast(0.85)) {
-            .unmeasured("CFLOOR HAS NO WORKER BEHIND A SOCKET")
-        }
-    }
-
-    /// `posix_spawn`, which does not copy page tables as fork does, reading the output, and waiting.
-    private static func process(_ program: String) -> Subject {
-        Subject(name: "static C program", unit: "jobs") {
-            let times = 64
-            return try rate(of: times) {
-                for _ in 0..<times {
-                    var output = [UInt8](repeating: 0, count: 64)
-                    let count = try check(floor_spawn(program, &output, UInt64(output.count)), "posix_spawn")
-                    guard output.prefix(Int(count)) == Guest.helloText[...] else {
-                        throw BenchmarkError("the program printed \(output)")
-                    }
-                }
+            let worker = try WorkerProcess(slots: 2)
+            let floor = try WorkerProcess(floorSpinning: .zero)
+            func load(_ name: String, _ path: String, _ dialect: floor_dialect) -> Subject {
+                let load = SocketLoad(path: path, dialect: dialect, connections: 2, window: 32, jobs: 4000)
+                return Subject(name: name, unit: "jobs") { try load.rate() }
             }
+            let finding = try await Goal.measured(
+                [worker.identifier, floor.identifier],
+                of: load("kvmjobd", worker.socketPath, FLOOR_PROTOCOL),
+                to: load("C worker", floor.socketPath, FLOOR_MINIMAL))
+            try worker.stop()
+            try floor.stop()
+            return finding
         }
     }
 
     private static var roundTrip: Goal {
         Goal(name: "time of a round trip, client to client / of a static hello's process", bound: .atMost(0.5)) {
-            try await compareWithProcess()
+            try await compareWithProcess(spin: .zero)
         }
     }
 
-    /// WIRE: needs a client that polls, as CFloor's; kvmjob bench sleeps until a result comes.
     private static var spinningRoundTrip: Goal {
         Goal(name: "the same, both sides spinning", bound: .atMost(0.2)) {
-            .unmeasured("THERE IS NO CLIENT THAT SPINS")
+            try await compareWithProcess(spin: RoundTripBenchmark.spin)
         }
     }
 
-    private static func compareWithProcess() async throws -> Goal.Finding {
-        let worker = try WorkerProcess(slots: 1)
+    private static func compareWithProcess(spin: Duration) async throws -> Goal.Finding {
+        let worker = try WorkerProcess(slots: 1, spin: spin)
         let program = try StaticHello.compile()
-        let arguments = ["--connections", "1", "--window", "1", "--jobs", "400"]
+        let load = SocketLoad(path: worker.socketPath, dialect: FLOOR_PROTOCOL, jobs: 500, spin: spin)
         let finding = try await Goal.measured(
-            worker.identifier, of: process(program), to: LoadTool.subject("round trip", worker, arguments))
+            [worker.identifier], of: StaticHello.subject(program, times: 100),
+            to: Subject(name: "round trip", unit: "jobs") { try load.rate() })
         try worker.stop()
         try FileManager.default.removeItem(atPath: program)
         return finding
@@ -80,7 +75,7 @@ extension GoalsBenchmark {
             let (small, large) = (try padded(64), try padded(1 << 20))
             let arguments = ["--mode", "user64", "--connections", "1", "--window", "8", "--jobs", "200"]
             let finding = try await Goal.measured(
-                worker.identifier, of: LoadTool.subject("64 bytes", worker, [small] + arguments),
+                [worker.identifier], of: LoadTool.subject("64 bytes", worker, [small] + arguments),
                 to: LoadTool.subject("1 MiB", worker, [large] + arguments))
             try worker.stop()
             for file in [small, large] { try FileManager.default.removeItem(atPath: file) }

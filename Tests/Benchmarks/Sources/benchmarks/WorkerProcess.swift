@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+import CFloor
 import Foundation
 
 /// A worker that was built beside the benchmarks, serving a socket in a folder of its own.
@@ -91,5 +92,20 @@ enum StaticHello {
             throw BenchmarkError("cc -static failed: a C compiler and a static C library are needed")
         }
         return output
+    }
+
+    /// Fork, exec, its output read and its end waited for: what a judge without machines does for each job.
+    static func subject(_ program: String, times: Int) -> Subject {
+        Subject(name: "fork and exec of a static program", unit: "processes") {
+            try rate(of: times) { for _ in 0..<times { try start(program) } }
+        }
+    }
+
+    private static func start(_ program: String) throws {
+        var output = [UInt8](repeating: 0, count: 64)
+        let count = try check(floor_fork(program, &output, UInt64(output.count)), "fork")
+        guard output.prefix(Int(count)) == Guest.helloText[...] else {
+            throw BenchmarkError("the program printed \(output)")
+        }
     }
 }
