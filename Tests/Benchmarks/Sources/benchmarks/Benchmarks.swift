@@ -16,7 +16,15 @@ enum Benchmarks {
     ]
 
     static func main() async {
-        let names = CommandLine.arguments.dropFirst()
+        var names = CommandLine.arguments.dropFirst()
+        if let place = names.firstIndex(of: "--rounds") {
+            guard let rounds = names[(place + 1)...].first.flatMap({ Int($0) }), rounds > 0 else {
+                print("--rounds needs a number")
+                exit(64)
+            }
+            Measurement.rounds = rounds
+            names.removeSubrange(place...place + 1)
+        }
         let known = all.map(\.name)
         if let unknown = names.first(where: { !known.contains($0) }) {
             print("there is no benchmark \(unknown): choose among \(known.joined(separator: ", "))")

@@ -20,12 +20,12 @@ struct Ratio {
 ///
 /// A round in which others took too much does not count; what they took decides that, never what was measured.
 struct Measurement {
-    /// Quiet rounds that are enough.
-    static let rounds = 31
+    /// Quiet rounds that are enough; `--rounds` sets another number, for a look in between.
+    nonisolated(unsafe) static var rounds = 31
     /// The most of one core that others may take in a quiet round.
     static let toleratedShare = 0.10
     /// Rounds at the most, quiet or not.
-    static let attempts = 62
+    static var attempts: Int { 2 * rounds }
     /// With fewer quiet rounds than this the least disturbed ones count too, and the report says so.
     static let fewestRounds = 9
 
@@ -46,7 +46,7 @@ struct Measurement {
             let round = try await round(number)
             if round.othersShare <= Self.toleratedShare { quiet.append(round) } else { disturbed.append(round) }
         }
-        let missing = max(0, Self.fewestRounds - quiet.count)
+        let missing = max(0, min(Self.fewestRounds, Self.rounds) - quiet.count)
         let filled = quiet + disturbed.sorted { $0.othersShare < $1.othersShare }.prefix(missing)
         return Results(subjects: subjects, rounds: filled, quiet: quiet.count, attempts: quiet.count + disturbed.count)
     }
