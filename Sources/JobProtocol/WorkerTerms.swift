@@ -119,13 +119,8 @@ public struct WorkerTerms: Sendable {
     }
 
     private func budgetRefusal(of submit: Submit) -> Refusal? {
-        let budgets = [
-            (submit.stepBudget, "a step budget", ""), (submit.wallBudget, "a wall-time budget", " ns"),
-            (submit.cpuBudget, "a CPU-time budget", " ns"), (submit.exitBudget, "an exit budget", ""),
-            (submit.outputBudget, "an output budget", " byte"), (submit.memoryBudget, "a memory budget", " byte"),
-        ]
-        for (budget, name, unit) in budgets where budget == 0 {
-            return Refusal(.budgetRange, "\(name) is at least 1\(unit)", limit: 1, value: 0)
+        if let problem = submit.emptyBudget {
+            return Refusal(.budgetRange, problem, limit: 1, value: 0)
         }
         let (wall, most) = (submit.wallBudget ?? Budget.defaultWallTime.wholeNanoseconds, wallMaximum.wholeNanoseconds)
         guard wall > most else { return nil }
@@ -136,5 +131,17 @@ public struct WorkerTerms: Sendable {
     private func modeRefusal(_ mode: UInt8) -> Refusal? {
         guard GuestMode(rawValue: mode) == nil else { return nil }
         return Refusal(.modeUnavailable, "mode \(mode) is not known here", value: UInt64(mode))
+    }
+}
+
+extension Submit {
+    /// What is wrong with a budget that leaves nothing to use.
+    fileprivate var emptyBudget: String? {
+        if stepBudget == 0 { return "a step budget is at least 1" }
+        if wallBudget == 0 { return "a wall-time budget is at least 1 ns" }
+        if cpuBudget == 0 { return "a CPU-time budget is at least 1 ns" }
+        if exitBudget == 0 { return "an exit budget is at least 1" }
+        if outputBudget == 0 { return "an output budget is at least 1 byte" }
+        return memoryBudget == 0 ? "a memory budget is at least 1 byte" : nil
     }
 }

@@ -43,8 +43,8 @@ public final class ReadyQueue: Sendable {
         self.spin = spin.wholeNanoseconds
     }
 
-    /// Whether no job waits.
-    public var isEmpty: Bool { orders.withLockedValue { $0.isEmpty } }
+    /// How many jobs wait.
+    public var count: Int { orders.withLockedValue { $0.count } }
 
     /// Lets a slot run a job as soon as one is free.
     ///

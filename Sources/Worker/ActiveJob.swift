@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobScheduling
+internal import KVM
 internal import NIOCore
 internal import VMRuntime
 
@@ -21,8 +22,9 @@ final class ActiveJob {
     /// The snapshot that it starts from, until it has ended.
     var snapshotUse: SnapshotStore<Snapshot>.Use?
     let control: JobControl
-    let acceptedAt = ContinuousClock.now
-    var startedAt: ContinuousClock.Instant?
+    /// Instants of ``MonotonicClock``.
+    let acceptedAt = MonotonicClock.now
+    var startedAt: UInt64?
     var gate = OutputGate()
     /// Whether nobody can extend it any more.
     var isFinal = false
@@ -42,7 +44,7 @@ final class ActiveJob {
         control = JobControl(hasInput: spec.hasInput)
     }
 
-    var queueNanoseconds: UInt64 { ((startedAt ?? .now) - acceptedAt).wholeNanoseconds }
+    var queueNanoseconds: UInt64 { (startedAt ?? MonotonicClock.now) - acceptedAt }
 
     /// Gives the guest as much of the client's credit as it may have now.
     func grant() {

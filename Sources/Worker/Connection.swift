@@ -54,7 +54,10 @@ final class Connection {
 
     func readComplete() {
         isReading = false
-        flush()
+        if !isFlushDue, outgoing.readableBytes > 0 {
+            isFlushDue = dispatcher.willFlush(self)
+            if !isFlushDue { flush() }
+        }
         dispatcher.noteActivity()
     }
 
@@ -155,8 +158,9 @@ final class Connection {
         channel.writeAndFlush(bytes, promise: written)
     }
 
-    /// Tells the jobs whose output is among the bytes when the socket has taken them; nil if there is none.
+    /// Tells the jobs whose output is among the bytes when the socket has taken them; nil if none of them goes on.
     private func promiseOfOutput() -> EventLoopPromise<Void>? {
+        outgoingOutput.removeAll { !dispatcher.isActive($0.key) }
         guard !outgoingOutput.isEmpty else { return nil }
         let output = outgoingOutput
         outgoingOutput = []

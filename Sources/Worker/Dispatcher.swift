@@ -24,8 +24,9 @@ final class Dispatcher {
     /// The events that are being looked at.
     private var batch: [EventQueue.Entry] = []
     private var isLookDue = false
-    /// Connections with bytes that leave at the end of what is going on now.
-    private var unflushed: [Connection]?
+    /// Connections with bytes that leave at the end of what is going on now, or with the next look.
+    private var unflushed: [Connection] = []
+    private var isGathering = false
     /// There if the loop polls before it sleeps.
     private var poller: LoopPoller?
     private var scheduler: Scheduler
@@ -46,9 +47,12 @@ final class Dispatcher {
     private var whenDrained: [EventLoopPromise<Void>] = []
 
     /// Jobs that the slots are given ahead of their turn, for each slot: more than a slot does between two looks at its events.
-    static let jobsAheadPerSlot = 8
-    /// How long events of jobs wait, at most, while others come all the time: 100 us. Many then cost as much as one.
-    static let lookInterval = TimeAmount.microseconds(100)
+    static let jobsAheadPerSlot = 32
+    /// With fewer jobs than this ready for each slot, ends of jobs are told at once: it takes a few jobs' time until clients have
+    /// read of them and sent more.
+    static let jobsReadyPerSlot = 8
+    /// How long events of jobs wait, at most, while others come all the time: 500 us. Many then cost as much as one.
+    static let lookInterval = TimeAmount.microseconds(500)
 
     init(configuration: WorkerConfiguration, backend: Backend, eventLoop: any EventLoop, log: WorkerLog) {
         (self.log, self.eventLoop, self.backend) = (log, eventLoop, backend)
@@ -161,6 +165,9 @@ final class Dispatcher {
         endCredit(of: key)
     }
 
+    /// Whether a job's result has not been given to its connection yet.
+    func isActive(_ key: JobKey) -> Bool { jobs[key] != nil }
+
     /// The socket has taken this many bytes of a job's output.
     func flushed(_ count: Int, of key: JobKey) {
         guard let job = jobs[key] else { return }
@@ -205,8 +212,9 @@ final class Dispatcher {
         }
         // The image is the slots' from here on; a result that waits for credit does not keep it.
         job.admitted = nil
+        let few = slots.count * Self.jobsReadyPerSlot
         ready.start(admitted, for: job.peer.tenant, control: job.control) { [events, ready] event in
-            events.put(event, of: key, isUrgent: event.isUrgent && ready.isEmpty)
+            events.put(event, of: key, isUrgent: event.isUrgent && ready.count < few)
         }
         lookSoon()
     }
@@ -223,10 +231,10 @@ final class Dispatcher {
     /// All that the slots have told until now. What is to be sent of it leaves in one piece for each connection.
     private func lookAtEvents() {
         events.take(into: &batch, next: poller?.isPolling == true ? .coming : isLookDue ? .due : .away)
-        guard !batch.isEmpty else { return }
+        guard !batch.isEmpty else { return flushAll() }
         noteActivity()
         flushingOnce {
-            for entry in batch { take(entry) }
+            for index in batch.indices { take(batch[index]) }
         }
         batch.removeAll(keepingCapacity: true)
         lookSoon()
@@ -265,18 +273,24 @@ final class Dispatcher {
 
     /// Lets connections send what comes up meanwhile in one piece each.
     func flushingOnce(_ work: () -> Void) {
-        guard unflushed == nil else { return work() }
-        unflushed = []
+        guard !isGathering else { return work() }
+        isGathering = true
         work()
-        let connections = unflushed ?? []
-        unflushed = nil
+        isGathering = false
+        flushAll()
+    }
+
+    private func flushAll() {
+        let connections = unflushed
+        unflushed.removeAll(keepingCapacity: true)
         for connection in connections { connection.flush() }
     }
 
-    /// Whether the connection's bytes leave later, without its doing.
+    /// Whether the connection's bytes leave soon, without its doing: while jobs run, what is told of their beginnings leaves with what
+    /// is told of their ends.
     func willFlush(_ connection: Connection) -> Bool {
-        guard unflushed != nil else { return false }
-        unflushed?.append(connection)
+        guard isGathering || isLookDue else { return false }
+        unflushed.append(connection)
         return true
     }
 

@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobScheduling
+internal import KVM
 internal import NIOConcurrencyHelpers
 
 /// What the slots have to tell the event loop, in the order in which they tell it. The loop reads all there is at once.
@@ -13,8 +14,8 @@ final class EventQueue: Sendable {
     struct Entry: Sendable {
         let key: JobKey
         let event: JobEvent
-        /// When it was told.
-        let instant: ContinuousClock.Instant
+        /// When it was told, by ``MonotonicClock``.
+        let instant: UInt64
     }
 
     /// Entries for which there is always room: what a few slots bring about between two looks.
@@ -51,7 +52,7 @@ final class EventQueue: Sendable {
     ///
     /// - Parameter isUrgent: whether a promise to look soon is not soon enough.
     func put(_ event: JobEvent, of key: JobKey, isUrgent: Bool) {
-        let instant = ContinuousClock.now
+        let instant = MonotonicClock.now
         let mustCall = state.withLockedValue { state in
             state.entries.append(Entry(key: key, event: event, instant: instant))
             guard state.reader == .away || (state.reader == .due && isUrgent) else { return false }

@@ -233,7 +233,7 @@ import Testing
             _ = session.nextImageFrame(1)
             for _ in 0..<30 {
                 var frame = samples[Int(random.next() % UInt64(samples.count))]
-                if frame.header.job != 0 { frame.header.job = 1 }
+                if frame.header.job != 0 { frame = frame.ofJob(1) }
                 guard FrameType(rawValue: frame.header.type)?.isSentByWorker == true else { continue }
                 _ = session.receive(frame)
                 _ = session.grantOutput(1, Int(random.next() % 10))

@@ -371,7 +371,7 @@ import Testing
             var results: [UInt32: Int] = [:]
             for _ in 0..<50 {
                 var frame = samples[Int(random.next() % UInt64(samples.count))]
-                if frame.header.job != 0 { frame.header.job = UInt32(random.next() % 4 + 1) }
+                if frame.header.job != 0 { frame = frame.ofJob(UInt32(random.next() % 4 + 1)) }
                 for case .submit(let job, _, _) in session.receive(frame) {
                     _ = session.accepted(job, queuePosition: 0) + session.started(job, queueNanoseconds: 0)
                     results[job] = 0

@@ -193,3 +193,10 @@ let allResults: [JobResult] = {
         return result
     }
 }()
+
+extension Frame {
+    /// The same frame for another job.
+    func ofJob(_ job: UInt32) -> Frame {
+        Frame(type: header.type, flags: header.flags, job: job, payload: Array(payload))
+    }
+}

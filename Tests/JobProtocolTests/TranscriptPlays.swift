@@ -238,9 +238,7 @@ struct ClientPlay {
     private func translated(_ frame: Frame) -> Frame? {
         guard frame.header.job != 0 else { return frame }
         if unsubmitted.contains(frame.header.job) { return nil }
-        var frame = frame
-        frame.header.job = numbers[frame.header.job] ?? .max
-        return frame
+        return frame.ofJob(numbers[frame.header.job] ?? .max)
     }
 
     private mutating func receive(_ step: Transcript.Step, at index: Int) throws -> Bool {
@@ -338,9 +336,7 @@ struct ClientPlay {
         guard let number = numbers[job] else { return }
         let messages = try sent(act(&session, number))
         guard open.contains(number), session.isTakingJobs else { return }
-        var expected = step.frame
-        expected.header.job = number
-        #expect(messages.map(\.frame) == [expected])
+        #expect(messages.map(\.frame) == [step.frame.ofJob(number)])
     }
 }
 

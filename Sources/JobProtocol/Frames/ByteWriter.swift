@@ -5,24 +5,31 @@
 ///
 /// Appending to an array asks of every byte whether there is room for it and whether the array is shared; here that is asked once
 /// for each number.
-struct ByteWriter {
+struct ByteWriter: ~Copyable {
     private var room: [UInt8]
-    private var count = 0
+    private(set) var count = 0
 
     /// - Parameter capacity: bytes for which there is room; beyond them it grows.
     init(capacity: Int) { room = [UInt8](repeating: 0, count: capacity) }
 
     /// What has been written.
-    var bytes: [UInt8] { Array(room.prefix(count)) }
+    consuming func finish() -> [UInt8] {
+        room.removeLast(room.count - count)
+        return room
+    }
 
-    /// A number, most significant byte first.
-    mutating func put<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
+    /// Writes a number over what is at this place.
+    mutating func replace<T: FixedWidthInteger & UnsignedInteger>(at start: Int, by value: T) {
         let size = T.bitWidth / 8
-        let start = take(size)
         var span = room.mutableSpan
         for index in 0..<size {
             span[start + index] = UInt8(truncatingIfNeeded: value >> T(truncatingIfNeeded: (size - 1 - index) * 8))
         }
+    }
+
+    /// A number, most significant byte first.
+    mutating func put<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
+        replace(at: take(T.bitWidth / 8), by: value)
     }
 
     mutating func put(_ bytes: [UInt8]) {
@@ -50,6 +57,6 @@ extension WireBlock {
     var wire: [UInt8] {
         var bytes = ByteWriter(capacity: Self.wireSize)
         put(in: &bytes)
-        return bytes.bytes
+        return bytes.finish()
     }
 }

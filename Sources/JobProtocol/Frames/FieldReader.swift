@@ -12,7 +12,7 @@ struct FieldReader {
     static let headerSize = 6
 
     init(_ frame: Frame, _ type: FrameType) {
-        payload = frame.payload[...]
+        payload = frame.payload
         position = payload.startIndex
         frameType = type
     }

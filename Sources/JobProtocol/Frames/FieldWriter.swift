@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-/// Builds a payload of fields. Call with rising tags; what is nil is left out.
-struct FieldWriter {
-    private var written: ByteWriter
+/// Builds a frame whose payload is fields. Call with rising tags; what is nil is left out.
+struct FieldWriter: ~Copyable {
+    private var written: FrameWriter
     private var lastTag: UInt16?
 
     /// - Parameter capacity: bytes of payload for which there is room; beyond them it grows.
-    init(capacity: Int = 128) { written = ByteWriter(capacity: capacity) }
+    init(_ type: FrameType, job: UInt32, capacity: Int = 128) {
+        written = FrameWriter(type, job: job, capacity: capacity)
+    }
 
-    var payload: [UInt8] { written.bytes }
+    /// The frame of all fields.
+    consuming func finish() -> Frame { written.finish() }
 
     mutating func put(_ tag: some RawRepresentable<UInt16>, _ value: (some FixedWidthInteger & UnsignedInteger)?) {
         guard let value else { return }
         begin(tag.rawValue, count: value.bitWidth / 8)
-        written.put(value)
+        written.payload.put(value)
     }
 
     mutating func put<Block: WireBlock>(_ tag: some RawRepresentable<UInt16>, block: Block?) {
         guard let block else { return }
         begin(tag.rawValue, count: Block.wireSize)
-        block.put(in: &written)
+        block.put(in: &written.payload)
     }
 
     mutating func put(_ tag: some RawRepresentable<UInt16>, flag: Bool?) {
@@ -38,13 +41,13 @@ struct FieldWriter {
     mutating func put(_ tag: some RawRepresentable<UInt16>, bytes: [UInt8]?) {
         guard let bytes else { return }
         begin(tag.rawValue, count: bytes.count)
-        written.put(bytes)
+        written.payload.put(bytes)
     }
 
     private mutating func begin(_ tag: UInt16, count: Int) {
         precondition(lastTag.map { $0 < tag } ?? true, "fields are written in the order of their tags")
         lastTag = tag
-        written.put(tag)
-        written.put(UInt32(count))
+        written.payload.put(tag)
+        written.payload.put(UInt32(count))
     }
 }

@@ -122,33 +122,60 @@ public struct FrameHeader: Sendable, Hashable {
 /// A header and as many bytes of payload as it announces.
 public struct Frame: Sendable, Hashable {
     /// What the frame is.
-    public var header: FrameHeader
+    public let header: FrameHeader
+    /// Header and payload as they are on the wire: a frame is put together once, and copied no more.
+    private let wire: [UInt8]
+
     /// Its content, in the shape of the type.
-    public var payload: [UInt8]
+    public var payload: ArraySlice<UInt8> { wire[FrameHeader.size...] }
 
     /// A frame whose header's length is the payload's.
     public init(type: UInt8, flags: UInt8 = 0, job: UInt32, payload: [UInt8]) {
-        header = FrameHeader(type: type, flags: flags, job: job, length: UInt32(payload.count))
-        self.payload = payload
+        var writer = FrameWriter(type: type, flags: flags, job: job, capacity: payload.count)
+        writer.payload.put(payload)
+        self = writer.finish()
     }
 
     init(_ type: FrameType, flags: UInt8 = 0, job: UInt32, payload: [UInt8]) {
         self.init(type: type.rawValue, flags: flags, job: job, payload: payload)
     }
 
-    init(header: FrameHeader, payload: [UInt8]) {
-        (self.header, self.payload) = (header, payload)
-    }
+    /// - Parameter wire: what the header says, and behind it as many bytes as it announces.
+    fileprivate init(header: FrameHeader, wire: [UInt8]) { (self.header, self.wire) = (header, wire) }
+
+    init(header: FrameHeader, received wire: ArraySlice<UInt8>) { self.init(header: header, wire: Array(wire)) }
 
     /// The bytes on the wire.
-    public func encode() -> [UInt8] {
-        var bytes = ByteWriter(capacity: FrameHeader.size + payload.count)
-        bytes.put(header.length)
-        bytes.put(header.type)
-        bytes.put(header.flags)
-        bytes.put(UInt16(0))
-        bytes.put(header.job)
-        bytes.put(payload)
-        return bytes.bytes
+    public func encode() -> [UInt8] { wire }
+}
+
+/// Puts a frame together: its payload behind room for the header, which is written when the length is known.
+struct FrameWriter: ~Copyable {
+    private let type: UInt8
+    private let flags: UInt8
+    private let job: UInt32
+    /// Takes the payload's bytes.
+    var payload: ByteWriter
+
+    /// - Parameter capacity: bytes of payload for which there is room; beyond them it grows.
+    init(type: UInt8, flags: UInt8 = 0, job: UInt32, capacity: Int) {
+        (self.type, self.flags, self.job) = (type, flags, job)
+        payload = ByteWriter(capacity: FrameHeader.size + capacity)
+        payload.put(UInt32(0))
+        payload.put(type)
+        payload.put(flags)
+        payload.put(UInt16(0))
+        payload.put(job)
+    }
+
+    init(_ type: FrameType, flags: UInt8 = 0, job: UInt32, capacity: Int) {
+        self.init(type: type.rawValue, flags: flags, job: job, capacity: capacity)
+    }
+
+    consuming func finish() -> Frame {
+        let length = UInt32(payload.count - FrameHeader.size)
+        payload.replace(at: 0, by: length)
+        let header = FrameHeader(type: type, flags: flags, job: job, length: length)
+        return Frame(header: header, wire: payload.finish())
     }
 }

@@ -18,7 +18,7 @@ public struct FrameReader: Sendable {
     public init(frameLimit: UInt32) { self.frameLimit = frameLimit }
 
     /// Bytes that have come and belong to no complete frame yet.
-    public var pendingBytes: Int { bytes.count - start + (header == nil ? 0 : FrameHeader.size) }
+    public var pendingBytes: Int { bytes.count - start }
 
     /// Adds bytes as they came from the stream. Ignored after an error.
     public mutating func append(_ more: some Collection<UInt8>) {
@@ -32,12 +32,12 @@ public struct FrameReader: Sendable {
     public mutating func next() throws(WireError) -> Frame? {
         if let failure { throw failure }
         do throws(WireError) {
-            guard let header = try nextHeader(), bytes.count - start >= Int(header.length) else {
+            guard let header = try nextHeader(), pendingBytes - FrameHeader.size >= Int(header.length) else {
                 dropConsumed()
                 return nil
             }
-            let end = start + Int(header.length)
-            let frame = Frame(header: header, payload: Array(bytes[start..<end]))
+            let end = start + FrameHeader.size + Int(header.length)
+            let frame = Frame(header: header, received: bytes[start..<end])
             start = end
             self.header = nil
             return frame
@@ -52,9 +52,8 @@ public struct FrameReader: Sendable {
     /// The header in front of the next payload, checked once, as soon as its bytes are there.
     private mutating func nextHeader() throws(WireError) -> FrameHeader? {
         if let header { return header }
-        guard bytes.count - start >= FrameHeader.size else { return nil }
+        guard pendingBytes >= FrameHeader.size else { return nil }
         let header = try FrameHeader(checking: bytes[start..<start + FrameHeader.size], frameLimit: frameLimit)
-        start += FrameHeader.size
         self.header = header
         return header
     }

@@ -72,7 +72,7 @@ public struct ErrorReport: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.error, job: job)
         fields.put(Tag.code, code)
         fields.put(Tag.frameType, frameType)
         fields.put(Tag.fieldTag, fieldTag)
@@ -80,6 +80,6 @@ public struct ErrorReport: Sendable, Hashable {
         fields.put(Tag.value, value)
         fields.put(Tag.retryable, flag: isRetryable)
         fields.put(Tag.text, text: text, atMost: Self.textLimit)
-        return Frame(.error, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }

@@ -37,9 +37,9 @@ public struct GoAway: Sendable, Hashable {
     }
 
     var frame: Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.goAway, job: 0)
         fields.put(Tag.reason, reason.rawValue)
         fields.put(Tag.lastJob, lastJob)
-        return Frame(.goAway, job: 0, payload: fields.payload)
+        return fields.finish()
     }
 }

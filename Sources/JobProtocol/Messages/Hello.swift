@@ -102,7 +102,7 @@ public struct Hello: Sendable, Hashable {
     }
 
     var frame: Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.hello, job: 0)
         fields.put(Tag.version, UInt16(major) << 8 | UInt16(minor))
         fields.put(Tag.frameLimit, frameLimit)
         fields.put(Tag.software, text: software, atMost: Self.softwareLimit)
@@ -114,7 +114,7 @@ public struct Hello: Sendable, Hashable {
         fields.put(Tag.wallMaximum, wallMaximum)
         fields.put(Tag.slots, slots)
         fields.put(Tag.modes, bytes: modes.map { $0.flatMap { [$0.mode, $0.meter.rawValue] } })
-        return Frame(.hello, job: 0, payload: fields.payload)
+        return fields.finish()
     }
 }
 

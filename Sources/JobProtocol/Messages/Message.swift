@@ -127,6 +127,6 @@ extension Frame {
                 .fieldSize, "a frame of type \(header.type) has \(size) bytes of payload, not \(payload.count)",
                 frameType: header.type, limit: UInt64(size), value: UInt64(payload.count))
         }
-        return payload
+        return Array(payload)
     }
 }

@@ -22,9 +22,9 @@ public struct Accepted: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.accepted, job: job)
         fields.put(Tag.queuePosition, queuePosition)
-        return Frame(.accepted, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }
 
@@ -58,11 +58,11 @@ public struct Started: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.started, job: job)
         fields.put(Tag.queueNanoseconds, queueNanoseconds)
         fields.put(Tag.stepBudget, stepBudget)
         fields.put(Tag.wallBudget, wallBudget)
         fields.put(Tag.memoryBytes, memoryBytes)
-        return Frame(.started, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }

@@ -122,7 +122,7 @@ public struct ResultReport: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter(capacity: Self.usualBytes)
+        var fields = FieldWriter(.result, job: job, capacity: Self.usualBytes)
         fields.put(Tag.outcome, outcome.rawValue)
         details.put(in: &fields)
         fields.put(Tag.meter, meter?.rawValue)
@@ -147,7 +147,7 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.fpu, bytes: fpu)
         fields.put(Tag.digest, bytes: digest)
         fields.put(Tag.snapshot, bytes: details.snapshot?.bytes)
-        return Frame(.result, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }
 

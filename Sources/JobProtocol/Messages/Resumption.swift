@@ -46,12 +46,12 @@ public struct Paused: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter(capacity: 512)
+        var fields = FieldWriter(.paused, job: job, capacity: 512)
         fields.put(Tag.steps, steps)
         fields.put(Tag.keepNanoseconds, keepNanoseconds)
         fields.put(Tag.registers, block: registers)
         fields.put(Tag.system, block: system)
-        return Frame(.paused, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }
 
@@ -79,8 +79,8 @@ public struct Extend: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.extend, job: job)
         fields.put(Tag.steps, steps)
-        return Frame(.extend, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }

@@ -27,29 +27,32 @@ public struct StreamChunk: Sendable, Hashable {
         guard payload.count >= headerSize else {
             throw failure(.payloadTruncated, "a data header has 12 bytes; this payload has \(payload.count)")
         }
-        guard channels.contains(payload[0]) else {
-            throw failure(.badValue, "channel \(payload[0]) does not exist for this type")
+        let start = payload.startIndex
+        let (channel, vcpu) = (payload[start], payload[start + 1])
+        guard channels.contains(channel) else {
+            throw failure(.badValue, "channel \(channel) does not exist for this type")
         }
-        guard payload[1] == 0 else { throw failure(.badValue, "vcpu is \(payload[1]); there is only 0") }
-        guard payload[2] == 0, payload[3] == 0 else {
+        guard vcpu == 0 else { throw failure(.badValue, "vcpu is \(vcpu); there is only 0") }
+        guard payload[start + 2] == 0, payload[start + 3] == 0 else {
             throw failure(.reservedNotZero, "data header bytes 2 and 3 are not zero")
         }
         let chunk = StreamChunk(
-            offset: UInt64(bigEndianBytes: payload[4..<headerSize]), bytes: Array(payload[headerSize...]),
-            isEnd: frame.header.flags & FrameHeader.end != 0)
+            offset: UInt64(bigEndianBytes: payload[start + 4..<start + headerSize]),
+            bytes: Array(payload[(start + headerSize)...]), isEnd: frame.header.flags & FrameHeader.end != 0)
         guard chunk.isEnd || !chunk.bytes.isEmpty else {
             throw failure(.badValue, "a data frame carries bytes, END, or both; this one has neither")
         }
-        return (payload[0], chunk)
+        return (channel, chunk)
     }
 
     /// The data frame of this chunk.
     func frame(_ type: FrameType, job: UInt32, channel: UInt8 = 0) -> Frame {
-        var payload: [UInt8] = [channel, 0, 0, 0]
-        payload.reserveCapacity(Self.headerSize + bytes.count)
-        payload.append(bigEndian: offset)
-        payload.append(contentsOf: bytes)
-        return Frame(type, flags: isEnd ? FrameHeader.end : 0, job: job, payload: payload)
+        let flags = isEnd ? FrameHeader.end : 0
+        var frame = FrameWriter(type, flags: flags, job: job, capacity: Self.headerSize + bytes.count)
+        frame.payload.put(UInt32(channel) << 24)
+        frame.payload.put(offset)
+        frame.payload.put(bytes)
+        return frame.finish()
     }
 
     /// The same bytes as chunks that fit in a receiver's frames; the last one has the end.

@@ -212,7 +212,7 @@ public struct Submit: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.submit, job: job)
         fields.put(Tag.label, text: label, atMost: Self.labelLimit)
         fields.put(Tag.mode, mode)
         fields.put(Tag.imageBytes, imageBytes)
@@ -241,7 +241,7 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.imageDigest, bytes: imageDigest?.bytes)
         fields.put(Tag.snapshot, bytes: snapshot?.wire)
         fields.put(Tag.from, bytes: from?.bytes)
-        return Frame(.submit, job: job, payload: fields.payload)
+        return fields.finish()
     }
 
     private static func encode(_ registers: [RegisterName: UInt64]) -> [UInt8] {

@@ -25,8 +25,8 @@ public struct Window: Sendable, Hashable {
     }
 
     func frame(job: UInt32) -> Frame {
-        var fields = FieldWriter()
+        var fields = FieldWriter(.window, job: job)
         fields.put(Tag.credit, credit)
-        return Frame(.window, job: job, payload: fields.payload)
+        return fields.finish()
     }
 }

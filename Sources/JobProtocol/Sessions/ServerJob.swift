@@ -20,23 +20,23 @@ struct ServerJob {
         case paused
     }
 
-    /// Shared, as a session looks at its jobs often and a spec is made of many parts.
-    private final class Shared: Sendable {
+    /// What never changes: shared, as a session looks at its jobs often and this is made of many parts.
+    private final class Terms: Sendable {
         let spec: JobSpec
-        init(_ spec: JobSpec) { self.spec = spec }
+        let digest: ContentDigest?
+        let snapshot: ContentDigest?
+        let namedFields: [UInt8]?
+
+        init(_ spec: JobSpec, _ submit: Submit) {
+            (self.spec, digest, snapshot) = (spec, submit.imageDigest, submit.from)
+            namedFields = submit.snapshot == nil ? nil : submit.namedFields
+        }
     }
 
-    private let shared: Shared
-    var spec: JobSpec { shared.spec }
+    private let terms: Terms
     let imageBytes: UInt64
-    /// What the image's bytes must have, if the SUBMIT named it.
-    let digest: ContentDigest?
     /// Guest memory, where it is known.
     var memoryBytes: UInt64?
-    /// The snapshot that the job starts from, if it does.
-    let snapshot: ContentDigest?
-    /// What the name of the snapshot that the job is to end as depends on beside its image.
-    let namedFields: [UInt8]?
     var stage: Stage
     var output: SendWindow
     private var outputOffsets = StreamOffsets()
@@ -48,14 +48,21 @@ struct ServerJob {
     private var heldInput: [UInt8] = []
 
     init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
-        shared = Shared(spec)
-        (imageBytes, digest, snapshot) = (submit.imageBytes, submit.imageDigest, submit.from)
-        namedFields = submit.snapshot == nil ? nil : submit.namedFields
-        stage = snapshot != nil ? .submitted : digest != nil ? .lookingUp : .uploading
-        memoryBytes = snapshot == nil ? spec.memoryBytes : nil
+        terms = Terms(spec, submit)
+        imageBytes = submit.imageBytes
+        stage = submit.from != nil ? .submitted : submit.imageDigest != nil ? .lookingUp : .uploading
+        memoryBytes = submit.from == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
         self.inputWindow = ReceiveWindow(credit: inputWindow)
     }
+
+    var spec: JobSpec { terms.spec }
+    /// What the image's bytes must have, if the SUBMIT named it.
+    var digest: ContentDigest? { terms.digest }
+    /// The snapshot that the job starts from, if it does.
+    var snapshot: ContentDigest? { terms.snapshot }
+    /// What the name of the snapshot that the job is to end as depends on beside its image.
+    var namedFields: [UInt8]? { terms.namedFields }
 
     /// Takes a piece of the image and returns whether it was the last.
     mutating func takeImage(_ chunk: StreamChunk) throws(WireError) -> Bool {

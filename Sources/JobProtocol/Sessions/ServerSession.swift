@@ -131,7 +131,7 @@ extension ServerSession {
         jobs[job]?.stage = .accepted
         if let snapshotMemoryBytes { jobs[job]?.memoryBytes = snapshotMemoryBytes }
         lastAccepted = max(lastAccepted, job)
-        return [.send(Message.accepted(job: job, Accepted(queuePosition: queuePosition)).encode())]
+        return [.send(Accepted(queuePosition: queuePosition).frame(job: job).encode())]
     }
 
     /// The worker will not run the job. Does nothing once it was accepted.
@@ -149,7 +149,7 @@ extension ServerSession {
         started.stepBudget = spec.budget.steps
         started.wallBudget = spec.budget.wallTime.wholeNanoseconds
         started.memoryBytes = jobs[job]?.memoryBytes
-        return [.send(Message.started(job: job, started).encode())]
+        return [.send(started.frame(job: job).encode())]
     }
 
     /// The guest wrote bytes; they go out in frames that the client takes. Does nothing for a job that has not started, and
@@ -162,7 +162,7 @@ extension ServerSession {
             let chunk = jobs[job]?.takeOutput(channel, bytes)
         else { return [] }
         let actions = chunk.split(frameLimit: client.frameLimit).map {
-            ServerAction.send(Message.output(job: job, channel, $0).encode())
+            ServerAction.send($0.frame(.output, job: job, channel: channel.rawValue).encode())
         }
         guard chunk.bytes.count < bytes.count, phase != .stopped else { return actions }
         return actions + fail(WireError(.internal, "the worker had more output of job \(job) than credit"))
@@ -190,7 +190,7 @@ extension ServerSession {
     public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
         guard let found = jobs[job], !found.isIncomplete, found.stage != .submitted else { return [] }
         remove(job)
-        return [.send(Message.result(job: job, ResultReport(result)).encode())] + closeIfDone()
+        return [.send(ResultReport(result).frame(job: job).encode())] + closeIfDone()
     }
 }
 
