@@ -33,8 +33,12 @@ public final class LoopPoller {
     }
 
     private func goAround() {
-        eventLoop.assumeIsolated().execute { [weak self] in self?.poll() }
+        eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [weak self] in self?.poll() }
     }
+
+    /// What lies between two times around: 20 us. A loop looks at its sockets only when no task is due; one that was due at once, or
+    /// before the loop gets there, would keep it from them.
+    static let pause = TimeAmount.microseconds(20)
 
     private func poll() {
         let goesOn = ContinuousClock.now < end

@@ -177,6 +177,19 @@ struct WorkerTests {
         }
     }
 
+    @Test("A worker that polls reads its sockets meanwhile")
+    func pollingAndReading() async throws {
+        let worker = try await TestWorker(slots: 1, spin: .seconds(60))
+        let client = try await worker.connect()
+        let job = try await client.submit(JobSpec(budget: Budget(wallTime: .seconds(20))), image: spin)
+        _ = try await job.started()
+        let other = try await worker.connect()
+        let next = try await other.submit(JobSpec(), image: hello)
+        job.cancel()
+        #expect(try await job.result().outcome == .cancelled(by: .client), "not its wall time ended it")
+        #expect(try await next.result().outcome == .halted)
+    }
+
     @Test("A cancelled job's result does not wait for a client that reads nothing")
     func cancelUnread() async throws {
         let client = try await TestWorker(slots: 1).connect(outputWindow: 1)
