@@ -33,7 +33,13 @@ final class ActiveJob {
     /// By how many steps it was extended, until it goes on.
     var moreSteps: UInt64 = 0
     /// The result, while output in front of it waits for credit.
-    var heldResult: JobResult?
+    var held: HeldResult?
+
+    /// Apart, as few jobs have one and it is large.
+    final class HeldResult {
+        let result: JobResult
+        init(_ result: JobResult) { self.result = result }
+    }
 
     init(
         _ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, prepared: Dispatcher.PreparedJob

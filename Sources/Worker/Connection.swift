@@ -13,7 +13,8 @@ final class Connection {
     let peer: Peer
     private var session: ServerSession
     private let channel: any Channel
-    private unowned let dispatcher: Dispatcher
+    /// Refers to this connection until it is closed.
+    private let dispatcher: Dispatcher
     private var keys: [UInt32: JobKey] = [:]
     private var handshake: Scheduled<Void>?
     /// Frames that leave together.

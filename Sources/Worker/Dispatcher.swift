@@ -189,7 +189,7 @@ final class Dispatcher {
         guard let job = jobs[key] else { return }
         job.gate.close()
         job.control.endOutputCredit()
-        if let result = job.heldResult { deliver(result, of: job) }
+        if let held = job.held { deliver(held.result, of: job) }
     }
 
     // MARK: Jobs, as the scheduler sees them
@@ -358,12 +358,12 @@ final class Dispatcher {
         finishedCount += 1
         if !result.outcome.isSuccess { failedCount += 1 }
         guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: job) }
-        job.heldResult = result
+        job.held = ActiveJob.HeldResult(result)
     }
 
     private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of job: ActiveJob) {
         for (channel, bytes) in ready { job.connection?.output(job.number, channel, bytes, key: job.key) }
-        if let result = job.heldResult, !job.gate.isHolding { deliver(result, of: job) }
+        if let held = job.held, !job.gate.isHolding { deliver(held.result, of: job) }
     }
 
     private func deliver(_ result: JobResult, of job: ActiveJob) {
