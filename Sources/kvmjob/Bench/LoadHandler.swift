@@ -234,8 +234,10 @@ final class LoadHandler: ChannelInboundHandler {
                 }
             }
             guard outgoing.readableBytes > 0 else { return }
-            context.writeAndFlush(NIOAny(outgoing), promise: nil)
+            let bytes = outgoing
+            // First, since a write can call back into here when the socket has taken it.
             outgoing = ByteBuffer()
+            context.writeAndFlush(NIOAny(bytes), promise: nil)
         } while context.channel.isWritable && !uploads.isEmpty
     }
 }

@@ -29,8 +29,8 @@ struct session {
     size_t numbers[2];
     int number_count;
     int submitted, finished;
-    /// The sum of the output's bytes, and what it has to be for each job that has ended.
-    uint64_t output, expected;
+    /// Bytes of output that have come.
+    uint64_t output;
     uint8_t incoming[BUFFER_BYTES];
     size_t count;
     int result;
@@ -104,23 +104,27 @@ static uint32_t number_at(const uint8_t *bytes) {
     return be32toh(number);
 }
 
-static bool is_output(const struct session *session, const uint8_t *bytes, size_t count) {
-    return count == session->load->output_bytes && memcmp(bytes, session->load->output, count) == 0;
+/// Takes bytes that are to be the job's output from this place on.
+static int take_output(struct session *session, uint64_t offset, const uint8_t *bytes, uint64_t count) {
+    uint64_t whole = session->load->output_bytes;
+    if (offset > whole || count > whole - offset || memcmp(bytes, session->load->output + offset, count) != 0)
+        return FLOOR_UNEXPECTED;
+    session->output += count;
+    return 0;
 }
 
-/// One message of the protocol's. A job's output may come in one frame only.
+/// One message of the protocol's.
 static int take_message(struct session *session, const uint8_t *frame, size_t payload) {
+    const uint8_t *content = frame + HEADER_BYTES;
+    uint64_t offset;
     switch (frame[4]) {
     case OUTPUT:
-        if (!is_output(session, frame + HEADER_BYTES + DATA_HEADER_BYTES, payload - DATA_HEADER_BYTES))
-            return FLOOR_UNEXPECTED;
-        session->output++;
-        return 0;
+        memcpy(&offset, content + 4, sizeof offset);
+        return take_output(session, be64toh(offset), content + DATA_HEADER_BYTES, payload - DATA_HEADER_BYTES);
     case RESULT:
         // The outcome is the first field: tag and length, then 1 for halted.
-        if (frame[HEADER_BYTES + 6] != 1 || ++session->finished > (int)session->output + session->load->window)
-            return FLOOR_UNEXPECTED;
-        return 0;
+        session->finished++;
+        return content[6] == 1 ? 0 : FLOOR_UNEXPECTED;
     case ERROR: return FLOOR_UNEXPECTED;
     default: return 0;
     }
@@ -128,9 +132,8 @@ static int take_message(struct session *session, const uint8_t *frame, size_t pa
 
 static int take_reply(struct session *session, const struct minimal_reply *reply) {
     session->finished++;
-    session->output++;
-    bool isRight = reply->exit_reason == KVM_EXIT_HLT && is_output(session, reply->output, reply->output_bytes);
-    return isRight ? 0 : FLOOR_UNEXPECTED;
+    if (reply->exit_reason != KVM_EXIT_HLT) return FLOOR_UNEXPECTED;
+    return take_output(session, 0, reply->output, reply->output_bytes);
 }
 
 static int take(struct session *session) {
@@ -175,7 +178,8 @@ static void *bring(void *argument) {
         session->result = submit(session);
         if (session->result == 0) session->result = receive(session);
     }
-    if (session->result == 0 && session->output != (uint64_t)session->load->jobs) session->result = FLOOR_UNEXPECTED;
+    uint64_t expected = (uint64_t)session->load->jobs * session->load->output_bytes;
+    if (session->result == 0 && session->output != expected) session->result = FLOOR_UNEXPECTED;
     return NULL;
 }
 

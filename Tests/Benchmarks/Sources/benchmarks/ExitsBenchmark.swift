@@ -15,7 +15,7 @@ enum ExitsBenchmark {
             ("real16, no device", Guest.writes16), ("real16, console", .console16), ("user64, no device", .writes64),
         ]
         for (name, guest) in guests {
-            let job = try runner.admit(guest)
+            let job = try runner.admit(guest, Budget(), exitPerByte: true)
             let start = try FloorMachine.Start(guest.image, guest.mode)
             subjects += [
                 Subject(name: "\(name), run loop", unit: "exits") { try runLoop(runner, job) },

@@ -23,12 +23,14 @@ final class SlotRunner {
         try admit(guest, Budget(steps: steps), meter: meter)
     }
 
+    /// - Parameter exitPerByte: whether each byte for the console leaves the guest, as on a machine that is not kept.
     func admit(
-        _ guest: Guest, _ budget: Budget, memoryBytes: UInt64 = JobSpec.defaultMemoryBytes, meter: MeterRequest? = nil
+        _ guest: Guest, _ budget: Budget, memoryBytes: UInt64 = JobSpec.defaultMemoryBytes, meter: MeterRequest? = nil,
+        exitPerByte: Bool = false
     ) throws -> AdmittedJob {
         var spec = JobSpec(mode: guest.mode, memoryBytes: memoryBytes, budget: budget)
         spec.meter = meter
-        return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile)
+        return try AdmittedJob(image: guest.image, spec: spec, on: backend.profile, reusesMachine: !exitPerByte)
     }
 
     /// A guest that writes this many bytes to the console.

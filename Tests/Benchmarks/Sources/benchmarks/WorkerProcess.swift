@@ -17,7 +17,7 @@ final class WorkerProcess {
     ///
     /// - Parameter options: beside the socket, the slots and the log's target.
     convenience init(slots: Int, spin: Duration = .zero, options: [String] = []) throws {
-        let polls = spin > .zero ? ["--spin", "\(spin / .microseconds(1))us"] : []
+        let polls = spin > .zero ? ["--spin", "\(Int(spin / .microseconds(1)))us"] : []
         try self.init("kvmjobd") {
             ["--socket", $0, "--slots", "\(slots)", "--log-target", "stderr"] + polls + options
         }
