@@ -24,8 +24,8 @@ extension Dispatcher {
         case .image(let image):
             let terms = name(image).map { SnapshotTerms(name: $0, byteLimit: limits.snapshotBytes) }
             // Kept whatever becomes of this job: the next one that names the digest may be another.
-            known.keep(image, of: peer.user)
-            let start = try known.start(of: image, spec, of: peer.user)
+            known.keep(image, of: peer.tenant)
+            let start = try known.start(of: image, spec, of: peer.tenant)
             let job = try AdmittedJob(
                 start, spec: spec, keeping: terms, on: backend.profile,
                 reusesMachine: keeping.policy.reusesMachines)
@@ -35,7 +35,7 @@ extension Dispatcher {
     }
 
     private func prepare(_ spec: JobSpec, from name: ContentDigest, for peer: Peer) throws(Refusal) -> PreparedJob {
-        guard let user = peer.user, let (snapshot, use) = snapshots.use(.init(owner: user, name: name)) else {
+        guard let user = peer.tenant, let (snapshot, use) = snapshots.use(.init(owner: user, name: name)) else {
             throw Refusal(
                 .snapshotUnknown,
                 "this worker has no snapshot of that name for this user, or no more: take it again with kvmjob snapshot"
@@ -56,15 +56,15 @@ extension Dispatcher {
         guard case .snapshotTaken(let name) = result.outcome, let snapshot = job.control.takeSnapshot() else {
             return result
         }
-        if let user = job.peer.user,
+        if let user = job.peer.tenant,
             snapshots.keep(snapshot, as: .init(owner: user, name: name), bytes: snapshot.heldBytes)
         {
             return result
         }
         var result = result
         result.outcome = .hostError(
-            job.peer.user == nil
-                ? "the snapshot cannot be kept, for the system does not say which user this connection belongs to"
+            job.peer.tenant == nil
+                ? "the snapshot cannot be kept, for this connection's user cannot be told from others"
                 : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots")
         return result
     }

@@ -9,7 +9,7 @@ internal import VMRuntime
 ///
 /// Everything is known to the user who submitted it and to no other, not even by how long an answer takes: two users who submit the
 /// same image have a ``StartingPoint`` each, since a machine is made ready faster for one that it has seen. Only the bytes
-/// themselves are in memory once. Somebody of whom the kernel tells no user has nothing kept.
+/// themselves are in memory once. Somebody who cannot be told from others has nothing kept.
 struct KnownImages {
     /// The most bytes of an image without a digest that is recognised when it comes again: 4 KiB. Its bytes are compared, which
     /// for a larger one costs more than to send its digest.
