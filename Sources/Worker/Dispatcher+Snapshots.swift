@@ -10,8 +10,8 @@ extension Dispatcher {
     /// A job that can be queued.
     struct PreparedJob {
         var job: AdmittedJob
-        /// Bytes that it keeps in memory while it waits.
-        var imageBytes = 0
+        /// What it keeps in memory while it waits. A snapshot is not part of that: it is on the store's account.
+        var holding: Holding
         var memoryBytes: UInt64
         /// The snapshot that it starts from, if it does.
         var use: SnapshotStore<Snapshot>.Use?
@@ -25,11 +25,15 @@ extension Dispatcher {
             let terms = name(image).map { SnapshotTerms(name: $0, byteLimit: limits.snapshotBytes) }
             // Kept whatever becomes of this job: the next one that names the digest may be another.
             known.keep(image, of: peer.tenant)
+            try scheduler.checkRoom()
             let start = try known.start(of: image, spec, of: peer.tenant)
             let job = try AdmittedJob(
-                start, spec: spec, keeping: terms, on: backend.profile,
+                start.point, spec: spec, keeping: terms, on: backend.profile,
                 reusesMachine: keeping.policy.reusesMachines)
-            return PreparedJob(job: job, imageBytes: image.bytes.count, memoryBytes: spec.memoryBytes)
+            // The start may be in the cache, which may drop it: so it is on this account too, once for all that wait for it.
+            let holding = Holding(
+                bytes: spec.listBytes, shared: .init(number: start.number, bytes: start.point.byteCount))
+            return PreparedJob(job: job, holding: holding, memoryBytes: spec.memoryBytes)
         case .snapshot(let name): return try prepare(spec, from: name, for: peer)
         }
     }
@@ -44,7 +48,8 @@ extension Dispatcher {
         do throws(Refusal) {
             let job = try AdmittedJob(
                 from: snapshot, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
-            return PreparedJob(job: job, memoryBytes: snapshot.memoryBytes, use: use)
+            return PreparedJob(
+                job: job, holding: Holding(bytes: spec.listBytes), memoryBytes: snapshot.memoryBytes, use: use)
         } catch {
             snapshots.release(use)
             throw error

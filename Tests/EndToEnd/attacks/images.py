@@ -9,7 +9,7 @@ import os
 import pathlib
 
 from attacks.scene import MEBIBYTE, SECOND, Attack, Scene
-from live import CODES, END, HALTED, REAL16, Client, Frame, data_frames
+from live import CODES, END, HALTED, PROTECTED32, REAL16, Client, Frame, data_frames
 
 CACHE_MIB = 8  # of the worker that these attacks are made on
 STRANGER = 65533
@@ -148,6 +148,24 @@ def client_of(scene: Scene, user: int) -> Client:
             path.chmod(mode)
 
 
+def scattered(scene: Scene) -> None:
+    """2 KiB of an image in 1,024 pieces that lie on two pages each: 8 MiB of what a job starts from, and of no two jobs the
+    same. Memory for 64 of them would be half a GiB."""
+    before, image = scene.worker.reset_peak(), b"\xf4" * 2048
+    pieces = [{"address": str((2 << 20) + number * 8192 - 1), "count": "2"} for number in range(1024)]
+    with scene.client() as client:
+        for number in range(64):
+            start = {"register": 0, "value": number}
+            job = client.offer(
+                image, mode=PROTECTED32, pieces=pieces, entry_point=str((2 << 20) - 1), registers=[start]
+            )
+            client.finish(job)
+            if job.outcome != HALTED:
+                raise AssertionError(f"HLT in {len(pieces)} pieces gave {job.result or job.refusal}")
+    # The cache, what each of four slots' machines has in hand and shows its guest, and the allocator.
+    scene.memory("scattered", before, (CACHE_MIB + 4 * 2 * 9 + 24) << 10)
+
+
 def strangers(scene: Scene) -> None:
     """Another user who knows the digest of somebody's image has to bring its bytes, and cannot push it out."""
     if os.geteuid() != 0:
@@ -181,4 +199,4 @@ def lookalikes(scene: Scene) -> None:
             scene.checks.equal(f"lookalikes: client {number} brings its image each time", asked, [True, True])
 
 
-ATTACKS: list[Attack] = [lies, unasked, half_uploads, announcements, flood, strangers, lookalikes]
+ATTACKS: list[Attack] = [lies, unasked, half_uploads, announcements, flood, scattered, strangers, lookalikes]
