@@ -135,8 +135,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "Guests", logging,
-                nioCore, nioPosix,
+                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling", "JobModel", "Guests",
+                logging, nioCore, nioPosix,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",
