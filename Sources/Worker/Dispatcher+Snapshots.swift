@@ -39,7 +39,7 @@ extension Dispatcher {
     }
 
     private func prepare(_ spec: JobSpec, from name: ContentDigest, for peer: Peer) throws(Refusal) -> PreparedJob {
-        guard let user = peer.tenant, let (snapshot, use) = snapshots.use(.init(owner: user, name: name)) else {
+        guard let (snapshot, use) = try use(name, of: peer) else {
             throw Refusal(
                 .snapshotUnknown,
                 "this worker has no snapshot of that name for this user, or no more: take it again with kvmjob snapshot"
@@ -53,6 +53,21 @@ extension Dispatcher {
         } catch {
             snapshots.release(use)
             throw error
+        }
+    }
+
+    private func use(
+        _ name: ContentDigest, of peer: Peer
+    ) throws(Refusal) -> (content: Snapshot, use: SnapshotStore<Snapshot>.Use)? {
+        guard let user = peer.tenant else { return nil }
+        do throws(SnapshotStore<Snapshot>.Crowded) {
+            return try snapshots.use(.init(owner: user, name: name))
+        } catch {
+            throw Refusal(
+                .queueFull,
+                "jobs would start from \(error.bytes) bytes of this user's snapshots, and others want room: "
+                    + "a share is \(error.share) bytes, try again when some of the jobs have ended",
+                limit: error.share, value: error.bytes)
         }
     }
 
@@ -70,7 +85,8 @@ extension Dispatcher {
         result.outcome = .hostError(
             job.peer.tenant == nil
                 ? "the snapshot cannot be kept, for this connection's user cannot be told from others"
-                : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots")
+                : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots: "
+                    + "try again when some have ended")
         return result
     }
 }
