@@ -136,7 +136,7 @@ let package = Package(
             name: "WorkerTests",
             dependencies: [
                 "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling", "JobModel", "Guests",
-                logging, nioCore, nioPosix,
+                logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",
