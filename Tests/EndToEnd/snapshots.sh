@@ -35,17 +35,23 @@ done
 expect 'its exit code is the status' equals $? 7
 expect 'the same image has the same name' equals "$("$kvmjob" snapshot --hex "$image" 2>/dev/null)" "$name"
 
-# another STATUS PART: another user's job from the snapshot ends with STATUS and says PART.
+as() { local user=$1; shift; setpriv --reuid "$user" --regid "$user" --clear-groups "$kvmjob" "$@"; }
+
+# another USER STATUS PART: that user's job from the snapshot ends with STATUS and says PART.
 another() {
     local output actual
-    output=$(setpriv --reuid 65534 --regid 65534 --clear-groups "$kvmjob" submit --from "$name" 2>&1)
+    output=$(as "$1" submit --from "$name" 2>&1)
     actual=$?
-    equals "$actual" "$1" && contains "$output" "$2"
+    equals "$actual" "$2" && contains "$output" "$3"
 }
 if [ "$(id -u)" = 0 ]; then
-    expect 'to another user it is unknown' another 126 'take it again'
-    setpriv --reuid 65534 --regid 65534 --clear-groups "$kvmjob" snapshot --hex "$image" >/dev/null 2>&1
-    expect 'until that user takes it, too' another 7 w
+    expect 'to another user it is unknown' another 65533 126 'take it again'
+    as 65533 snapshot --hex "$image" >/dev/null 2>&1
+    expect 'until that user takes it, too' another 65533 7 w
+    # 65534 stands for every user who has no number in the worker's user namespace.
+    output=$(as 65534 snapshot --hex "$image" 2>&1)
+    expect 'one who looks like others can keep none' contains "$output" 'cannot be told from others'
+    expect 'and finds none' another 65534 126 'take it again'
 fi
 
 "$kvmjob" snapshot --hex 'f4' >"$place/output" 2>"$place/messages"
@@ -54,4 +60,9 @@ expect 'that is told' contains "$(cat "$place/messages")" 'before its point'
 output=$("$kvmjob" snapshot --embedded --hex 'f4' 2>&1)
 expect 'without a service it says what to start' equals $? 125
 expect 'and why' contains "$output" 'lives in a worker'
+
+kill "$worker"
+wait "$worker"
+expect 'the worker leaves with status 0' equals $? 0
+expect 'and tells of the jobs of its last minute' grep -q '[0-9] jobs ended, [0-9]* of them failed' "$place/log"
 finish
