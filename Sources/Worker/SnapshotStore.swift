@@ -116,7 +116,9 @@ struct SnapshotStore<Content> {
         if wanted + bytesInUse(by: owner) > share { wanting[owner] = nil }
     }
 
-    private mutating func checkShare(of owner: UInt32, using entry: Entry, _ now: ContinuousClock.Instant) throws(Crowded) {
+    private mutating func checkShare(of owner: UInt32, using entry: Entry, _ now: ContinuousClock.Instant)
+        throws(Crowded)
+    {
         guard !wanting.isEmpty else { return }
         wanting = wanting.filter { now - $0.value < Self.patience }
         guard wanting.keys.contains(where: { $0 != owner }) else { return }

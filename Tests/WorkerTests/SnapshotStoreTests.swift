@@ -123,7 +123,8 @@ struct SnapshotStoreTests {
 
     private typealias Crowded = Store.Crowded
 
-    @Test func `who has more than a share in use gets no more while another wants room, until that one has it`() throws {
+    @Test func `who has more than a share in use gets no more while another wants room, until that one has it`() throws
+    {
         let (start, shortly) = (ContinuousClock.now, Duration.seconds(59))
         var store = store()
         for name in UInt8(1)...4 { #expect(store.keep(0, as: try key(1, name), bytes: 25, at: start)) }
