@@ -135,8 +135,9 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "Guests", logging,
-                nioCore, nioPosix,
+                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling", "JobModel",
+                "Guests",
+                logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",

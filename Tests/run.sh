@@ -67,6 +67,10 @@ A load and its floor
 A slot's machines between jobs
 Jobs on a machine that was used before
 Machines in their slots
+A job from a snapshot goes on as if it had never stopped
+Where a snapshot is taken
+A run can be split anywhere
+Snapshots, over a socket
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'
@@ -85,7 +89,7 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options journal socket-activation programs hostile systemd; do
+for script in options journal socket-activation snapshots programs hostile systemd; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done

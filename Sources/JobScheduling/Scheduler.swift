@@ -43,13 +43,13 @@ public enum SchedulerAction: Sendable, Hashable {
 public struct Scheduler: Sendable {
     /// The most jobs that wait when the owner names no other bound.
     public static let defaultQueueLimit = 16_384
-    /// The most bytes of images that wait when the owner names no other bound: 1 GiB.
+    /// The most bytes that jobs which wait keep in memory when the owner names no other bound: 1 GiB.
     public static let defaultWaitingBytesLimit = 1 << 30
 
     private enum State: Sendable {
-        case queued(bytes: Int)
+        case queued(Holding)
         /// Given to the slots before one was free.
-        case ahead(bytes: Int)
+        case ahead(Holding)
         case running
         case stopping(Canceller)
         case paused
@@ -69,7 +69,7 @@ public struct Scheduler: Sendable {
     private var ahead: Deque<JobKey> = []
     /// Jobs that have a slot, or will have it without waiting.
     public private(set) var runningCount = 0
-    private var waitingBytes = 0
+    private var waiting = WaitingBytes()
     private var isDraining = false
 
     /// A scheduler for this many slots, all free.
@@ -97,11 +97,22 @@ public struct Scheduler: Sendable {
 
     /// Takes a job, or says why not. On return its place in the queue is known: 0 if nothing waits before it.
     ///
-    /// - Parameter bytes: what the job holds in memory while it waits.
+    /// - Parameter holding: what the job keeps in memory while it waits.
     public mutating func submit(
-        _ job: JobKey, bytes: Int
+        _ job: JobKey, holding: Holding
     ) throws(Refusal) -> (position: Int, actions: [SchedulerAction]) {
         precondition(jobs[job] == nil, "a key names one job")
+        try checkRoom(for: waiting.increase(by: holding))
+        let position = queuedCount
+        jobs[job] = .queued(holding)
+        queue.append(job)
+        waiting.add(holding)
+        return (position, fill())
+    }
+
+    /// Says why a job that would keep so many bytes more in memory is not taken now. To be asked with the default before much is
+    /// made for a job: then none is taken, whatever it keeps.
+    public func checkRoom(for bytes: Int = 1) throws(Refusal) {
         guard !isDraining else { throw Refusal(.draining, "the worker is shutting down") }
         let position = queuedCount
         guard hasFreeSlot || position < queueLimit else {
@@ -109,16 +120,12 @@ public struct Scheduler: Sendable {
                 .queueFull, "\(position) jobs wait already, as many as may: try again later",
                 limit: UInt64(queueLimit), value: UInt64(position))
         }
-        guard hasFreeSlot || waitingBytes + bytes <= waitingBytesLimit else {
+        guard hasFreeSlot || waiting.total + bytes <= waitingBytesLimit else {
             throw Refusal(
                 .queueFull,
-                "the images that wait hold \(waitingBytes) bytes, and this one's \(bytes) are too many: try again later",
-                limit: UInt64(waitingBytesLimit), value: UInt64(waitingBytes + bytes))
+                "the jobs that wait hold \(waiting.total) bytes, and this one's \(bytes) are too many: try again later",
+                limit: UInt64(waitingBytesLimit), value: UInt64(waiting.total + bytes))
         }
-        jobs[job] = .queued(bytes: bytes)
-        queue.append(job)
-        waitingBytes += bytes
-        return (position, fill())
     }
 
     /// The job's run is over and its slot, if it had one, is free.
@@ -141,8 +148,8 @@ public struct Scheduler: Sendable {
         runningCount -= 1
         guard let next = ahead.popFirst() else { return }
         runningCount += 1
-        guard case .ahead(let bytes)? = jobs[next] else { return }
-        waitingBytes -= bytes
+        guard case .ahead(let holding)? = jobs[next] else { return }
+        waiting.remove(holding)
         jobs[next] = .running
     }
 
@@ -193,13 +200,13 @@ public struct Scheduler: Sendable {
     /// Stops a job, queued, running or paused. Does nothing for one that has ended or is stopping.
     public mutating func cancel(_ job: JobKey, by canceller: Canceller) -> [SchedulerAction] {
         switch jobs[job] {
-        case .queued(let bytes):
+        case .queued(let holding):
             jobs[job] = nil
-            waitingBytes -= bytes
+            waiting.remove(holding)
             queue.removeAll { $0 == job }
             return [.abandon(job, canceller)]
-        case .ahead(let bytes):
-            waitingBytes -= bytes
+        case .ahead(let holding):
+            waiting.remove(holding)
             fallthrough
         case .running:
             jobs[job] = .stopping(canceller)
@@ -222,17 +229,17 @@ public struct Scheduler: Sendable {
 
     /// Stops every job that is left.
     public mutating func cancelAll(by canceller: Canceller) -> [SchedulerAction] {
-        let waiting = queue
-        (queue, waitingBytes) = ([], ahead.reduce(0) { $0 + waitingBytes(of: $1) })
         // Those that never started come last.
-        let fresh = waiting.filter { if case .queued? = jobs[$0] { true } else { false } }
-        for job in fresh { jobs[job] = nil }
+        var fresh: [JobKey] = []
+        for job in queue {
+            guard case .queued(let holding)? = jobs[job] else { continue }
+            waiting.remove(holding)
+            jobs[job] = nil
+            fresh.append(job)
+        }
+        queue = []
         let started = jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
         return started + fresh.map { .abandon($0, canceller) }
-    }
-
-    private func waitingBytes(of job: JobKey) -> Int {
-        if case .ahead(let bytes)? = jobs[job] { bytes } else { 0 }
     }
 
     private mutating func fill() -> [SchedulerAction] {
@@ -248,13 +255,13 @@ public struct Scheduler: Sendable {
     /// is on the owner's account until it has a slot.
     private mutating func hand(_ job: JobKey) -> SchedulerAction? {
         switch jobs[job] {
-        case .queued(let bytes) where hasFreeSlot:
-            waitingBytes -= bytes
+        case .queued(let holding) where hasFreeSlot:
+            waiting.remove(holding)
             (runningCount, jobs[job]) = (runningCount + 1, .running)
             return .start(job)
-        case .queued(let bytes) where ahead.count < aheadLimit:
+        case .queued(let holding) where ahead.count < aheadLimit:
             ahead.append(job)
-            jobs[job] = .ahead(bytes: bytes)
+            jobs[job] = .ahead(holding)
             return .start(job)
         case .requeued where hasFreeSlot:
             (runningCount, jobs[job]) = (runningCount + 1, .running)

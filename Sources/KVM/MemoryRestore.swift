@@ -33,7 +33,7 @@ final class MemoryHistory: @unchecked Sendable {
         static let guestWrites = Omissions(rawValue: 1)
         static let workerWrites = Omissions(rawValue: 2)
         static let otherContent = Omissions(rawValue: 4)
-        static let givenBack = Omissions(rawValue: 8)
+        static let forgottenContent = Omissions(rawValue: 8)
     }
 
     /// With a sticky log one restore in so many compares before it copies, and tells how many copies are in vain. Comparing costs

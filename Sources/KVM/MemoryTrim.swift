@@ -9,23 +9,43 @@ extension VirtualMachine {
     /// log too, so that no restore brings it back before it is written again. Does nothing if there is no more than that, which
     /// takes about a nanosecond for each page to see; otherwise a call for each gap between the pages that stay.
     ///
+    /// A content that holds more than that in host memory is forgotten as well: its pages that stay are, from here on, pages that a
+    /// job may have written, so that nothing keeps it alive for this machine's sake.
+    ///
     /// - Throws: ``KVMError/call(_:errno:)``: the machine cannot be used again.
     ///
     /// `mincore`, `madvise`, `KVM_CLEAR_DIRTY_LOG`.
     public borrowing func trim(toBytes limit: UInt64) throws(KVMError) {
-        guard try memory.residentBytes() > limit else { return }
+        guard try memory.residentBytes() > limit else { return forgetContent(ifOver: limit) }
         if history.policy.needsLog { try readLog() }
         choosePagesToKeep(Int(min(limit, memory.bytes) / GuestMemory.pageBytes))
         try giveBackOthers()
         // In a clearing log nothing is left of what was read.
         if history.policy == .clearingLog { memory.changed.formUnion(history.log) }
         memory.changed.subtract(history.spare)
-        if !history.omitted.contains(.givenBack) { noteLostContent() }
         history.backed.subtract(history.spare)
         // Their host pages are gone and with them KVM's mappings: protecting these costs the guest no fault that it would not have
         // had. Left in the log, they would be zeroed and so taken again at every restore; and a write behind this call could not be
         // told from one before it.
         if history.policy.isSticky { try clearLog(of: history.spare) }
+        forgetContent(ifOver: limit, without: history.spare)
+    }
+
+    private borrowing func forgetContent(ifOver limit: UInt64) {
+        history.spare.removeAll()
+        forgetContent(ifOver: limit, without: history.spare)
+    }
+
+    /// A content that is not over the limit has lost no page, for its pages stay before others.
+    ///
+    /// - Parameter zeros: pages that have been given back, and are what memory without a content is.
+    private borrowing func forgetContent(ifOver limit: UInt64, without zeros: borrowing PageSet) {
+        guard let content = history.pristine, content.storedBytes > limit else { return }
+        if !history.omitted.contains(.forgottenContent) {
+            for stretch in content.stretches { memory.changed.insert(stretch.pages) }
+        }
+        memory.changed.subtract(zeros)
+        history.pristine = nil
     }
 
     /// The same, but only if more than `most` bytes may be resident by what is known without looking at page tables: that takes
@@ -80,13 +100,6 @@ extension VirtualMachine {
             try memory.giveBack(gap)
             history.spare.insert(gap)
             next = gap.upperBound
-        }
-    }
-
-    /// What `spare` has is zeros now: no longer what the content says, where the content has bytes.
-    private borrowing func noteLostContent() {
-        for stretch in history.pristine?.stretches ?? [] {
-            for page in stretch.pages where history.spare.contains(page) { memory.changed.insert(page) }
         }
     }
 }

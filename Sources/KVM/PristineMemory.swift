@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Dispatch
+internal import NIOConcurrencyHelpers
+
 /// What guest memory holds when a job starts: some pages of bytes, zeros everywhere else.
 ///
 /// Never changes; any number of machines can be brought to it, at the same time. A machine that is brought to the same object
@@ -10,7 +13,13 @@ public final class PristineMemory: Sendable {
     public let bytes: UInt64
     /// The pages that have bytes, rising, none twice.
     let stretches: [Stretch]
-    private let sources: [[UInt8]]
+    // SAFETY: nobody else has the object when `deinit` changes it, and nothing before does.
+    private nonisolated(unsafe) var sources: [[UInt8]]
+
+    /// From so many bytes on, host memory is given back by another thread than the one that lets go of it last: 1 MiB. That may be
+    /// an event loop, and each MiB takes tens of microseconds.
+    static let lateBytes: UInt64 = 1 << 20
+    private static let undertaker = DispatchQueue(label: "kvmjob.pristine-memory")
 
     /// Pages in a row whose bytes lie in a row.
     struct Stretch: Sendable, Hashable {
@@ -33,7 +42,8 @@ public final class PristineMemory: Sendable {
             builder.add(piece.bytes, at: Int(piece.address))
         }
         self.bytes = bytes
-        (stretches, sources) = builder.finish()
+        unsafe (stretches, sources) = builder.finish()
+        storedBytes = unsafe Self.count(sources)
     }
 
     /// What this memory holds now; no vCPU of its machine may be running. Copies the pages that are not all zeros.
@@ -52,11 +62,22 @@ public final class PristineMemory: Sendable {
         }
         bytes = memory.bytes
         stretches = PristineBuilder.stretches(of: pages, in: 0)
-        sources = [content]
+        unsafe sources = [content]
+        storedBytes = unsafe Self.count(sources)
+    }
+
+    private static func count(_ sources: [[UInt8]]) -> UInt64 { sources.reduce(0) { $0 + UInt64($1.count) } }
+
+    deinit {
+        guard storedBytes >= Self.lateBytes else { return }
+        // SAFETY: see `sources`. The box's content is the only reference that is left, and goes on the queue.
+        let box = unsafe NIOLockedValueBox(sources)
+        unsafe sources = []
+        Self.undertaker.async { box.withLockedValue { $0 = [] } }
     }
 
     /// Bytes of host memory that this holds, what it shares with the arrays that it was made from included.
-    public var storedBytes: UInt64 { sources.reduce(0) { $0 + UInt64($1.count) } }
+    public let storedBytes: UInt64
 
     /// Takes some pages in a row apart by where their bytes come from, and calls `body` for each part: with the address of the
     /// first page's bytes, or nil where all are zeros.
@@ -98,8 +119,15 @@ private struct PristineBuilder {
 
     private var sources: [[UInt8]] = []
     private var stretches: [PristineMemory.Stretch] = []
-    /// Pages that pieces cover in part.
-    private var parts: [Int: [UInt8]] = [:]
+    /// What pieces cover of pages that they cover in part.
+    private var parts: [Part] = []
+
+    private struct Part {
+        var page: Int
+        /// Where in the page they begin.
+        var start: Int
+        var bytes: ArraySlice<UInt8>
+    }
 
     mutating func add(_ bytes: [UInt8], at address: Int) {
         let end = address + bytes.count
@@ -118,23 +146,36 @@ private struct PristineBuilder {
         while next < end {
             let page = next / Self.pageBytes
             let stop = min(end, (page + 1) * Self.pageBytes)
-            let inPage = next % Self.pageBytes
-            parts[page, default: [UInt8](repeating: 0, count: Self.pageBytes)].replaceSubrange(
-                inPage..<inPage + (stop - next), with: bytes[(next - address)..<(stop - address)])
+            let part = bytes[(next - address)..<(stop - address)]
+            parts.append(Part(page: page, start: next % Self.pageBytes, bytes: part))
             next = stop
         }
     }
 
     /// The stretches in their order, and what they point into.
     func finish() -> (stretches: [PristineMemory.Stretch], sources: [[UInt8]]) {
-        let pages = parts.keys.sorted()
-        let mixed = pages.flatMap { parts[$0] ?? [] }
+        let (pages, mixed) = mixedPages()
         let all = stretches + Self.stretches(of: pages, in: sources.count)
         let sorted = all.sorted { $0.pages.lowerBound < $1.pages.lowerBound }
         for (before, after) in zip(sorted, sorted.dropFirst()) {
             precondition(before.pages.upperBound <= after.pages.lowerBound, "two pieces of an image overlap")
         }
         return (sorted, sources + [mixed])
+    }
+
+    /// The pages that have parts, rising, and what they hold: made in one array, since pages may be many.
+    private func mixedPages() -> (pages: [Int], bytes: [UInt8]) {
+        var pages: [Int] = []
+        let sorted = parts.sorted { $0.page < $1.page }
+        for part in sorted where part.page != pages.last { pages.append(part.page) }
+        var mixed = [UInt8](repeating: 0, count: pages.count * Self.pageBytes)
+        var index = 0
+        for part in sorted {
+            if pages[index] != part.page { index += 1 }
+            let start = index * Self.pageBytes + part.start
+            mixed.replaceSubrange(start..<start + part.bytes.count, with: part.bytes)
+        }
+        return (pages, mixed)
     }
 
     /// Pages, rising, whose bytes follow each other in one array.

@@ -16,7 +16,8 @@ public final class StartingPoint: Sendable {
     let processor: Processor
     /// The devices.
     let board: Board
-    /// Bytes that it holds: the image's, and the tables of its mode; or a machine's pages that were not all zeros.
+    /// Bytes of host memory that it holds: those of the image and of its mode's tables, and a page for each that they cover in
+    /// part; or a machine's pages that were not all zeros.
     public let byteCount: Int
 
     /// The vCPU's state.
@@ -35,10 +36,10 @@ public final class StartingPoint: Sendable {
 
     /// The start of an image.
     init(_ layout: GuestLayout) {
-        byteCount = layout.pieces.reduce(0) { $0 + $1.bytes.count }
         mode = layout.mode
         memory = PristineMemory(
             bytes: layout.memoryBytes, pieces: layout.pieces.map { (address: $0.address, bytes: $0.bytes) })
+        byteCount = Int(memory.storedBytes)
         processor = .new(layout.registers, layout.system, fixesCR4: layout.fixesCR4)
         board = Board()
     }

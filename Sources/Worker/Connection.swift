@@ -180,7 +180,7 @@ final class Connection {
     }
 
     private func lookUp(_ job: UInt32, _ digest: ContentDigest, _ bytes: UInt64) {
-        let image = dispatcher.known.image(digest, bytes: bytes, of: peer.user)
+        let image = dispatcher.known.image(digest, bytes: bytes, of: peer.tenant)
         perform(countingUploads { session in image.map { session.imageFound(job, $0) } ?? session.imageWanted(job) })
     }
 

@@ -10,8 +10,8 @@ extension Dispatcher {
     /// A job that can be queued.
     struct PreparedJob {
         var job: AdmittedJob
-        /// Bytes that it keeps in memory while it waits.
-        var imageBytes = 0
+        /// What it keeps in memory while it waits. A snapshot is not part of that: it is on the store's account.
+        var holding: Holding
         var memoryBytes: UInt64
         /// The snapshot that it starts from, if it does.
         var use: SnapshotStore<Snapshot>.Use?
@@ -24,18 +24,22 @@ extension Dispatcher {
         case .image(let image):
             let terms = name(image).map { SnapshotTerms(name: $0, byteLimit: limits.snapshotBytes) }
             // Kept whatever becomes of this job: the next one that names the digest may be another.
-            known.keep(image, of: peer.user)
-            let start = try known.start(of: image, spec, of: peer.user)
+            known.keep(image, of: peer.tenant)
+            try scheduler.checkRoom()
+            let start = try known.start(of: image, spec, of: peer.tenant)
             let job = try AdmittedJob(
-                start, spec: spec, keeping: terms, on: backend.profile,
+                start.point, spec: spec, keeping: terms, on: backend.profile,
                 reusesMachine: keeping.policy.reusesMachines)
-            return PreparedJob(job: job, imageBytes: image.bytes.count, memoryBytes: spec.memoryBytes)
+            // The start may be in the cache, which may drop it: so it is on this account too, once for all that wait for it.
+            let holding = Holding(
+                bytes: spec.listBytes, shared: .init(number: start.number, bytes: start.point.byteCount))
+            return PreparedJob(job: job, holding: holding, memoryBytes: spec.memoryBytes)
         case .snapshot(let name): return try prepare(spec, from: name, for: peer)
         }
     }
 
     private func prepare(_ spec: JobSpec, from name: ContentDigest, for peer: Peer) throws(Refusal) -> PreparedJob {
-        guard let user = peer.user, let (snapshot, use) = snapshots.use(.init(owner: user, name: name)) else {
+        guard let (snapshot, use) = try use(name, of: peer) else {
             throw Refusal(
                 .snapshotUnknown,
                 "this worker has no snapshot of that name for this user, or no more: take it again with kvmjob snapshot"
@@ -44,10 +48,26 @@ extension Dispatcher {
         do throws(Refusal) {
             let job = try AdmittedJob(
                 from: snapshot, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
-            return PreparedJob(job: job, memoryBytes: snapshot.memoryBytes, use: use)
+            return PreparedJob(
+                job: job, holding: Holding(bytes: spec.listBytes), memoryBytes: snapshot.memoryBytes, use: use)
         } catch {
             snapshots.release(use)
             throw error
+        }
+    }
+
+    private func use(
+        _ name: ContentDigest, of peer: Peer
+    ) throws(Refusal) -> (content: Snapshot, use: SnapshotStore<Snapshot>.Use)? {
+        guard let user = peer.tenant else { return nil }
+        do throws(SnapshotStore<Snapshot>.Crowded) {
+            return try snapshots.use(.init(owner: user, name: name))
+        } catch {
+            throw Refusal(
+                .queueFull,
+                "jobs would start from \(error.bytes) bytes of this user's snapshots, and others want room: "
+                    + "a share is \(error.share) bytes, try again when some of the jobs have ended",
+                limit: error.share, value: error.bytes)
         }
     }
 
@@ -56,16 +76,17 @@ extension Dispatcher {
         guard case .snapshotTaken(let name) = result.outcome, let snapshot = job.control.takeSnapshot() else {
             return result
         }
-        if let user = job.peer.user,
+        if let user = job.peer.tenant,
             snapshots.keep(snapshot, as: .init(owner: user, name: name), bytes: snapshot.heldBytes)
         {
             return result
         }
         var result = result
         result.outcome = .hostError(
-            job.peer.user == nil
-                ? "the snapshot cannot be kept, for the system does not say which user this connection belongs to"
-                : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots")
+            job.peer.tenant == nil
+                ? "the snapshot cannot be kept, for this connection's user cannot be told from others"
+                : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots: "
+                    + "try again when some have ended")
         return result
     }
 }

@@ -29,7 +29,7 @@ final class Dispatcher {
     private var isGathering = false
     /// There if the loop polls before it sleeps.
     private var poller: LoopPoller?
-    private var scheduler: Scheduler
+    private(set) var scheduler: Scheduler
     private var kept: KeptMachines<ObjectIdentifier>
     /// What may be submitted again.
     var known: KnownImages
@@ -141,7 +141,7 @@ final class Dispatcher {
         let key = JobKey(lastKey.number + 1)
         let admission: (position: Int, actions: [SchedulerAction])
         do throws(Refusal) {
-            admission = try scheduler.submit(key, bytes: prepared.imageBytes)
+            admission = try scheduler.submit(key, holding: prepared.holding)
         } catch {
             prepared.use.map { snapshots.release($0) }
             throw error

@@ -9,14 +9,22 @@ internal import VMRuntime
 ///
 /// Everything is known to the user who submitted it and to no other, not even by how long an answer takes: two users who submit the
 /// same image have a ``StartingPoint`` each, since a machine is made ready faster for one that it has seen. Only the bytes
-/// themselves are in memory once. Somebody of whom the kernel tells no user has nothing kept.
+/// themselves are in memory once. Somebody who cannot be told from others has nothing kept.
 struct KnownImages {
     /// The most bytes of an image without a digest that is recognised when it comes again: 4 KiB. Its bytes are compared, which
     /// for a larger one costs more than to send its digest.
     static let comparedBytes = 4096
 
     private var images: FairCache<UInt32, ContentDigest, [UInt8]>
-    private var starts: FairCache<UInt32, StartKey, StartingPoint>
+    private var starts: FairCache<UInt32, StartKey, Start>
+    private var lastNumber: UInt64 = 0
+
+    /// What jobs start from.
+    struct Start: Sendable {
+        /// Names it as long as the worker lives.
+        let number: UInt64
+        let point: StartingPoint
+    }
 
     init(limits: WorkerLimits) {
         images = FairCache(limits: .init(bytes: limits.knownImageBytes, entries: limits.knownImages))
@@ -38,14 +46,18 @@ struct KnownImages {
     }
 
     /// What a job of this image starts from, the same as that of an earlier one if nothing that decides it has changed.
-    mutating func start(of image: Image, _ spec: JobSpec, of user: UInt32?) throws(Refusal) -> StartingPoint {
-        guard let user, let key = StartKey(image, spec) else {
-            return try StartingPoint(image: image.bytes, spec: spec)
-        }
+    mutating func start(of image: Image, _ spec: JobSpec, of user: UInt32?) throws(Refusal) -> Start {
+        guard let user, let key = StartKey(image, spec) else { return try makeStart(of: image, spec) }
         if let start = starts.value(key, of: user) { return start }
-        let start = try StartingPoint(image: image.bytes, spec: spec)
-        starts.keep(start, key, bytes: start.byteCount, of: user)
+        let start = try makeStart(of: image, spec)
+        starts.keep(start, key, bytes: key.byteCount + start.point.byteCount, of: user)
         return start
+    }
+
+    private mutating func makeStart(of image: Image, _ spec: JobSpec) throws(Refusal) -> Start {
+        let point = try StartingPoint(image: image.bytes, spec: spec)
+        lastNumber += 1
+        return Start(number: lastNumber, point: point)
     }
 }
 
@@ -79,4 +91,18 @@ struct StartKey: Sendable, Hashable {
         (registers, segments, tables) = (spec.registers, spec.segments, spec.tables)
         (controls, pieces) = (spec.controls, spec.pieces)
     }
+
+    /// Bytes of host memory that it holds.
+    var byteCount: Int {
+        let compared = if case .bytes(let bytes) = image { bytes.count } else { 0 }
+        return Self.namedBytes + compared + pieces.count * MemoryLayout<MemoryRange>.stride
+    }
+
+    /// More than all that has a name takes, every register, segment and table included: 2 KiB.
+    static let namedBytes = 2048
+}
+
+extension JobSpec {
+    /// Bytes of host memory that its lists hold: the rest of a job takes about the same for all.
+    var listBytes: Int { (pieces.count + dumps.count) * MemoryLayout<MemoryRange>.stride + label.utf8.count }
 }

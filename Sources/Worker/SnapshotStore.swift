@@ -6,8 +6,11 @@ internal import JobModel
 /// What a worker keeps by name for its users: a bounded store in which nobody can push out what others have within their share.
 ///
 /// Room is made by dropping what was used least recently, of the user who holds the most. So a lone user can have all of the
-/// store, and with several each one keeps at least its equal share of it. What a job that waits or runs starts from is in use and
-/// never dropped. Confined to the event loop.
+/// store, and with several each one keeps at least its equal share of it.
+///
+/// What a job that waits or runs starts from is in use and never dropped. So somebody may find no room for something within its
+/// share. From then on, until there is, nobody else gets a use with more than a share in use: as jobs end, room comes up. Who does
+/// not try again within ``patience`` wants none any more. Confined to the event loop.
 struct SnapshotStore<Content> {
     /// What may be kept.
     struct Limits: Sendable, Hashable {
@@ -38,7 +41,18 @@ struct SnapshotStore<Content> {
         var isReplaced = false
     }
 
+    /// There is no use now, though the snapshot is there: others want room.
+    struct Crowded: Error, Hashable {
+        /// Bytes that this user would have in use, and those that it may have.
+        var bytes: UInt64, share: UInt64
+    }
+
+    /// For how long others make room for somebody who found none: 1 min.
+    static var patience: Duration { .seconds(60) }
+
     let limits: Limits
+    /// Who found no room for something within its share, and when.
+    private var wanting: [UInt32: ContinuousClock.Instant] = [:]
     /// From the least recently used to the most.
     private var entries: [Entry] = []
     private var lastNumber: UInt64 = 0
@@ -49,12 +63,16 @@ struct SnapshotStore<Content> {
     /// How many are kept, those that are replaced and still in use included.
     var count: Int { entries.count }
 
-    /// Keeps a snapshot under its name, in place of an earlier one. Returns false where there is no room for it, since it is too large
-    /// or what its owner has is in use; what was dropped to make room stays dropped.
-    mutating func keep(_ content: Content, as key: Key, bytes: UInt64) -> Bool {
-        replace(key)
+    /// Keeps a snapshot under its name, in place of an earlier one. Returns false, and changes nothing, where there is no room for
+    /// it, since it is too large or what is there is in use.
+    mutating func keep(_ content: Content, as key: Key, bytes: UInt64, at now: ContinuousClock.Instant = .now) -> Bool {
         let weight = max(bytes, limits.bytes / UInt64(max(1, limits.count)))
-        guard makeRoom(for: weight, of: key.owner) else { return false }
+        guard let roomy = withRoom(for: weight, as: key) else {
+            noteWant(of: key.owner, weight, now)
+            return false
+        }
+        self = roomy
+        wanting[key.owner] = nil
         lastNumber += 1
         entries.append(Entry(number: lastNumber, key: key, content: content, weight: weight))
         self.weight += weight
@@ -62,8 +80,11 @@ struct SnapshotStore<Content> {
     }
 
     /// The snapshot of this name, which is in use from now on; nil where this user has none.
-    mutating func use(_ key: Key) -> (content: Content, use: Use)? {
+    mutating func use(
+        _ key: Key, at now: ContinuousClock.Instant = .now
+    ) throws(Crowded) -> (content: Content, use: Use)? {
         guard let index = entries.firstIndex(where: { $0.key == key && !$0.isReplaced }) else { return nil }
+        try checkShare(of: key.owner, using: entries[index], now)
         var entry = entries.remove(at: index)
         entry.uses += 1
         entries.append(entry)
@@ -86,7 +107,40 @@ struct SnapshotStore<Content> {
 
     private mutating func remove(at index: Int) { weight -= entries.remove(at: index).weight }
 
+    // MARK: Shares
+
+    /// Somebody has found no room. What is more than a share nobody has to make room for.
+    private mutating func noteWant(of owner: UInt32, _ wanted: UInt64, _ now: ContinuousClock.Instant) {
+        wanting = wanting.filter { now - $0.value < Self.patience }
+        wanting[owner] = now
+        if wanted + bytesInUse(by: owner) > share { wanting[owner] = nil }
+    }
+
+    private mutating func checkShare(of owner: UInt32, using entry: Entry, _ now: ContinuousClock.Instant)
+        throws(Crowded)
+    {
+        guard !wanting.isEmpty else { return }
+        wanting = wanting.filter { now - $0.value < Self.patience }
+        guard wanting.keys.contains(where: { $0 != owner }) else { return }
+        let bytes = bytesInUse(by: owner) + (entry.uses == 0 ? entry.weight : 0)
+        guard bytes <= share else { throw Crowded(bytes: bytes, share: share) }
+    }
+
+    private func bytesInUse(by owner: UInt32) -> UInt64 {
+        entries.reduce(0) { $0 + ($1.key.owner == owner && $1.uses > 0 ? $1.weight : 0) }
+    }
+
+    /// An equal part of the store for each who has something in it or wants to.
+    private var share: UInt64 { limits.bytes / UInt64(max(1, Set(entries.map(\.key.owner)).union(wanting.keys).count)) }
+
     // MARK: Room
+
+    /// What the store would be with room for this, and without the earlier one of its name.
+    private func withRoom(for wanted: UInt64, as key: Key) -> Self? {
+        var store = self
+        store.replace(key)
+        return store.makeRoom(for: wanted, of: key.owner) ? store : nil
+    }
 
     private mutating func makeRoom(for wanted: UInt64, of owner: UInt32) -> Bool {
         guard wanted <= limits.bytes else { return false }

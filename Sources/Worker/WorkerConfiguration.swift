@@ -59,7 +59,8 @@ public struct WorkerLimits: Sendable, Hashable {
     public var jobsPerConnection: UInt32
     /// Jobs that wait for a slot.
     public var queuedJobs: Int
-    /// Bytes of images that wait for a slot.
+    /// Bytes that jobs which wait for a slot keep in memory. What several start from alike counts once; of what a snapshot holds
+    /// nothing counts, since ``snapshotBytes`` bounds that.
     public var queuedImageBytes: Int
     /// Announced bytes of images that are still arriving, over all connections.
     public var uploadBytes: Int

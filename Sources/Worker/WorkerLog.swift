@@ -46,8 +46,11 @@ struct WorkerLog {
 
 /// Who is at the other end of a connection, as the kernel tells it (SO_PEERCRED).
 struct Peer: Sendable, Hashable {
-    var process: Int32?
-    var user: UInt32?
+    private let process: Int32?
+    /// For the log. What belongs to a user, belongs to the ``tenant``.
+    private let user: UInt32?
+
+    init(process: Int32?, user: UInt32?) { (self.process, self.user) = (process, user) }
 
     /// What the kernel tells of a user who has no number in this process's user namespace: all of them look alike.
     static let unmappedUser: UInt32 = 65534

@@ -38,7 +38,12 @@ struct Daemon: Sendable {
         defer { watchdog?.cancel() }
         let slots = await worker.status.slots
         logger.info("ready", metadata: ["event": .event(.workerReady), "slots": "\(slots)"])
-        return try await handle(events, post)
+        let observer = Task { await observe(post) }
+        let end: Result<ExitStatus, Failure>
+        do throws(Failure) { end = .success(try await handle(events, post)) } catch { end = .failure(error) }
+        observer.cancel()
+        await observer.value
+        return try end.get()
     }
 
     private func open(_ socket: ServedSocket, _ post: AsyncStream<Event>.Continuation) async throws(Failure) {
@@ -66,8 +71,6 @@ struct Daemon: Sendable {
         _ events: AsyncStream<Event>, _ post: AsyncStream<Event>.Continuation
     ) async throws(Failure) -> ExitStatus {
         var isDraining = false
-        var observer = Task { await observe("", post) }
-        defer { observer.cancel() }
         for await event in events {
             switch event {
             case .drained: return .finished
@@ -80,8 +83,6 @@ struct Daemon: Sendable {
                 isDraining = true
                 logger.info("leaving: \(event.reason)")
                 notify(.stopping)
-                observer.cancel()
-                observer = Task { await observe("draining: ", post) }
                 Task {
                     await worker.drain(grace: options.drainTimeout, reason: event.goAwayReason)
                     post.yield(.drained)
@@ -91,20 +92,21 @@ struct Daemon: Sendable {
         return .finished
     }
 
-    /// Keeps the status text current and watches for idleness, until it is cancelled.
-    private func observe(_ prefix: String, _ post: AsyncStream<Event>.Continuation) async {
+    /// Keeps the status text current and watches for idleness, until it is cancelled; then tells the log what it does not know yet.
+    private func observe(_ post: AsyncStream<Event>.Continuation) async {
         var last = ""
         var summary = JobSummary()
         repeat {
             let status = await worker.status
             if options.jobLogging != .none { summary.log(status, to: logger) }
-            let text = prefix + status.text
+            let text = (status.isDraining ? "draining: " : "") + status.text
             if text != last, !Task.isCancelled { notify(.status(text)) }
             last = text
             if let limit = options.idleExit, let since = status.idleSince, since.duration(to: .now) >= limit {
                 post.yield(.idle)
             }
         } while (try? await Task.sleep(for: Self.statusInterval)) != nil
+        if options.jobLogging != .none { summary.flush(await worker.status, to: logger) }
     }
 
     /// Pings from the event loop, so that a loop that hangs is noticed, at half of the time that systemd allows.
@@ -125,27 +127,6 @@ struct Daemon: Sendable {
         } catch {
             logger.warning("systemd was not told: \(error)")
         }
-    }
-}
-
-/// What has ended since the log was last told: the record that stands for all the jobs that get none of their own.
-struct JobSummary {
-    /// How often there is a record, if any job has ended since the last one.
-    static let interval = Duration.seconds(60)
-
-    private var told = (finished: UInt64(0), failed: UInt64(0))
-    private var due: ContinuousClock.Instant?
-
-    /// Looks at the status, and tells the logger if it is time.
-    mutating func log(_ status: WorkerStatus, at now: ContinuousClock.Instant = .now, to logger: Logger) {
-        guard status.finished > told.finished else { return due = nil }
-        guard let due else { return self.due = now + Self.interval }
-        guard now >= due else { return }
-        let (finished, failed) = (status.finished - told.finished, status.failed - told.failed)
-        logger.info(
-            "\(finished) jobs ended, \(failed) of them failed",
-            metadata: ["event": .event(.jobSummary), "finished": "\(finished)", "failed": "\(failed)"])
-        (told, self.due) = ((status.finished, status.failed), nil)
     }
 }
 

@@ -80,4 +80,19 @@ import Testing
         #expect(scheduler.isIdle && scheduler.runningCount == 0)
         #expect(try scheduler.submit(keys[4], bytes: 1000).actions == [.start(keys[4])], "no bytes wait")
     }
+
+    /// What the slots have and no slot has taken ends at once when it is stopped.
+    @Test func `jobs that are stopped from the last to the first let none of them come up`() throws {
+        var scheduler = Scheduler(slots: 2, ahead: 16)
+        let keys = (1...100).map { JobKey(UInt64($0)) }
+        for key in keys { _ = try scheduler.submit(key, bytes: 1) }
+        var started: [JobKey] = []
+        for key in keys.reversed() {
+            for action in scheduler.cancel(key, by: .disconnect) {
+                guard case .stop(let stopped, _) = action, stopped > keys[1] else { continue }
+                for case .start(let next) in scheduler.finished(stopped) { started.append(next) }
+            }
+        }
+        #expect(started.isEmpty && scheduler.queuedCount == 0 && scheduler.runningCount == 2)
+    }
 }

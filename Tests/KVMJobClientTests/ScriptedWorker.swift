@@ -47,6 +47,12 @@ final class ScriptedWorker: Sendable {
         channel.eventLoop.execute { handler.value.act(body) }
     }
 
+    /// How many frames of this type have come.
+    func count(of type: FrameType) async throws -> Int {
+        let handler = handler
+        return try await channel.eventLoop.submit { handler.value.counts[type.rawValue, default: 0] }.get()
+    }
+
     func send(_ bytes: [UInt8]) { channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil) }
 
     func close() { channel.close(promise: nil) }
@@ -57,6 +63,7 @@ final class ScriptedWorker: Sendable {
     private final class Handler: ChannelInboundHandler {
         typealias InboundIn = Frame
 
+        private(set) var counts: [UInt8: Int] = [:]
         private var session: ServerSession
         private let script: Script
         private let orders: AsyncStream<ServerAction>.Continuation
@@ -74,7 +81,9 @@ final class ScriptedWorker: Sendable {
         func channelActive(context: ChannelHandlerContext) { perform(session.open()) }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            perform(session.receive(unwrapInboundIn(data)))
+            let frame = unwrapInboundIn(data)
+            counts[frame.header.type, default: 0] += 1
+            perform(session.receive(frame))
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -206,6 +206,36 @@ struct RestoreTests {
         }
     }
 
+    @Test(arguments: policies, [[], .forgottenContent] as [MemoryHistory.Omissions])
+    func `an idle machine keeps no large content alive, and forgets none of its pages`(
+        policy: RestorePolicy, omitted: MemoryHistory.Omissions
+    ) async throws {
+        try await onThread {
+            let guest = try RestoredMachine(policy, Self.pages)
+            let image = [UInt8](repeating: 0x77, count: 100 << 12)
+            for kept in [0, 0x4000, 99 << 12] as [UInt64] {
+                weak var forgotten: PristineMemory?
+                do {
+                    let large = PristineMemory(bytes: 1 << 20, pieces: [(address: 0x10000, bytes: image)])
+                    try guest.machine.restore(to: large)
+                    forgotten = large
+                }
+                #expect(forgotten != nil, "while it may be asked for again")
+                guest.machine.history.omitted = omitted
+                try guest.trim(kept)
+                #expect(forgotten == nil)
+                try guest.restore()
+                let hasLeak = guest.occupied() != [1]
+                let canLeak = omitted == .forgottenContent && kept > 0 && policy.needsLog
+                #expect(hasLeak == canLeak, "\(policy), \(kept) bytes kept")
+                if hasLeak { return }
+                try guest.run([.rbx: 0x9000, .rcx: 5, .rdx: 7])
+                try guest.restore()
+                #expect(guest.occupied() == [1])
+            }
+        }
+    }
+
     @Test(arguments: policies)
     func `too much memory is given back, and not too much is kept`(policy: RestorePolicy) async throws {
         try await onThread {

@@ -208,7 +208,7 @@ struct RestoreCampaignTests {
 
     @Test(
         arguments: [.stickyLog(patience: 2), .stickyLog(patience: 1000), .clearingLog] as [RestorePolicy],
-        [.guestWrites, .workerWrites, .otherContent, .givenBack] as [MemoryHistory.Omissions])
+        [.guestWrites, .workerWrites, .otherContent, .forgottenContent] as [MemoryHistory.Omissions])
     fileprivate func `without one of the reasons for a change it is found out`(
         policy: RestorePolicy, omitted: MemoryHistory.Omissions
     ) async throws {

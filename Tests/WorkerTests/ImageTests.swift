@@ -12,13 +12,13 @@ import Testing
 @testable import Worker
 
 /// Prints a letter and halts; of any size from six bytes on.
-private func printing(_ letter: Character, bytes: Int = 100_000) -> Image {
+func printing(_ letter: Character, bytes: Int = 100_000) -> Image {
     let code: [UInt8] = [0xB8, letter.asciiValue ?? 0, 0x00, 0xE6, 0xE9, 0xF4]
     return Image(code + [UInt8](repeating: 0x90, count: bytes - code.count)).hashed
 }
 
 /// A client by hand, which counts the frames of images.
-private final class CountingClient {
+final class CountingClient {
     private(set) var wanted = 0
     private(set) var sentImageBytes = 0
     private var session = ClientSession(software: "test")
@@ -34,9 +34,14 @@ private final class CountingClient {
         static func refused(_ code: ErrorCode) -> End { End(refusal: code) }
     }
 
-    init(to worker: TestWorker) async throws {
+    convenience init(to worker: TestWorker) async throws {
         let (near, far) = try UnixSocket.connectedPair()
         Task { try await worker.worker.serve(descriptor: far) }
+        try await self.init(descriptor: near)
+    }
+
+    /// Over a socket whose other end a worker serves.
+    init(descriptor near: CInt) async throws {
         let (stream, yield) = AsyncStream<Frame>.makeStream()
         channel = try await FramedSocket.adopt(
             descriptor: near, as: .client, frameLimit: 65_536, on: MultiThreadedEventLoopGroup.singleton
@@ -61,7 +66,11 @@ private final class CountingClient {
 
     /// Runs a job to its end.
     func run(_ image: Image, _ spec: JobSpec = JobSpec()) async throws -> End {
-        let submitted = session.submit(spec, source: .image(image))
+        try await run(.image(image), spec)
+    }
+
+    func run(_ source: JobSource, _ spec: JobSpec = JobSpec()) async throws -> End {
+        let submitted = session.submit(spec, source: source)
         let (job, actions) = try #require(submitted)
         send(actions)
         sendImage(job)

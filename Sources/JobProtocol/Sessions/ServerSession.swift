@@ -84,11 +84,11 @@ public struct ServerSession: Sendable {
         return fail(WireError(.handshakeTimeout, "no HELLO came within \(Self.handshakeTimeout)"))
     }
 
-    /// The client closed its sending side, or the connection is gone: its jobs are cancelled.
+    /// The client closed its sending side, or the connection is gone: its jobs are cancelled, those that wait before those that run.
     public mutating func inputClosed() -> [ServerAction] {
         phase = .stopped
         dropUploads()
-        return jobs.keys.sorted().map { .cancel(job: $0, .disconnect) } + closeIfDone()
+        return jobs.keys.sorted(by: >).map { .cancel(job: $0, .disconnect) } + closeIfDone()
     }
 
     /// The worker takes no more jobs. Incomplete uploads are refused now, later SUBMITs when they come.

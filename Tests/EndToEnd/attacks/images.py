@@ -9,10 +9,11 @@ import os
 import pathlib
 
 from attacks.scene import MEBIBYTE, SECOND, Attack, Scene
-from live import CODES, END, HALTED, REAL16, Client, Frame, data_frames
+from live import CODES, END, HALTED, PROTECTED32, REAL16, Client, Frame, data_frames
 
 CACHE_MIB = 8  # of the worker that these attacks are made on
-NOBODY = 65534
+STRANGER = 65533
+OVERFLOW_USER = 65534  # what stands for every user who is not mapped
 
 
 def image_of(scene: Scene, number: int, size: int = 64 << 10) -> bytes:
@@ -132,6 +133,39 @@ def flood(scene: Scene) -> None:
     scene.memory("flood", before, (2 * CACHE_MIB + 16) << 10)
 
 
+def client_of(scene: Scene, user: int) -> Client:
+    """A connection as another user, which only root can make."""
+    folder = pathlib.Path(scene.worker.path).parent
+    modes = [(path, path.stat().st_mode & 0o777) for path in (folder, pathlib.Path(scene.worker.path))]
+    for path, mode in modes:
+        path.chmod(mode | 0o077)
+    os.seteuid(user)
+    try:
+        return scene.client()
+    finally:
+        os.seteuid(0)
+        for path, mode in modes:
+            path.chmod(mode)
+
+
+def scattered(scene: Scene) -> None:
+    """2 KiB of an image in 1,024 pieces that lie on two pages each: 8 MiB of what a job starts from, and of no two jobs the
+    same. Memory for 64 of them would be half a GiB."""
+    before, image = scene.worker.reset_peak(), b"\xf4" * 2048
+    pieces = [{"address": str((2 << 20) + number * 8192 - 1), "count": "2"} for number in range(1024)]
+    with scene.client() as client:
+        for number in range(64):
+            start = {"register": 0, "value": number}
+            job = client.offer(
+                image, mode=PROTECTED32, pieces=pieces, entry_point=str((2 << 20) - 1), registers=[start]
+            )
+            client.finish(job)
+            if job.outcome != HALTED:
+                raise AssertionError(f"HLT in {len(pieces)} pieces gave {job.result or job.refusal}")
+    # The cache, what each of four slots' machines has in hand and shows its guest, and the allocator.
+    scene.memory("scattered", before, (CACHE_MIB + 4 * 2 * 9 + 24) << 10)
+
+
 def strangers(scene: Scene) -> None:
     """Another user who knows the digest of somebody's image has to bring its bytes, and cannot push it out."""
     if os.geteuid() != 0:
@@ -140,18 +174,7 @@ def strangers(scene: Scene) -> None:
     image = image_of(scene, 6)
     with scene.client() as client:
         prints_four(scene, client, image)
-    folder = pathlib.Path(scene.worker.path).parent
-    modes = [(path, path.stat().st_mode & 0o777) for path in (folder, pathlib.Path(scene.worker.path))]
-    for path, mode in modes:
-        path.chmod(mode | 0o077)
-    os.seteuid(NOBODY)
-    try:
-        stranger = scene.client()
-    finally:
-        os.seteuid(0)
-        for path, mode in modes:
-            path.chmod(mode)
-    with stranger:
+    with client_of(scene, STRANGER) as stranger:
         job = stranger.offer(bytes(len(image)), hashlib.sha256(image).digest())
         stranger.finish(job)
         seen = (job.wanted, job.refused)
@@ -164,4 +187,16 @@ def strangers(scene: Scene) -> None:
         scene.checks.that("strangers: 25 MiB of theirs push nothing out", not prints_four(scene, client, image))
 
 
-ATTACKS: list[Attack] = [lies, unasked, half_uploads, announcements, flood, strangers]
+def lookalikes(scene: Scene) -> None:
+    """Users without a number of their own in the worker's user namespace look like one: none finds what another brought."""
+    if os.geteuid() != 0:
+        print("     lookalikes: only root can be another user")
+        return
+    image = image_of(scene, 7)
+    for number in range(2):
+        with client_of(scene, OVERFLOW_USER) as client:
+            asked = [prints_four(scene, client, image) for _ in range(2)]
+            scene.checks.equal(f"lookalikes: client {number} brings its image each time", asked, [True, True])
+
+
+ATTACKS: list[Attack] = [lies, unasked, half_uploads, announcements, flood, scattered, strangers, lookalikes]

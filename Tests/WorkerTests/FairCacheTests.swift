@@ -3,7 +3,7 @@
 
 import Testing
 
-@testable import JobScheduling
+@testable import Worker
 
 private typealias Cache = FairCache<Int, Int, String>
 
@@ -75,6 +75,18 @@ private typealias Cache = FairCache<Int, Int, String>
         #expect(cache.keep("", 1, bytes: 70, of: 2) == true)
         #expect(cache.keep("", 2, bytes: 60, of: 2) == false)
         #expect(cache.value(1, of: 1) != nil && cache.value(1, of: 2) != nil)
+    }
+
+    /// By a search among all of them this would take hours.
+    @Test(.timeLimit(.minutes(1))) func `what makes room is found without a search among the entries`() {
+        let entries = 200_000
+        var cache = cache(bytes: 2 * entries, entries: entries)
+        for key in 1...(2 * entries) { cache.keep("", key, bytes: 1, of: 1) }
+        let (gone, oldest) = (cache.value(entries, of: 1), cache.value(entries + 1, of: 1))
+        #expect(cache.count == entries && gone == nil && oldest != nil)
+        let isKept = cache.keep("large", 0, bytes: 2 * entries - 1, of: 1)
+        let used = cache.value(entries + 1, of: 1)
+        #expect(isKept && cache.count == 2 && used != nil, "it was the last that was used")
     }
 
     @Test(arguments: [UInt64](1...8)) func `the account is what a list would be`(seed: UInt64) {

@@ -7,57 +7,38 @@
 /// put in the same: so nobody can tell from what he finds, or from what goes, whether a certain value is there for somebody else.
 /// When the bounds are reached, what was not used for the longest time goes, first of all of the one who wants more. The **share**
 /// of an owner is a bound divided by the number of owners. Only within it does he push out what is others', and then that of the
-/// one who has the most, which is more than a share.
-public struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    /// How much is kept.
-    public struct Limits: Sendable, Hashable {
-        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-        public var bytes: Int, entries: Int
-
-        /// Bounds on the sum of the values' bytes and on their number; with a bound of 0 nothing is kept.
-        public init(bytes: Int, entries: Int) { (self.bytes, self.entries) = (bytes, entries) }
-    }
-
-    private struct Entry {
-        let value: Value
-        let bytes: Int
-        var lastUse: UInt64
-    }
-
-    private struct Shelf {
-        var entries: [Key: Entry] = [:]
-        var bytes = 0
-
-        var oldest: (key: Key, entry: Entry)? {
-            entries.min { $0.value.lastUse < $1.value.lastUse }.map { ($0.key, $0.value) }
-        }
+/// one who has the most, which is more than a share. To find what goes takes a step for each owner, and none for each value.
+///
+/// It lives beside those who use it, and not in a module of accounts, so that the compiler makes code for their types.
+struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    /// Bounds on the sum of the values' bytes and on their number; with a bound of 0 nothing is kept.
+    struct Limits: Sendable, Hashable {
+        var bytes: Int, entries: Int
     }
 
     private enum Measure { case bytes, entries }
 
     private let limits: Limits
-    private var shelves: [Owner: Shelf] = [:]
+    private var shelves: [Owner: RecencyShelf<Key, Value>] = [:]
     private var clock: UInt64 = 0
     /// The sum of what is charged to all owners.
-    public private(set) var bytes = 0
+    private(set) var bytes = 0
     /// How many values are kept, one that two owners have put in counted twice.
-    public private(set) var count = 0
+    private(set) var count = 0
 
     /// An account of nothing.
-    public init(limits: Limits) { self.limits = limits }
+    init(limits: Limits) { self.limits = limits }
 
     /// What this owner has put in under the key, if it is still there. Counts as a use.
-    public mutating func value(_ key: Key, of owner: Owner) -> Value? {
-        guard let at = shelves[owner]?.entries.index(forKey: key) else { return nil }
+    mutating func value(_ key: Key, of owner: Owner) -> Value? {
         clock += 1
-        shelves[owner]?.entries.values[at].lastUse = clock
-        return shelves[owner]?.entries.values[at].value
+        return shelves[owner]?.use(key, at: clock)
     }
 
     /// What any owner has put in under the key: to keep one copy of what is the same. Never let it decide what an owner sees.
-    public func storage(for key: Key) -> Value? {
+    func storage(for key: Key) -> Value? {
         for shelf in shelves.values {
-            if let entry = shelf.entries[key] { return entry.value }
+            if let value = shelf.peek(key) { return value }
         }
         return nil
     }
@@ -67,13 +48,12 @@ public struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Va
     /// - Parameter bytes: at least 1.
     /// - Returns: whether the owner can find it now.
     @discardableResult
-    public mutating func keep(_ value: Value, _ key: Key, bytes: Int, of owner: Owner) -> Bool {
+    mutating func keep(_ value: Value, _ key: Key, bytes: Int, of owner: Owner) -> Bool {
         precondition(bytes > 0, "what is kept has bytes")
         if self.value(key, of: owner) != nil { return true }
         guard makeRoom(for: bytes, of: owner) else { return false }
         clock += 1
-        shelves[owner, default: Shelf()].entries[key] = Entry(value: value, bytes: bytes, lastUse: clock)
-        shelves[owner]?.bytes += bytes
+        shelves[owner, default: RecencyShelf()].add(value, key, bytes: bytes, at: clock)
         self.bytes += bytes
         count += 1
         return true
@@ -111,7 +91,7 @@ public struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Va
     private func use(_ measure: Measure, of owner: Owner) -> Int {
         switch measure {
         case .bytes: shelves[owner]?.bytes ?? 0
-        case .entries: shelves[owner]?.entries.count ?? 0
+        case .entries: shelves[owner]?.count ?? 0
         }
     }
 
@@ -119,17 +99,12 @@ public struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Va
     private func isBetterOff(_ owner: Owner, than other: Owner, _ measure: Measure) -> Bool {
         let (one, two) = (use(measure, of: owner), use(measure, of: other))
         guard one == two else { return one > two }
-        return shelves[owner]?.oldest?.entry.lastUse ?? 0 < shelves[other]?.oldest?.entry.lastUse ?? 0
+        return shelves[owner]?.oldestUse ?? 0 < shelves[other]?.oldestUse ?? 0
     }
 
     private mutating func removeOldest(of owner: Owner) {
-        guard let (key, entry) = shelves[owner]?.oldest else {
-            preconditionFailure("who loses something has something")
-        }
-        shelves[owner]?.entries[key] = nil
-        shelves[owner]?.bytes -= entry.bytes
-        if shelves[owner]?.entries.isEmpty == true { shelves[owner] = nil }
-        bytes -= entry.bytes
+        bytes -= shelves[owner]?.removeOldest() ?? 0
         count -= 1
+        if shelves[owner]?.count == 0 { shelves[owner] = nil }
     }
 }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import JobModel
+import JobTransport
+import Logging
+import NIOCore
+import NIOPosix
+import Testing
+import VMRuntime
+
+@testable import Worker
+
+/// A worker's inside, whose clients are whoever the test says.
+private final class Masquerade: Sendable {
+    private let loop: any EventLoop
+    private let dispatcher: NIOLoopBound<Dispatcher>
+
+    init() async throws {
+        let (loop, backend) = (MultiThreadedEventLoopGroup.singleton.next(), try Backend())
+        let log = WorkerLog(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, jobs: .none)
+        dispatcher = try await loop.submit {
+            let configuration = WorkerConfiguration(slots: 1)
+            return NIOLoopBound(
+                Dispatcher(configuration: configuration, backend: backend, eventLoop: loop, log: log), eventLoop: loop)
+        }.get()
+        self.loop = loop
+    }
+
+    func connect(as user: UInt32?) async throws -> CountingClient {
+        let (near, far) = try UnixSocket.connectedPair()
+        let dispatcher = dispatcher
+        _ = try await FramedSocket.adopt(descriptor: far, frameLimit: 65_536, on: loop) { channel, _ in
+            let peer = Peer(process: nil, user: user)
+            try channel.pipeline.syncOperations.addHandler(ConnectionHandler(dispatcher: dispatcher.value, peer: peer))
+        }
+        return try await CountingClient(descriptor: near)
+    }
+}
+
+@Suite("Users, and those who look alike", .enabled(if: kvmIsUsable, "no usable /dev/kvm"), .timeLimit(.minutes(1)))
+struct TenantTests {
+    /// Nobody whom the kernel names, and anybody who has no number in this user namespace.
+    private static let indistinct: [UInt32?] = [nil, 65_534]
+
+    /// out 0xf5, al; mov ax, '4'; out 0xe9, al; hlt
+    private let image = Image([0xE6, 0xF5, 0xB8, 0x34, 0x00, 0xE6, 0xE9, 0xF4])
+
+    private func takeSnapshot(_ client: CountingClient) async throws -> Outcome? {
+        var spec = JobSpec()
+        spec.snapshot = .ready
+        return try await client.run(image, spec).outcome
+    }
+
+    @Test func `users find what they have brought, and not what others have`() async throws {
+        let worker = try await Masquerade()
+        for user in [1000, 1001] as [UInt32] {
+            let client = try await worker.connect(as: user)
+            for _ in 0..<2 { #expect(try await client.run(printing("a")) == .printed("a")) }
+            #expect(client.wanted == 1)
+        }
+        let outcome = try await takeSnapshot(try await worker.connect(as: 1000))
+        guard case .snapshotTaken(let name)? = outcome else { throw Unexpected(outcome: outcome) }
+        #expect(try await worker.connect(as: 1000).run(.snapshot(name)) == .printed("4"))
+        #expect(try await worker.connect(as: 1001).run(.snapshot(name)) == .refused(.snapshotUnknown))
+    }
+
+    @Test(arguments: indistinct) func `of users who look alike nothing is kept`(user: UInt32?) async throws {
+        let worker = try await Masquerade()
+        let client = try await worker.connect(as: user)
+        for _ in 0..<2 { #expect(try await client.run(printing("a")) == .printed("a")) }
+        #expect(client.wanted == 2)
+        let outcome = try await takeSnapshot(client)
+        guard case .hostError(let text)? = outcome else { throw Unexpected(outcome: outcome) }
+        #expect(text.contains("cannot be told from others"))
+    }
+
+    private struct Unexpected: Error { let outcome: Outcome? }
+}
