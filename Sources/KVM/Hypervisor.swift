@@ -108,7 +108,7 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///   - translations: how those are forgotten before the vCPU runs another guest. ``TranslationReset/slot`` takes a descriptor
     ///     more.
     ///   - exchangesGS: whether the guest may run SWAPGS, which writes KERNEL_GS_BASE past every filter: then putting back the
-    ///     model-specific registers always takes a call.
+    ///     model-specific registers takes a call behind each guest that was in long mode.
     ///
     /// `KVM_CREATE_VCPU`, `KVM_SET_CPUID2`.
     public borrowing func makeVirtualCPU(

@@ -86,7 +86,7 @@ extension VirtualCPU {
             if traits.hasExtendedControls { try set(state.extendedControls, CKVM_SET_XCRS, .setXCRS) }
         case .extendedState: try state.extended.set(on: descriptor.number)
         case .debugRegisters: try set(state.debug, CKVM_SET_DEBUGREGS, .setDebugRegs)
-        case .modelSpecific: try load(state.modelSpecific)
+        case .modelSpecific: try loadModelSpecific(state)
         case .activity: if notes.mayBeStopped { try setRunnable() }
         case .translations: try leavePaging()
         case .general: try loadGeneral(state)
@@ -125,10 +125,12 @@ extension VirtualCPU {
         _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, request, &value), call)
     }
 
-    private borrowing func load(_ values: MSRValues) throws(KVMError) {
+    private borrowing func loadModelSpecific(_ state: borrowing VCPUState) throws(KVMError) {
+        let values = state.modelSpecific
         if notes.modelSpecific != values { try values.set(on: descriptor.number) }
-        // A guest that writes by way of the worker is noted when it does.
-        let isNoted = !traits.exchangesGS && traits.filter?.isNoted ?? false
+        // A guest that writes by way of the worker is noted when it does, and one that turns long mode on, where SWAPGS is.
+        let maySwap = traits.exchangesGS && state.control.efer & Self.longModeEnable != 0
+        let isNoted = !maySwap && traits.filter?.isNoted ?? false
         notes.modelSpecific = isNoted ? values : nil
     }
 
