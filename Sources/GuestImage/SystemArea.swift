@@ -150,6 +150,12 @@ public enum SystemArea {
         return (start..<end).contains(address) ? entry : entry | Page.user
     }
 
+    /// Where the tables of `long64` and `user64` say what is at 2 MiB.
+    public static let entryOfSecondPage = pageDirectories + 8
+
+    /// An entry for 2 MiB of memory that begin at this address.
+    public static func entry(leadingTo address: UInt64) -> UInt64 { address | Page.table | Page.touched | Page.large }
+
     private static func littleEndian(_ words: [UInt64]) -> [UInt8] {
         words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }
     }

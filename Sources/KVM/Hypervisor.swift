@@ -105,16 +105,20 @@ public struct Hypervisor: ~Copyable, Sendable {
     /// - Parameters:
     ///   - features: what CPUID tells the guest.
     ///   - countsEmulation: whether ``VirtualCPU/emulatedInstructions()`` will be asked; it takes a descriptor more.
+    ///   - translations: how those are forgotten before the vCPU runs another guest. ``TranslationReset/slot`` takes a descriptor
+    ///     more.
+    ///   - exchangesGS: whether the guest may run SWAPGS, which writes KERNEL_GS_BASE past every filter: then putting back the
+    ///     model-specific registers takes a call behind each guest that was in long mode.
     ///
     /// `KVM_CREATE_VCPU`, `KVM_SET_CPUID2`.
     public borrowing func makeVirtualCPU(
         in machine: borrowing VirtualMachine, number: UInt32 = 0, features: GuestFeatures = .supported,
-        countsEmulation: Bool = true
+        countsEmulation: Bool = true, translations: TranslationReset = .unneeded, exchangesGS: Bool = true
     ) throws(KVMError) -> VirtualCPU {
         let traits = VCPUTraits(
             runAreaBytes: runAreaBytes, cpuid: features == .baseline ? baseline : cpuid, capabilities: capabilities,
             ringPage: ringPage, countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil,
-            filter: machine.filter,
+            translations: translations, exchangesGS: exchangesGS, filter: machine.filter,
             unfilteredMSRs: machine.filter == nil ? try MSRValues.candidates(of: descriptor.number) : [])
         return try VirtualCPU(machine: machine.descriptor.number, number: number, traits)
     }

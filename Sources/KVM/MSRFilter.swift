@@ -50,8 +50,11 @@ public struct MSRFilter: Sendable, Hashable {
         (self.allowed, self.served) = (allowed, served)
     }
 
-    /// EFER and the bases of FS and GS, which a reset puts back with the segments.
-    private static let system = [Range(first: 0xC000_0080, count: 1), Range(first: 0xC000_0100, count: 2)]
+    /// Which of them turns long mode on.
+    static let efer: UInt32 = 0xC000_0080
+    private static let modes = [Range(first: efer, count: 1)]
+    /// The bases of FS and GS, which a reset puts back with the segments, as it does EFER.
+    private static let bases = [Range(first: 0xC000_0100, count: 2)]
 
     /// The others of the table above.
     private static let modelSpecific = [
@@ -65,15 +68,16 @@ public struct MSRFilter: Sendable, Hashable {
     private static let readable = [0x10, 0x1B, 0x8B, 0xFE, 0x1A0].map { Range(first: $0, count: 1, isWritable: false) }
 
     /// Nothing by which a guest could tell the time, the machine, or one run from another. No access leaves the guest.
-    public static let repeatable = MSRFilter(allowed: system + modelSpecific)
+    public static let repeatable = MSRFilter(allowed: modes + bases + modelSpecific)
 
     /// ``repeatable`` and what may be read besides. No access leaves the guest, so that none disturbs the counting of instructions;
     /// but nobody knows what the guest has written.
     public static let direct = MSRFilter(allowed: repeatable.allowed + readable)
 
     /// The same registers as ``direct``, but those that take a call to put back are written by the worker: a guest that leaves
-    /// them alone, as nearly all do, need not be cleaned up after.
-    public static let noted = MSRFilter(allowed: system + readable, served: modelSpecific)
+    /// them alone, as nearly all do, need not be cleaned up after. EFER is with them, since SWAPGS, which no filter sees, is an
+    /// instruction of long mode.
+    public static let noted = MSRFilter(allowed: bases + readable, served: modes + modelSpecific)
 
     /// The registers that a guest may write and that are no part of ``SystemRegisters``.
     static let writable = modelSpecific.flatMap { range in (0..<range.count).map { range.first + $0 } }

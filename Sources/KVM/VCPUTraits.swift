@@ -19,6 +19,10 @@ struct VCPUTraits: Sendable {
     let ringPage: Int?
     /// Whether the count of emulated instructions will be asked for.
     let countsEmulation: Bool
+    /// How translations of addresses are forgotten.
+    let translations: TranslationReset
+    /// Whether the guest may write KERNEL_GS_BASE unseen.
+    let exchangesGS: Bool
     /// The machine's filter; nil where the guest may write all there is.
     let filter: MSRFilter?
     /// Without a filter, what a guest might write.
@@ -27,7 +31,8 @@ struct VCPUTraits: Sendable {
     /// - Parameter capabilities: as the kernel answered.
     init(
         runAreaBytes: Int, cpuid: CPUIDTable, capabilities: [Capability: Int32], ringPage: Int?,
-        countsEmulation: Bool, filter: MSRFilter?, unfilteredMSRs: [UInt32]
+        countsEmulation: Bool, translations: TranslationReset, exchangesGS: Bool,
+        filter: MSRFilter?, unfilteredMSRs: [UInt32]
     ) {
         let wanted = UInt64(KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
         let offered = UInt64(UInt32(bitPattern: capabilities[.syncRegisters] ?? 0))
@@ -36,6 +41,7 @@ struct VCPUTraits: Sendable {
         hasExtendedControls = capabilities[.xcrs] != nil
         (self.runAreaBytes, self.cpuid, self.filter) = (runAreaBytes, cpuid, filter)
         (self.ringPage, self.countsEmulation, self.unfilteredMSRs) = (ringPage, countsEmulation, unfilteredMSRs)
+        (self.translations, self.exchangesGS) = (translations, exchangesGS)
     }
 }
 
@@ -45,6 +51,10 @@ final class VCPUNotes {
     var modelSpecific: MSRValues?
     /// Whether single-stepping is on.
     var isStepped = false
+    /// Whether it has been on since ``VirtualCPU/forgetStepping()``.
+    var wasStepped = false
+    /// How many page faults there had been when the machine last had no translations of addresses; nil where that is unknown.
+    var pageFaults: UInt64? = 0
     /// Whether an exit came after which the processor need not be one that runs.
     var mayBeStopped = false
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import CKVM
+internal import JobModel
 
 extension VirtualCPU {
     /// Does what the guest asks of a model-specific register with ``VMExit/msrRead(number:)``, if its filter has the worker serve
@@ -21,7 +22,8 @@ extension VirtualCPU {
     /// `KVM_SET_MSRS`.
     public borrowing func serveMSRWrite(_ number: UInt32, _ value: UInt64) throws(KVMError) {
         var isSet = false
-        if isServed(number) {
+        let isAllowed = try maySet(number, value)
+        if isAllowed, isServed(number) {
             var values = MSRValues([number])
             values[number] = value
             // From here on nobody knows what the registers hold, until they are loaded again.
@@ -31,6 +33,16 @@ extension VirtualCPU {
         // SAFETY: see `runData`.
         unsafe runData.pointee.msr.error = isSet ? 0 : 1
     }
+
+    /// What the kernel refuses a guest and grants the worker: no guest turns long mode on or off while it has paging on.
+    private borrowing func maySet(_ number: UInt32, _ value: UInt64) throws(KVMError) -> Bool {
+        guard number == MSRFilter.efer else { return true }
+        let system = try systemRegisters()
+        return system.cr0 & 1 << 31 == 0 || (system.efer ^ value) & Self.longModeEnable == 0
+    }
+
+    /// EFER.LME
+    static var longModeEnable: UInt64 { 1 << 8 }
 
     private func isServed(_ number: UInt32) -> Bool { traits.filter?.serves(number) ?? false }
 }

@@ -7,6 +7,9 @@ internal import CKVM
 ///
 /// A list, so that a test can leave out one after the other and see what leaks then.
 public enum ResetStep: Sendable, Hashable, CaseIterable {
+    /// A HLT that stepping hid is taken; otherwise it would end the next guest's first run. Whoever has the machine sees to it
+    /// before all others: ``VirtualCPU/wasStepped``.
+    case hiddenHalt
     /// An access that a guest was stopped in the middle of is completed; otherwise its completion would change the registers,
     /// or the memory, of the next guest. Before memory is restored, since the completion may write there.
     case pendingAccess
@@ -23,6 +26,9 @@ public enum ResetStep: Sendable, Hashable, CaseIterable {
     case modelSpecific
     /// A processor that was shut down runs again.
     case activity
+    /// Which physical addresses linear ones led to: ``TranslationReset``. Where registers are not enough whoever has the machine
+    /// sees to it, behind all others: ``VirtualMachine/forgetTranslations(of:)``.
+    case translations
     /// The general registers; before the events, which setting them would clear.
     case general
     /// Segments, descriptor tables and control registers.
@@ -73,14 +79,16 @@ extension VirtualCPU {
 
     private borrowing func perform(_ step: ResetStep, _ state: borrowing VCPUState) throws(KVMError) {
         switch step {
+        case .hiddenHalt: return
         case .pendingAccess: guard try abandonAccess() else { throw .unexpectedReply(.run) }
         case .stepping: if notes.isStepped { try setSingleStep(false) }
         case .extendedControls:
             if traits.hasExtendedControls { try set(state.extendedControls, CKVM_SET_XCRS, .setXCRS) }
         case .extendedState: try state.extended.set(on: descriptor.number)
         case .debugRegisters: try set(state.debug, CKVM_SET_DEBUGREGS, .setDebugRegs)
-        case .modelSpecific: try load(state.modelSpecific)
+        case .modelSpecific: try loadModelSpecific(state)
         case .activity: if notes.mayBeStopped { try setRunnable() }
+        case .translations: try leavePaging()
         case .general: try loadGeneral(state)
         case .system: try loadSystem(state)
         case .events: try loadEvents(state)
@@ -117,10 +125,12 @@ extension VirtualCPU {
         _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, request, &value), call)
     }
 
-    private borrowing func load(_ values: MSRValues) throws(KVMError) {
+    private borrowing func loadModelSpecific(_ state: borrowing VCPUState) throws(KVMError) {
+        let values = state.modelSpecific
         if notes.modelSpecific != values { try values.set(on: descriptor.number) }
-        // A guest that writes by way of the worker is noted when it does.
-        let isNoted = traits.filter?.isNoted ?? false
+        // A guest that writes by way of the worker is noted when it does, and one that turns long mode on, where SWAPGS is.
+        let maySwap = traits.exchangesGS && state.control.efer & Self.longModeEnable != 0
+        let isNoted = !maySwap && traits.filter?.isNoted ?? false
         notes.modelSpecific = isNoted ? values : nil
     }
 

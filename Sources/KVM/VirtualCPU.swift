@@ -21,6 +21,7 @@ internal import Glibc
     let traits: VCPUTraits
     let notes: VCPUNotes
     let emulationCounter: StatisticsCounter?
+    let faultCounter: StatisticsCounter?
 
     /// Which registers come and go through the run area instead of by a call: `KVM_SYNC_X86_*`.
     var synchronised: UInt64 { traits.synchronised }
@@ -46,6 +47,8 @@ internal import Glibc
         let pristine = try VCPUState(of: descriptor.number, traits, modelSpecific)
         let counter =
             traits.countsEmulation ? StatisticsCounter(named: "insn_emulation", of: descriptor.number) : nil
+        let faults =
+            traits.translations == .slot ? StatisticsCounter(named: "pf_taken", of: descriptor.number) : nil
 
         let run = unsafe address.assumingMemoryBound(to: kvm_run.self)
         unsafe run.pointee.kvm_valid_regs = traits.synchronised
@@ -63,6 +66,7 @@ internal import Glibc
         self.pristine = pristine
         notes = VCPUNotes(modelSpecific: pristine.modelSpecific)
         emulationCounter = counter
+        faultCounter = faults
     }
 
     deinit {
@@ -217,7 +221,14 @@ internal import Glibc
         _ = try KVMError.check(
             unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_SET_GUEST_DEBUG, &debug), .setGuestDebug)
         notes.isStepped = on
+        if on { notes.wasStepped = true }
     }
+
+    /// Whether the vCPU has been stepped since the last ``forgetStepping()``, which says that nothing is left of it.
+    public var wasStepped: Bool { notes.wasStepped }
+
+    /// From here on the vCPU has not been stepped.
+    public borrowing func forgetStepping() { notes.wasStepped = notes.isStepped }
 
     /// How many instructions KVM has emulated for this vCPU since it was made, or nil where the kernel does not tell.
     ///

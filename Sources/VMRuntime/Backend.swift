@@ -54,10 +54,12 @@ private enum Probe {
         }
         profile.runs32BitPaging = try runs32BitPaging(hypervisor, profile, thread)
         profile.runsSSEAtRing0 = try runsSSE(hypervisor, profile, thread)
+        profile.exchangesGS = try exchangesGS(hypervisor, profile, thread)
         profile.keepsRegistersAfterShutdown = try keepsRegisters(hypervisor, profile, thread)
         profile.determinism = try DeterminismProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
         profile.tellsExceptions = try tellsExceptions(hypervisor, profile, thread)
         profile.restore = try RestoreProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
+        profile.translations = try TranslationProbe.run(hypervisor, profile, thread)
         profile.coalescesPortWrites = hypervisor.coalescesPortWrites
         return profile
     }
@@ -185,6 +187,13 @@ private enum Probe {
         _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
     ) throws(KVMError) -> Bool {
         try execute([0x0F, 0x57, 0xC0, 0xF4], .long64, hypervisor, profile, thread).outcome == .halted
+    }
+
+    /// `swapgs; hlt`
+    private static func exchangesGS(
+        _ hypervisor: borrowing Hypervisor, _ profile: BackendProfile, _ thread: VCPUThread
+    ) throws(KVMError) -> Bool {
+        try execute([0x0F, 0x01, 0xF8, 0xF4], .long64, hypervisor, profile, thread).outcome == .halted
     }
 
     /// `mov eax, 0x12345678; ud2` without an interrupt table.

@@ -44,6 +44,11 @@ public struct BackendProfile: Sendable, Hashable {
     /// KVM can gather a guest's port writes without an exit for each.
     public internal(set) var coalescesPortWrites = false
 
+    /// SWAPGS runs at ring 0.
+    public internal(set) var exchangesGS = true
+    /// How a machine whose guests may change page tables forgets them.
+    public internal(set) var translations = TranslationReset.slot
+
     /// What bringing a machine's memory back costs.
     public internal(set) var restore = RestoreCosts(hasStickyLog: false, pageCopy: 0, logReading: 0, pageProtection: 0)
 

@@ -115,13 +115,14 @@ struct DebugExitMeter: StepMeter {
         if case .end = verdict { return verdict }
         guard run.endsInHalt else { return outcome.map { .end($0, retired: true) } ?? .goOn }
         execution.count(.halt)
-        // A software backend keeps a HLT that stepping hid, where no call reaches it, and would end the next job's first run by it.
-        machine.retire()
         return .end(.halted, retired: true)
     }
 
     /// The steps are counted, but not those that the guest would have taken.
     private static let trapFlagIsLost = "the guest set its trap flag, which has no effect while it is stepped"
+
+    /// Each return retires, each fault does not, and only their sum is told.
+    private static let returnsWithinRun = "the guest returned from exceptions again and again within one run"
 
     /// Whether POPF is about to set the guest's own trap flag. What IRET finds in a frame may be the meter's.
     private func setsTrapFlag(at point: ExecutionPoint) throws(KVMError) -> Bool {
@@ -188,6 +189,7 @@ struct DebugExitMeter: StepMeter {
             run = try MergedRun(of: emulatedNow, frame: hasFaulted ? nil : frame, endingAt: after, in: machine)
         }
         steps += run.retired
+        if run.isUncertain { inexact = Self.returnsWithinRun }
         return run
     }
 
@@ -219,9 +221,8 @@ struct DebugExitMeter: StepMeter {
         let count = now &- emulatedBefore
         let hasFaulted = isWatching && machine.vcpu.hasRaisedException
         let returns = instruction.isInterruptReturn && isWatching && !isDelivering
-        if !instruction.isRepeatedString, !returns, count > 1 || (count == 1 && (isDelivering || !isWatching)) {
-            inexact = "the guest returned from exceptions again and again within one run"
-        }
+        let takesTurns = returns ? hasFaulted && count > 2 : count > 1 || (count == 1 && (isDelivering || !isWatching))
+        if !instruction.isRepeatedString, takesTurns { inexact = Self.returnsWithinRun }
         emulatedBefore = now
         isDelivering = (count == 0 && isDelivering) || hasFaulted
         watchAgain()

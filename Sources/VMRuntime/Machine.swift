@@ -26,23 +26,26 @@ final class Machine {
             inSmallPages: kind.countsPages, filter: kind.filter,
             coalescedPorts: kind.coalescesConsole ? Board.consolePorts : [])
         vcpu = try hypervisor.makeVirtualCPU(
-            in: vm, features: kind.isDeterministic ? .baseline : .supported, countsEmulation: kind.countsEmulation)
+            in: vm, features: kind.isDeterministic ? .baseline : .supported, countsEmulation: kind.countsEmulation,
+            translations: kind.translations, exchangesGS: kind.exchangesGS)
         self.vm = vm
         self.kind = kind
     }
 
     /// Brings the machine to where a job starts, whatever ran in it before and however that ended.
     ///
-    /// Takes no memory of the heap, and three calls to the vCPU; one more where model-specific registers have to be put back, and
-    /// those that an unusual end asks for.
+    /// Takes no memory of the heap, and three calls to the vCPU; one more where model-specific registers have to be put back, those
+    /// that an unusual end asks for, and what ``TranslationReset`` says.
     ///
     /// - Parameter omitted: left out, by a test that wants to see what leaks then.
     func prepare(_ start: StartingPoint, omitting omitted: ResetStep? = nil) throws(KVMError) {
         do throws(KVMError) {
             mode = start.mode
+            if omitted != .hiddenHalt, vcpu.wasStepped { try takeHiddenHalt(omitting: omitted) }
             try vcpu.load(state(at: start), omitting: omitted)
-            // Behind the vCPU: what a guest left half done may write once more.
+            // Behind the vCPU: what a guest left half done may write once more, and be mapped for that.
             try vm.restore(to: start.memory)
+            if omitted != .translations { try vm.forgetTranslations(of: vcpu) }
         } catch {
             retire()
             throw error
@@ -50,6 +53,29 @@ final class Machine {
         // Likewise, and a job that was stopped may have left bytes that nobody took.
         if kind.coalescesConsole { vcpu.discardCoalescedWrites() }
     }
+
+    /// Lets the vCPU run into a HLT. A software backend keeps one that stepping hid behind another instruction where no call
+    /// reaches it, and the next run ends by that one or by this one.
+    private func takeHiddenHalt(omitting omitted: ResetStep?) throws(KVMError) {
+        var state = vcpu.pristine
+        state.registers = Registers()
+        state.registers.rflags = 2
+        state.system = SystemArea.systemRegisters(for: .real16)
+        try vcpu.load(state, omitting: omitted)
+        guard vm.memory.write([0xF4], at: 0) else { throw .unexpectedReply(.run) }
+        // An alarm that the last job has left behind may go off once.
+        for _ in 0..<Self.haltAttempts {
+            switch try vcpu.run() {
+            case .halt: return vcpu.forgetStepping()
+            case .interrupted: _ = vcpu.takeKick()
+            default: throw .unexpectedReply(.run)
+            }
+        }
+        throw .unexpectedReply(.run)
+    }
+
+    /// The most runs to one HLT.
+    private static let haltAttempts = 16
 
     /// Whether no other job may be given to it.
     var mustRetire: Bool {

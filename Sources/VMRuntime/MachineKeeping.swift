@@ -9,7 +9,7 @@ internal import KVM
 public struct MachineKeeping: Sendable {
     /// Machines that a slot keeps beside the one that runs, unless the worker is told otherwise: 4.
     ///
-    /// One for each kind of job that its clients mix: a mode makes none, but size, deterministic or not, counted or not do.
+    /// One for each kind of job that its clients mix: `user64` or another mode, size, deterministic or not, counted or not make one.
     public static let defaultMachinesPerSlot = 4
     /// Guest memory of the machines that a slot keeps, unless the worker is told otherwise: 1 GiB.
     public static let defaultMemoryBytesPerSlot: UInt64 = 1 << 30

@@ -20,6 +20,10 @@ struct MachineKind: Sendable, Hashable {
     var countsPages = false
     /// How memory is brought back between jobs.
     var restore = RestorePolicy.giveBack
+    /// How the addresses that a job has used are forgotten before the next one.
+    var translations = TranslationReset.slot
+    /// Whether a guest may write KERNEL_GS_BASE by SWAPGS, which no filter sees.
+    var exchangesGS = true
     /// The user whose jobs alone may use it, where users do not share machines.
     var tenant: UInt32?
     /// Whether bytes that the guest writes to the console wait in the kernel, without an exit for each.
@@ -32,12 +36,17 @@ extension MachineKind {
 
     /// The kind that a job needs.
     init(
-        memoryBytes: UInt64, plan: MeterPlan, budget: Budget, isDeterministic: Bool, on profile: BackendProfile
+        memoryBytes: UInt64, mode: GuestMode, plan: MeterPlan, budget: Budget, isDeterministic: Bool,
+        on profile: BackendProfile
     ) {
         self.init(
             memoryBytes: memoryBytes, isDeterministic: isDeterministic, isCounted: plan != .none,
             countsEmulation: plan.countsEmulation(on: profile), logsWrites: plan.logsWrites,
             countsPages: budget.touchedBytes != nil)
+        // A program cannot reach its page tables, which are the same for all: on machines without jobs of other modes they stay
+        // right.
+        translations = mode == .user64 ? .unneeded : profile.translations
+        exchangesGS = mode != .user64 && profile.exchangesGS
         if countsPages {
             // What is resident has to be this job's own.
             restore = .giveBack

@@ -19,6 +19,8 @@ struct MergedRun {
 
     private(set) var retired: UInt64 = 1
     private(set) var endsInHalt = false
+    /// Whether more may have retired than is counted: a handler that began with IRETQ went on to its target in the same run.
+    private(set) var isUncertain = false
     /// Whether the instruction that the run began with retired.
     private(set) var retiresFirst = true
     /// The others that retired, as far as it is known where they are.
@@ -55,8 +57,9 @@ struct MergedRun {
                 if !isUnfinished { add(target) }
                 try noteHalt(at: target, endingAt: after, in: machine)
             } else {
-                // The target faulted.
+                // The target faulted, and the handler's first instruction should be all that is left.
                 retired += 1
+                isUncertain = left != 2
                 try noteHandler(endingAt: after, in: machine)
                 return
             }
@@ -73,7 +76,16 @@ struct MergedRun {
     private mutating func noteHandler(endingAt after: ExecutionPoint, in machine: Machine) throws(KVMError) {
         guard let handler = try Self.handler(at: after, in: machine) else { return }
         others.append(handler)
-        try noteHalt(at: handler.linearAddress, endingAt: after, in: machine)
+        let first = Instruction(
+            try Self.bytes(at: handler.linearAddress, after, in: machine), is64Bit: after.is64Bit)
+        guard after.is64Bit, first.isInterruptReturn else {
+            return try noteHalt(at: handler.linearAddress, endingAt: after, in: machine)
+        }
+        // Back again, and who knows how often; but that it ended in a HLT must not be missed.
+        isUncertain = true
+        guard let target = try Self.target(ofReturnEndingAt: after, in: machine) else { return }
+        try noteHalt(at: target, endingAt: after, in: machine)
+        if endsInHalt { add(target) }
     }
 
     private mutating func noteHalt(
@@ -81,6 +93,22 @@ struct MergedRun {
     ) throws(KVMError) {
         let instruction = Instruction(try Self.bytes(at: address, after, in: machine), is64Bit: after.is64Bit)
         endsInHalt = instruction.isHalt && address &+ instruction.haltBytes == after.linearAddress
+    }
+
+    /// Where the last exception's handler has returned to with its first instruction: by the frame, which is still there behind a
+    /// HLT. nil where it cannot be found.
+    private static func target(
+        ofReturnEndingAt after: ExecutionPoint, in machine: Machine
+    ) throws(KVMError) -> UInt64? {
+        let system = try machine.vcpu.systemRegisters()
+        let stack = try machine.vcpu.registers().rsp
+        let gate = try word(at: system.idt.base &+ UInt64(try machine.vcpu.lastException()) * 16, after, in: machine)
+        // The interrupt stacks of the TSS begin at 0x24; number 0 is none.
+        let number = gate >> 32 & 7
+        let top = number == 0 ? stack : try word(at: system.tr.base &+ 0x1C &+ number * 8, after, in: machine)
+        let frame = (top & ~15) &- 40
+        guard try word(at: frame &+ 24, after, in: machine) == stack else { return nil }
+        return try word(at: frame, after, in: machine)
     }
 
     /// The handler of the last exception.

@@ -59,8 +59,8 @@ public struct AdmittedJob: Sendable {
         pauses = spec.pausesWhenStepsRunOut
         self.start = start
         var kind = MachineKind(
-            memoryBytes: start.memory.bytes, plan: plan, budget: budget, isDeterministic: spec.isDeterministic,
-            on: profile)
+            memoryBytes: start.memory.bytes, mode: start.mode, plan: plan, budget: budget,
+            isDeterministic: spec.isDeterministic, on: profile)
         kind.coalescesConsole = MachineKind.coalescesConsole(
             of: spec, plan: plan, reusesMachine: reusesMachine, on: profile)
         self.kind = kind
@@ -157,12 +157,28 @@ public final class Slot: Sendable {
     ) -> Machine? {
         guard let execution = order.execution.take() else { return nil }
         do throws(KVMError) {
-            let machine = try pool.take(order.job.kind, for: order.tenant)
-            try machine.prepare(order.job.start)
+            let machine = try preparedMachine(for: order, &pool)
             return leave(execution, execution.run(in: machine, on: try thread.get()))
         } catch {
             order.emit(.finished(JobResult(outcome: .hostError(error.description))))
             return nil
+        }
+    }
+
+    /// A machine that cannot be brought to the job's start is no fault of the job's: it goes, and the next one is a new one.
+    private static func preparedMachine(
+        for order: ReadyQueue.Run, _ pool: inout MachinePool
+    ) throws(KVMError) -> Machine {
+        let machine = try pool.take(order.job.kind, for: order.tenant)
+        if (try? machine.prepare(order.job.start)) != nil { return machine }
+        pool.putBack(consume machine)
+        let successor = try pool.take(order.job.kind, for: order.tenant)
+        do throws(KVMError) {
+            try successor.prepare(order.job.start)
+            return successor
+        } catch {
+            pool.putBack(consume successor)
+            throw error
         }
     }
 

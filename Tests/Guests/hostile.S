@@ -257,4 +257,45 @@ GUEST name=search-vectors, mode=USER64, end=EXITED, code=0, steps=15+6
     out %eax, $EXIT_PORT
 END
 
+// An instruction that its own exception's frame overwrites: RSP, of which the low byte is a HLT, lands on it. The handler is
+// IRETQ.
+#define CHAIN 0x1100E0
+#define CHAIN_STACK 0x1100F4
+.macro MAKE_CHAIN
+    LOAD_IDT
+    HANDLE vector=INVALID_OPCODE, handler=8f
+    movw $0x0B0F, CHAIN             // ud2
+.endm
+
+// Returns to an address with that stack.
+.macro RETURN_TO address:req, stack:req
+    push $0x10
+    push $\stack
+    pushfq
+    push $0x08
+    push $\address
+    iretq
+.endm
+
+GUEST name=chain-fault-return-halt, mode=LONG64, end=HALTED
+    MAKE_CHAIN
+    mov $CHAIN_STACK, %esp
+    mov $CHAIN, %eax
+    jmp *%rax
+8:  iretq
+END
+
+GUEST name=chain-return-fault-return-halt, mode=LONG64, end=HALTED
+    MAKE_CHAIN
+    RETURN_TO address=CHAIN, stack=CHAIN_STACK
+8:  iretq
+END
+
+// The same where nothing is overwritten.
+GUEST name=chain-endless, mode=LONG64, end=OPEN
+    MAKE_CHAIN
+    RETURN_TO address=CHAIN, stack=0x80000
+8:  iretq
+END
+
 END_TABLE hostile

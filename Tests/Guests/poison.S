@@ -211,6 +211,34 @@ GUEST name=poison-protected32, mode=PROTECTED32, end=HALTED
     hlt
 END
 
+// Its own first page mapped elsewhere, by the table where user64 has that of the first 2 MiB, and used so at ring 3.
+#define SYSTEM_DIRECTORY 0x99000
+#define SYSTEM_TABLE 0x9D000
+#define COPY 0x300000
+GUEST name=poison-tables, mode=LONG64, end=EXITED, code=0xE7
+    mov $AT(99b), %esi
+    mov $COPY, %edi
+    mov $(PAGE / 8), %ecx
+    rep movsq
+    mov $7, %eax
+    xor %ecx, %ecx
+1:  mov %rax, SYSTEM_TABLE(, %rcx, 8)
+    add $PAGE, %rax
+    inc %ecx
+    cmp $512, %ecx
+    jb 1b
+    movq $(COPY + 7), SYSTEM_TABLE + AT(99b) / PAGE * 8
+    movq $(SYSTEM_TABLE + 7), SYSTEM_DIRECTORY
+    push $0x23
+    push $0x80000
+    pushfq
+    push $0x2B
+    push $AT(2f)
+    iretq
+2:  mov $0xE7, %al
+    out %al, $EXIT_PORT
+END
+
 // Tells all that ring 0 reads: its registers as they are at the start in memory from 2 MiB on, then debug and control
 // registers, then model-specific registers. What cannot be read leaves what was there.
 #define TOLD 0x200000

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import Foundation
-import KVM
 
+@testable import KVM
 @testable import VMRuntime
 
 /// Makes machines for a test, numbers them, and knows which of them still exist.
@@ -33,6 +33,16 @@ final class MachineFoundry: @unchecked Sendable {
 
     /// Whether the machine of this number still exists.
     func lives(_ number: Int) -> Bool { lock.withLock { made[number].machine != nil } }
+
+    /// Breaks the machine of this number, between two jobs: it cannot be prepared any more.
+    func spoil(_ number: Int) {
+        lock.withLock {
+            guard let machine = made[number].machine else { return }
+            // What was stepped is run before the next job, and the kernel refuses to run with a request that it does not know.
+            machine.vcpu.notes.wasStepped = true
+            machine.vcpu.runData.pointee.kvm_valid_regs = 1 << 63
+        }
+    }
 
     /// What an attempt fails with.
     static let failure = KVMError.call(.createVM, errno: EMFILE)

@@ -102,11 +102,12 @@ struct MachineMemoryTests {
         #expect(sixteen.isSticky == costs.hasStickyLog, "\(costs): \(sixteen)")
         #expect(try Self.machine(16 << 20).kind.restore == sixteen)
         let counted = MachineKind(
-            memoryBytes: 16 << 20, plan: .slices(.emulation), budget: Budget(steps: 1), isDeterministic: false,
+            memoryBytes: 16 << 20, mode: .long64, plan: .slices(.emulation), budget: Budget(steps: 1),
+            isDeterministic: false,
             on: profile)
         #expect(counted.logsWrites && counted.restore == .clearingLog)
         let both = MachineKind(
-            memoryBytes: 16 << 20, plan: .slices(.emulation), budget: Budget(steps: 1, touchedBytes: 1),
+            memoryBytes: 16 << 20, mode: .long64, plan: .slices(.emulation), budget: Budget(steps: 1, touchedBytes: 1),
             isDeterministic: false, on: profile)
         #expect(both.logsWrites && both.restore == .giveBack)
     }

@@ -21,14 +21,22 @@ final class ReusedMachine {
     private let profile: BackendProfile
     private let thread: VCPUThread
 
-    /// - Parameter missing: what the kernel is taken to lack.
-    init(isCounted: Bool = false, isDeterministic: Bool = false, without missing: Set<Capability> = []) throws {
+    /// - Parameters:
+    ///   - missing: what the kernel is taken to lack.
+    ///   - mode: that of its jobs, if none is of another; the machine takes any but those that ask for `user64` alone.
+    init(
+        isCounted: Bool = false, isDeterministic: Bool = false, without missing: Set<Capability> = [],
+        of mode: GuestMode? = nil
+    ) throws {
         hypervisor = try Hypervisor(without: missing)
         profile = try Hardware.backend.get().profile
         thread = try VCPUThread()
+        let isForPrograms = mode == .user64
         let kind = MachineKind(
             memoryBytes: Self.memoryBytes, isDeterministic: isDeterministic, isCounted: isCounted,
-            countsEmulation: isCounted)
+            countsEmulation: isCounted, restore: profile.restore.policy(memoryBytes: Self.memoryBytes),
+            translations: isForPrograms ? .unneeded : profile.translations,
+            exchangesGS: !isForPrograms && profile.exchangesGS)
         machine = try Machine(kind, on: hypervisor)
     }
 
