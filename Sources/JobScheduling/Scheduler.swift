@@ -238,8 +238,10 @@ public struct Scheduler: Sendable {
             fresh.append(job)
         }
         queue = []
+        // Those ahead go first, the last of them before all, so that no slot takes one as it is stopped.
+        let next = ahead.reversed().flatMap { cancel($0, by: canceller) }
         let started = jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
-        return started + fresh.map { .abandon($0, canceller) }
+        return next + started + fresh.map { .abandon($0, canceller) }
     }
 
     private mutating func fill() -> [SchedulerAction] {

@@ -74,7 +74,7 @@ import Testing
         var scheduler = try oneAndTwo()
         #expect(
             scheduler.cancelAll(by: .drain) == [
-                .stop(keys[0], .drain), .stop(keys[1], .drain), .stop(keys[2], .drain), .abandon(keys[3], .drain),
+                .stop(keys[2], .drain), .stop(keys[1], .drain), .stop(keys[0], .drain), .abandon(keys[3], .drain),
             ])
         for key in [keys[2], keys[0], keys[1]] { #expect(scheduler.finished(key) == []) }
         #expect(scheduler.isIdle && scheduler.runningCount == 0)
