@@ -131,7 +131,12 @@ int ckvm_kick(struct ckvm_kick *kick, int thread) {
     return syscall(SYS_tgkill, getpid(), thread, ckvm_kick_signal()) < 0 ? fail() : 0;
 }
 
-int ckvm_thread_id(void) { return (int)syscall(SYS_gettid); }
+int ckvm_thread_id(void) {
+    // Asked once for each thread: the C library keeps no number of its own, and the worker never forks.
+    static __thread int id;
+    if (id == 0) id = (int)syscall(SYS_gettid);
+    return id;
+}
 
 int ckvm_timer_create(uintptr_t *timer) {
     struct sigevent event;

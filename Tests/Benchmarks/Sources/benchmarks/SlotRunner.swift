@@ -59,29 +59,53 @@ final class SlotRunner {
         return result
     }
 
-    /// Runs a job this often, dealt out to the first slots, as many at once as ``batch``; with nothing of its own between two
-    /// jobs of a slot but a look at the outcome.
-    func burst(_ job: AdmittedJob, times count: Int, slots width: Int, ending outcome: Outcome) throws {
+    /// Runs a job this often, dealt out to the first slots, with nothing of its own between two jobs of a slot but a look at the
+    /// outcome. Returns jobs per second.
+    ///
+    /// The jobs of a batch are there before the first of them runs: making them is the client's part, and would take processor time
+    /// beside the slots.
+    func burst(_ job: AdmittedJob, times count: Int, slots width: Int, ending outcome: Outcome) throws -> Double {
         let wrong = WrongOutcome()
+        var time = Duration.zero
         for start in stride(from: 0, to: count, by: Self.batch * width) {
-            let group = DispatchGroup()
-            for number in 0..<min(Self.batch * width, count - start) {
-                let control = JobControl(hasInput: false)
-                control.grantOutput(1 << 20)
-                group.enter()
-                slots[number % width].start(job, control: control) { event in
-                    guard case .finished(let end) = event else { return }
-                    if end.outcome != outcome { wrong.outcome = end.outcome }
-                    group.leave()
-                }
+            time += batch(job, min(Self.batch * width, count - start), width) { end in
+                if end != outcome { wrong.outcome = end }
             }
-            group.wait()
         }
         if let outcome = wrong.outcome { throw BenchmarkError("a job ended as \(outcome)") }
+        return Double(count) / time.seconds
     }
 
-    /// Jobs that wait in a slot at once: so many that it hardly ever finds nothing to do.
+    /// Jobs that wait in a slot at once: as many as a worker with some busy clients has.
     private static let batch = 128
+
+    /// A job in each slot holds it up until all others are there. Returns how long those took.
+    private func batch(
+        _ job: AdmittedJob, _ count: Int, _ width: Int, whenDone: @escaping @Sendable (Outcome) -> Void
+    ) -> Duration {
+        let group = DispatchGroup()
+        let gates = (0..<width).map { _ in DispatchSemaphore(value: 0) }
+        for number in 0..<width { start(job, in: number) { _ in gates[number].wait() } }
+        for number in 0..<count {
+            group.enter()
+            start(job, in: number % width) { end in
+                whenDone(end)
+                group.leave()
+            }
+        }
+        return ContinuousClock().measure {
+            for gate in gates { gate.signal() }
+            group.wait()
+        }
+    }
+
+    private func start(_ job: AdmittedJob, in number: Int, whenDone: @escaping @Sendable (Outcome) -> Void) {
+        let control = JobControl(hasInput: false)
+        control.grantOutput(1 << 20)
+        slots[number].start(job, control: control) { event in
+            if case .finished(let end) = event { whenDone(end.outcome) }
+        }
+    }
 
     /// One of the outcomes that should not have been.
     private final class WrongOutcome: Sendable {
