@@ -71,6 +71,8 @@ A job from a snapshot goes on as if it had never stopped
 Where a snapshot is taken
 A run can be split anywhere
 Snapshots, over a socket
+A machine forgets its last guest's page tables
+Users, and those who look alike
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'

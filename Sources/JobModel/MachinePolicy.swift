@@ -11,7 +11,4 @@ public enum MachinePolicy: String, Sendable, Hashable, CaseIterable {
     case tenant
     /// No job follows another: each has a new machine.
     case fresh
-
-    /// Whether a machine serves more than one job.
-    public var reusesMachines: Bool { self != .fresh }
 }

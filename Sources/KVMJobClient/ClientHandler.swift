@@ -143,10 +143,9 @@ final class ClientHandler: ChannelInboundHandler {
             jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput || next.inputEnds)
             numbers[handle.key] = number
             uploads.append(number)
-            perform(actions)
-            if handle.spec.hasInput, next.inputEnds || !next.firstInput.isEmpty {
-                perform(session.sendInput(number, next.firstInput, end: next.inputEnds))
-            }
+            // In one piece: where no image follows, the worker looks for input right behind the submission.
+            let hasInput = handle.spec.hasInput && (next.inputEnds || !next.firstInput.isEmpty)
+            perform(actions + (hasInput ? session.sendInput(number, next.firstInput, end: next.inputEnds) : []))
         }
         pumpUploads()
     }
@@ -186,30 +185,44 @@ final class ClientHandler: ChannelInboundHandler {
 
     // MARK: Actions
 
+    /// What is sent one behind the other leaves in one piece.
     private func perform(_ actions: [ClientAction]) {
+        var hasWritten = false
         for action in actions {
-            switch action {
-            case .send(let bytes): context.map { write(bytes, $0) }
-            case .imageWanted(let job): sendImage(job)
-            case .ready(let terms): becomeReady(terms)
-            case .accepted(let job, let accepted):
-                jobs[job]?.handle.acceptance.succeed(Int(accepted.queuePosition ?? 0))
-            case .refused(let job, let report): refuse(job, report)
-            case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
-            case .output(let job, let channel, let bytes):
-                jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
-            case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
-            case .finished(let job, let result): finish(job, .success(result))
-            case .inputDrained(let job): inputSent(job)
-            case .goAway:
-                isGoingAway = true
-                failWaiting()
-            case .workerFailed(let report): workerFailed(JobClientError(fatal: report))
-            case .protocolFailed(let error): protocolFailed(JobClientError(error))
-            case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
+            if case .send(let bytes) = action {
+                context.map { $0.write(buffer(bytes, $0), promise: nil) }
+                hasWritten = true
+                continue
             }
+            if hasWritten { context?.flush() }
+            hasWritten = false
+            perform(action)
         }
+        if hasWritten { context?.flush() }
         if isClosed { ready.fail(failure ?? .connectionClosed) }
+    }
+
+    private func perform(_ action: ClientAction) {
+        switch action {
+        case .send(let bytes): context.map { write(bytes, $0) }
+        case .imageWanted(let job): sendImage(job)
+        case .ready(let terms): becomeReady(terms)
+        case .accepted(let job, let accepted):
+            jobs[job]?.handle.acceptance.succeed(Int(accepted.queuePosition ?? 0))
+        case .refused(let job, let report): refuse(job, report)
+        case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
+        case .output(let job, let channel, let bytes):
+            jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
+        case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
+        case .finished(let job, let result): finish(job, .success(result))
+        case .inputDrained(let job): inputSent(job)
+        case .goAway:
+            isGoingAway = true
+            failWaiting()
+        case .workerFailed(let report): workerFailed(JobClientError(fatal: report))
+        case .protocolFailed(let error): protocolFailed(JobClientError(error))
+        case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
+        }
     }
 
     private func becomeReady(_ terms: WorkerTerms) {
@@ -256,7 +269,11 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func write(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
-        context.writeAndFlush(NIOAny(context.channel.allocator.buffer(bytes: bytes)), promise: nil)
+        context.writeAndFlush(buffer(bytes, context), promise: nil)
+    }
+
+    private func buffer(_ bytes: [UInt8], _ context: ChannelHandlerContext) -> NIOAny {
+        NIOAny(context.channel.allocator.buffer(bytes: bytes))
     }
 }
 

@@ -44,6 +44,19 @@ public struct MachineKeeping: Sendable {
         self.memoryBytesPerSlot = memoryBytesPerSlot
     }
 
+    /// Whether a machine can serve another job after this one: by the policy, and by the room for it.
+    ///
+    /// - Parameter tenant: the user that the job belongs to, if that is known.
+    public func mayKeepMachine(memoryBytes: UInt64, of tenant: UInt32?) -> Bool {
+        let mayServeAgain =
+            switch policy {
+            case .pooled: true
+            case .tenant: tenant != nil
+            case .fresh: false
+            }
+        return mayServeAgain && machinesPerSlot > 0 && memoryBytes <= memoryBytesPerSlot
+    }
+
     /// Ends the threads of all slots that share this, after what was started in them. Does not block.
     ///
     /// - Parameter whenGone: called on a thread of its own when none of their machines is left.

@@ -67,14 +67,8 @@ struct MachinePool: ~Copyable {
 
     private borrowing func mayKeep(_ machine: Machine) -> Bool {
         let kind = machine.kind
-        let mayServeAgain =
-            switch keeping.policy {
-            case .pooled: true
-            case .tenant: kind.tenant != nil
-            case .fresh: false
-            }
-        return mayServeAgain && !machine.mustRetire && keeping.machinesPerSlot > 0
-            && kind.memoryBytes <= keeping.memoryBytesPerSlot && !kept.contains { $0.kind == kind }
+        return keeping.mayKeepMachine(memoryBytes: kind.memoryBytes, of: kind.tenant) && !machine.mustRetire
+            && !kept.contains { $0.kind == kind }
     }
 
     private mutating func remove(at index: Int) -> Machine {

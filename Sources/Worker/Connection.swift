@@ -24,6 +24,8 @@ final class Connection {
     /// Whether more frames may be there already.
     private var isReading = false
     private var isFlushDue = false
+    /// Starts that wait for the end of what has been read.
+    private var lateStarts: [SchedulerAction] = []
 
     init(terms: WorkerTerms, channel: any Channel, peer: Peer, dispatcher: Dispatcher) {
         session = ServerSession(terms: terms)
@@ -55,6 +57,8 @@ final class Connection {
 
     func readComplete() {
         isReading = false
+        dispatcher.perform(lateStarts)
+        lateStarts = []
         if !isFlushDue, outgoing.readableBytes > 0 {
             isFlushDue = dispatcher.willFlush(self)
             if !isFlushDue { flush() }
@@ -128,7 +132,9 @@ final class Connection {
             switch action {
             case .send(let bytes): outgoing.writeBytes(bytes)
             case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
-            case .submit(let job, let spec, let source): starts += submit(job, spec, source)
+            case .submit(let job, let spec, let source):
+                let actions = submit(job, spec, source)
+                if isReading, source.letsInputFollow(of: spec) { lateStarts += actions } else { starts += actions }
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
@@ -200,5 +206,12 @@ final class Connection {
             perform(session.refused(job, error))
             return []
         }
+    }
+}
+
+extension JobSource {
+    /// Whether input that was sent right behind the submission may be there already, and has no image to go ahead of.
+    fileprivate func letsInputFollow(of spec: JobSpec) -> Bool {
+        if case .snapshot = self { spec.hasInput } else { false }
     }
 }

@@ -22,20 +22,32 @@ extension Dispatcher {
     ) throws(Refusal) -> PreparedJob {
         switch source {
         case .image(let image):
-            let terms = name(image).map { SnapshotTerms(name: $0, byteLimit: limits.snapshotBytes) }
+            let terms = try snapshotTerms(spec, name, image, for: peer)
             // Kept whatever becomes of this job: the next one that names the digest may be another.
             known.keep(image, of: peer.tenant)
             try scheduler.checkRoom()
             let start = try known.start(of: image, spec, of: peer.tenant)
             let job = try AdmittedJob(
                 start.point, spec: spec, keeping: terms, on: backend.profile,
-                reusesMachine: keeping.policy.reusesMachines)
+                reusesMachine: keeping.mayKeepMachine(memoryBytes: spec.memoryBytes, of: peer.tenant))
             // The start may be in the cache, which may drop it: so it is on this account too, once for all that wait for it.
             let holding = Holding(
                 bytes: spec.listBytes, shared: .init(number: start.number, bytes: start.point.byteCount))
             return PreparedJob(job: job, holding: holding, memoryBytes: spec.memoryBytes)
         case .snapshot(let name): return try prepare(spec, from: name, for: peer)
         }
+    }
+
+    /// Nil for a job that is not to end as a snapshot.
+    private func snapshotTerms(
+        _ spec: JobSpec, _ name: (Image) -> ContentDigest?, _ image: Image, for peer: Peer
+    ) throws(Refusal) -> SnapshotTerms? {
+        guard spec.snapshot != nil, let name = name(image) else { return nil }
+        guard peer.tenant != nil else {
+            throw Refusal(
+                .invalidField, "a snapshot could not be kept, for this connection's user cannot be told from others")
+        }
+        return SnapshotTerms(name: name, byteLimit: limits.snapshotBytes)
     }
 
     private func prepare(_ spec: JobSpec, from name: ContentDigest, for peer: Peer) throws(Refusal) -> PreparedJob {
@@ -47,7 +59,8 @@ extension Dispatcher {
         }
         do throws(Refusal) {
             let job = try AdmittedJob(
-                from: snapshot, spec: spec, on: backend.profile, reusesMachine: keeping.policy.reusesMachines)
+                from: snapshot, spec: spec, on: backend.profile,
+                reusesMachine: keeping.mayKeepMachine(memoryBytes: snapshot.memoryBytes, of: peer.tenant))
             return PreparedJob(
                 job: job, holding: Holding(bytes: spec.listBytes), memoryBytes: snapshot.memoryBytes, use: use)
         } catch {
@@ -83,10 +96,8 @@ extension Dispatcher {
         }
         var result = result
         result.outcome = .hostError(
-            job.peer.tenant == nil
-                ? "the snapshot cannot be kept, for this connection's user cannot be told from others"
-                : "the snapshot cannot be kept: jobs that start from others use all the room for snapshots: "
-                    + "try again when some have ended")
+            "the snapshot cannot be kept: jobs that start from others use all the room for snapshots: "
+                + "try again when some have ended")
         return result
     }
 }

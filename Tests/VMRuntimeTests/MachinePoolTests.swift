@@ -36,6 +36,19 @@ struct MachinePoolTests {
         #expect(foundry.count == 3)
     }
 
+    /// Admission asks the same, so that no machine that goes after its job is made as one that stays.
+    @Test func `a machine is kept where its policy, its user and its memory allow it`() {
+        func mayKeep(_ policy: MachinePolicy, _ bytes: UInt64, _ tenant: UInt32?, machines: Int = 1) -> Bool {
+            MachineKeeping(policy: policy, machinesPerSlot: machines, memoryBytesPerSlot: 1 << 20)
+                .mayKeepMachine(memoryBytes: bytes, of: tenant)
+        }
+        #expect(mayKeep(.pooled, 1 << 20, nil) && mayKeep(.tenant, 1 << 20, 7))
+        #expect(!mayKeep(.tenant, 1 << 20, nil), "nobody can be sure to be its next user")
+        #expect(!mayKeep(.fresh, 4096, 7))
+        #expect(!mayKeep(.pooled, 1 << 20 | 4096, 7), "it has no room")
+        #expect(!mayKeep(.pooled, 4096, 7, machines: 0))
+    }
+
     @Test func `what is part of a kind keeps machines apart`() throws {
         let plain = Self.kind(1)
         var kinds = [plain, plain, plain, plain, plain]

@@ -62,6 +62,19 @@ struct SnapshotTests {
         }
     }
 
+    /// mov dx, 0x3f8; out 0xf5, al; in al, dx; out 0xe9, al; hlt
+    private let reader: [UInt8] = [0xBA, 0xF8, 0x03, 0xE6, 0xF5, 0xEC, 0xE6, 0xE9, 0xF4]
+
+    @Test("Input that comes with the submission is there when the guest goes on, though it does not wait for any")
+    func inputAhead() async throws {
+        let client = try await TestWorker(slots: 1).connect()
+        let name = try await take(client, reader)
+        for number in UInt8(1)...100 {
+            let job = try await client.submit(JobSpec(), from: name, input: [number])
+            #expect(try await console(job) == [number])
+        }
+    }
+
     @Test("Its name is a digest of the image, the start and the point, whoever computes it")
     func name() async throws {
         let client = try await TestWorker().connect()

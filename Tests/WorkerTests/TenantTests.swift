@@ -70,9 +70,9 @@ struct TenantTests {
         let client = try await worker.connect(as: user)
         for _ in 0..<2 { #expect(try await client.run(printing("a")) == .printed("a")) }
         #expect(client.wanted == 2)
-        let outcome = try await takeSnapshot(client)
-        guard case .hostError(let text)? = outcome else { throw Unexpected(outcome: outcome) }
-        #expect(text.contains("cannot be told from others"))
+        var spec = JobSpec()
+        spec.snapshot = .ready
+        #expect(try await client.run(image, spec) == .refused(.invalidField))
     }
 
     private struct Unexpected: Error { let outcome: Outcome? }

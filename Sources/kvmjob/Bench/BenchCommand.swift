@@ -96,6 +96,9 @@ struct BenchCommand: AsyncParsableCommand {
         guard !floor || (guest.steps == nil && guest.meter == nil) else {
             throw ValidationError("--floor counts no steps: leave out --steps and --meter.")
         }
+        guard !floor || !Expectation.exhaustions.contains(expect ?? "") else {
+            throw ValidationError("--floor has no budgets: its guest has to end by itself, so --expect names none.")
+        }
     }
 
     var amount: LoadAmount { jobs.map(LoadAmount.jobs) ?? .duration(duration ?? .seconds(5)) }

@@ -40,9 +40,9 @@ struct Expectation: Sendable, Hashable {
     var output: [UInt8]?
 
     /// The names that an outcome of the guest's own or a budget's can have.
-    static let outcomes =
-        ["halted", "exited", "faulted", "triple-fault", "unemulatable"]
-        + BudgetKind.allCases.map { "\($0.name)-exhausted" }
+    static let outcomes = ["halted", "exited", "faulted", "triple-fault", "unemulatable"] + exhaustions
+    /// Those of them that a budget brings about.
+    static let exhaustions = BudgetKind.allCases.map { "\($0.name)-exhausted" }
 
     func isMet(by outcome: Outcome, _ written: [UInt8]) -> Bool {
         guard output == nil || output == written else { return false }

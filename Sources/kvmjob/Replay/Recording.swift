@@ -76,7 +76,7 @@ struct Recording: Sendable {
         }
         guard let job = head.job else {
             throw Self.failure(
-                "\(place): there is no job in this report: record with kvmjob submit --deterministic --json")
+                "\(place): there is no job in this report: record an image with kvmjob submit --deterministic --json")
         }
         guard !Self.unfinished.contains(head.outcome) else {
             throw Self.failure("\(place): the job never ran (\(head.outcome)), so there is nothing to compare with")

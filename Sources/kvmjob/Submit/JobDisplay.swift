@@ -147,7 +147,7 @@ struct JobDisplay {
         let lineBreak = lastByte == UInt8(ascii: "\n") ? "" : "\n"
         guard case .ended(let result) = report.end, case .snapshotTaken(let name) = result.outcome else {
             await console.say(lineBreak + Verdict(report: report).line)
-            if case .ended = report.end { await console.say("kvmjob: no snapshot: the guest ended before its point") }
+            if report.end.isOfTheGuest { await console.say("kvmjob: no snapshot: the guest ended before its point") }
             return
         }
         if isTold { await console.say(lineBreak + Verdict(report: report).line) }
@@ -174,5 +174,16 @@ struct JobDisplay {
     private var registers: [String] {
         guard presentation.showsRegisters, case .ended(let result) = report.end else { return [] }
         return RegisterTable(registers: result.registers, system: result.system).lines
+    }
+}
+
+extension JobEnd {
+    /// Whether the guest ended by itself, for good or bad.
+    fileprivate var isOfTheGuest: Bool {
+        guard case .ended(let result) = self else { return false }
+        return switch result.outcome {
+        case .halted, .exited, .faulted, .tripleFault, .unemulatable: true
+        case .exhausted, .cancelled, .waitExpired, .hostError, .snapshotTaken: false
+        }
     }
 }
