@@ -73,6 +73,8 @@ struct DebugExitMeter: StepMeter {
         if steps == 0, ownFlags & ExceptionFrame.trapFlag != 0 { inexact = Self.trapFlagIsLost }
         try machine.vcpu.setSingleStep(true)
         emulatedBefore = machine.vcpu.emulatedInstructions() ?? 0
+        // A kick can come into the first run as into any other, behind an exception that has to be known of.
+        watchAgain()
         if !backend.stepsHandlers, machine.mode != .user64 {
             inexact = BackendProfile.handlersAreSkipped
         }

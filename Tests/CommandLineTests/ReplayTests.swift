@@ -29,7 +29,10 @@ import Testing
         ("", "it is empty"), ("\n \n", "it is empty"), ("{", "not valid JSON"), ("[]", "array"), ("7", "number"),
         ("\u{0}\u{1}", "not valid JSON"),
         ("{}", "outcome: it is missing"), (#"{"outcome":7}"#, "outcome: "),
-        (#"{"outcome":"halted"}"#, "there is no job in this report: record with kvmjob submit --deterministic --json"),
+        (
+            #"{"outcome":"halted"}"#,
+            "there is no job in this report: record an image with kvmjob submit --deterministic --json"
+        ),
         (#"{"outcome":"halted","job":null}"#, "there is no job"),
         (#"{"outcome":"refused","job":\#(job)}"#, "the job never ran (refused)"),
         (#"{"outcome":"halted","job":{"image_base64":"9A=="}}"#, "job.spec: it is missing"),
