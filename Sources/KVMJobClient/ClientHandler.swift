@@ -166,7 +166,7 @@ final class ClientHandler: ChannelInboundHandler {
         guard let context else { return }
         while let number = uploads.first, context.channel.isWritable {
             if let frame = session.nextImageFrame(number) {
-                write(frame, context)
+                context.writeAndFlush(buffer(frame, context), promise: nil)
             } else {
                 uploads.removeFirst()
             }
@@ -185,26 +185,16 @@ final class ClientHandler: ChannelInboundHandler {
 
     // MARK: Actions
 
-    /// What is sent one behind the other leaves in one piece.
+    /// What is sent leaves in one piece, behind the last action.
     private func perform(_ actions: [ClientAction]) {
-        var hasWritten = false
-        for action in actions {
-            if case .send(let bytes) = action {
-                context.map { $0.write(buffer(bytes, $0), promise: nil) }
-                hasWritten = true
-                continue
-            }
-            if hasWritten { context?.flush() }
-            hasWritten = false
-            perform(action)
-        }
-        if hasWritten { context?.flush() }
+        for action in actions { perform(action) }
+        context?.flush()
         if isClosed { ready.fail(failure ?? .connectionClosed) }
     }
 
     private func perform(_ action: ClientAction) {
         switch action {
-        case .send(let bytes): context.map { write(bytes, $0) }
+        case .send(let bytes): context.map { $0.write(buffer(bytes, $0), promise: nil) }
         case .imageWanted(let job): sendImage(job)
         case .ready(let terms): becomeReady(terms)
         case .accepted(let job, let accepted):
@@ -266,10 +256,6 @@ final class ClientHandler: ChannelInboundHandler {
         guard let context else { return }
         let channel = context.channel
         context.writeAndFlush(NIOAny(ByteBuffer())).assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
-    }
-
-    private func write(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
-        context.writeAndFlush(buffer(bytes, context), promise: nil)
     }
 
     private func buffer(_ bytes: [UInt8], _ context: ChannelHandlerContext) -> NIOAny {

@@ -136,8 +136,8 @@ public struct Frame: Sendable, Hashable {
         self = writer.finish()
     }
 
-    init(_ type: FrameType, flags: UInt8 = 0, job: UInt32, payload: [UInt8]) {
-        self.init(type: type.rawValue, flags: flags, job: job, payload: payload)
+    init(_ type: FrameType, job: UInt32, payload: [UInt8]) {
+        self.init(type: type.rawValue, job: job, payload: payload)
     }
 
     /// - Parameter wire: what the header says, and behind it as many bytes as it announces.

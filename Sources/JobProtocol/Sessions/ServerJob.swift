@@ -24,11 +24,10 @@ struct ServerJob {
     private final class Terms: Sendable {
         let spec: JobSpec
         let digest: ContentDigest?
-        let snapshot: ContentDigest?
         let namedFields: [UInt8]?
 
         init(_ spec: JobSpec, _ submit: Submit) {
-            (self.spec, digest, snapshot) = (spec, submit.imageDigest, submit.from)
+            (self.spec, digest) = (spec, submit.imageDigest)
             namedFields = submit.snapshot == nil ? nil : submit.namedFields
         }
     }
@@ -59,8 +58,6 @@ struct ServerJob {
     var spec: JobSpec { terms.spec }
     /// What the image's bytes must have, if the SUBMIT named it.
     var digest: ContentDigest? { terms.digest }
-    /// The snapshot that the job starts from, if it does.
-    var snapshot: ContentDigest? { terms.snapshot }
     /// What the name of the snapshot that the job is to end as depends on beside its image.
     var namedFields: [UInt8]? { terms.namedFields }
 
