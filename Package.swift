@@ -112,6 +112,8 @@ let package = Package(
         .executableTarget(
             name: "guest-images", dependencies: ["Guests"], path: "Tests/GuestImages", swiftSettings: strictTests),
 
+        .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: strictTests),
+
         .testTarget(name: "JobModelTests", dependencies: ["JobModel"], swiftSettings: strictTests),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
         .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
@@ -119,11 +121,15 @@ let package = Package(
             name: "BareLoopTests", dependencies: ["BareLoop", "GuestImage", "JobModel"], swiftSettings: strictTests),
         .testTarget(
             name: "VMRuntimeTests",
-            dependencies: ["VMRuntime", "GuestImage", "KVM", "CKVM", "JobModel", "JobProtocol", "Guests", crypto],
+            dependencies: [
+                "VMRuntime", "GuestImage", "KVM", "CKVM", "JobModel", "JobProtocol", "Guests", "SeededRandom", crypto,
+            ],
             swiftSettings: strictTests),
         .testTarget(
             name: "JobSchedulingTests", dependencies: ["JobScheduling", "JobModel"], swiftSettings: strictTests),
-        .testTarget(name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel", "SeededRandom"],
+            swiftSettings: strictTests),
         .testTarget(
             name: "JobTransportTests", dependencies: ["JobTransport", "JobProtocol", nioCore, nioPosix, nioEmbedded],
             swiftSettings: strictTests),
@@ -136,8 +142,7 @@ let package = Package(
             name: "WorkerTests",
             dependencies: [
                 "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling", "JobModel",
-                "Guests",
-                logging, nioCore, nioPosix, nioLocks,
+                "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",

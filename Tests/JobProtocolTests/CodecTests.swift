@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import JobModel
+import SeededRandom
 import Testing
 
 @testable import JobProtocol

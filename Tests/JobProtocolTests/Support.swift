@@ -62,19 +62,6 @@ extension ClientSession {
 /// A digest that no image has.
 let madeUp = ContentDigest((0..<32).map { UInt8($0) }) ?? .zero
 
-/// Small pseudo-random numbers, the same in every run.
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
-    }
-}
-
 extension WorkerTerms {
     static let test = WorkerTerms(
         inputWindow: 16, jobLimit: 3, imageLimit: 1000, memoryMaximum: 64 << 20, slots: 2,

@@ -3,6 +3,7 @@
 
 import JobModel
 import KVM
+import SeededRandom
 import Testing
 
 @testable import VMRuntime

@@ -4,6 +4,7 @@
 import Foundation
 import GuestImage
 import JobModel
+import SeededRandom
 import Testing
 
 @testable import KVM

@@ -5,6 +5,7 @@ import Dispatch
 import Foundation
 import JobModel
 import KVM
+import SeededRandom
 import Testing
 
 @testable import VMRuntime

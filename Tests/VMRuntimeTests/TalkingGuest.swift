@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import JobModel
+import SeededRandom
 
 /// A guest that is put together at random out of what guests do with the console's ports and their neighbours. It brings forth the
 /// same however its bytes leave it: what it reads back from the devices it prints.

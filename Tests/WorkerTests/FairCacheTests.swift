@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+import SeededRandom
 import Testing
 
 @testable import Worker
@@ -170,18 +171,5 @@ private struct Model {
             let isPoor = had.map(\.bytes).reduce(0, +) <= limits.bytes / owners && had.count <= limits.entries / owners
             return !isPoor || held.filter { $0.owner == other }.map(\.key) == had.map(\.key)
         }
-    }
-}
-
-/// Small pseudo-random numbers, the same in every run.
-private struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
     }
 }

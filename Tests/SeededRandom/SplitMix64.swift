@@ -2,10 +2,14 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 /// Small pseudo-random numbers, the same in every run.
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
+public struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
 
-    mutating func next() -> UInt64 {
+    /// The same state brings forth the same numbers.
+    public init(state: UInt64) { self.state = state }
+
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
         mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
