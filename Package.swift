@@ -63,6 +63,9 @@ let package = Package(
         // One job in one VM.
         .target(name: "KVM", dependencies: ["CKVM", "JobModel", nioLocks], swiftSettings: strict),
         .target(name: "GuestImage", dependencies: ["JobModel"], swiftSettings: strict),
+        // What a kernel would be to a Linux program that runs as a guest.
+        .target(
+            name: "LinuxPersonality", dependencies: ["JobModel", "GuestImage", "KVM"], swiftSettings: strict),
         .target(
             name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", crypto, deque, nioLocks],
             swiftSettings: strict),
@@ -117,6 +120,10 @@ let package = Package(
         .testTarget(name: "JobModelTests", dependencies: ["JobModel"], swiftSettings: strictTests),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
         .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "LinuxPersonalityTests",
+            dependencies: ["LinuxPersonality", "GuestImage", "KVM", "JobModel", "SeededRandom"],
+            swiftSettings: strictTests),
         .testTarget(
             name: "BareLoopTests", dependencies: ["BareLoop", "GuestImage", "JobModel"], swiftSettings: strictTests),
         .testTarget(

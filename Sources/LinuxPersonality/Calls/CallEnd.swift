@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// How a system call that did not fail ends, for now. One that fails throws its ``Errno``.
+enum CallEnd: Sendable, Hashable {
+    /// The thread goes on with this in RAX.
+    case value(UInt64)
+    /// The thread cannot go on yet. When one of these may have come about the same call is served again, from its beginning.
+    case wait(Wait)
+    /// The thread goes on with registers that the call has put in place itself.
+    case resumed
+    /// The process is over.
+    case over(ProcessEnd)
+
+    static var zero: CallEnd { .value(0) }
+
+    static func value(_ count: Int) -> CallEnd { .value(UInt64(count)) }
+}
+
+/// What a thread waits for.
+struct Wait: Sendable, Hashable {
+    /// Any of these lets it go on.
+    var events: Set<WaitEvent>
+    /// Or this instant, in nanoseconds of the guest's monotonic clock; the call is served again with
+    /// ``LinuxProcess/hasTimedOut`` then.
+    var deadline: UInt64?
+}
+
+/// What a waiting thread may be woken by.
+enum WaitEvent: Sendable, Hashable {
+    /// Standard input has more bytes, or has ended.
+    case standardInput
+    /// Something was read from, written to or closed at this pipe, event counter or the like.
+    case object(ObjectNumber)
+    /// `FUTEX_WAKE` at this address.
+    case futex(UInt64)
+    /// A signal came for the thread.
+    case signal
+}
+
+/// Names something that threads wait for as long as the process lives.
+struct ObjectNumber: Sendable, Hashable {
+    var value: UInt64
+}
+
+/// How a process ended.
+enum ProcessEnd: Sendable, Hashable {
+    /// By `exit_group`, or as its last thread called `exit`.
+    case exited(status: UInt8)
+    /// By a signal that nothing in it handles.
+    case killed(signal: UInt8)
+}
