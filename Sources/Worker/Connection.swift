@@ -24,8 +24,6 @@ final class Connection {
     /// Whether more frames may be there already.
     private var isReading = false
     private var isFlushDue = false
-    /// Starts that wait for the end of what has been read.
-    private var lateStarts: [SchedulerAction] = []
 
     init(terms: WorkerTerms, channel: any Channel, peer: Peer, dispatcher: Dispatcher) {
         session = ServerSession(terms: terms)
@@ -57,8 +55,7 @@ final class Connection {
 
     func readComplete() {
         isReading = false
-        dispatcher.perform(lateStarts)
-        lateStarts = []
+        dispatcher.startHeld()
         if !isFlushDue, outgoing.readableBytes > 0 {
             isFlushDue = dispatcher.willFlush(self)
             if !isFlushDue { flush() }
@@ -74,9 +71,11 @@ final class Connection {
     /// The client is gone: nothing can be told to it any more, and its jobs are stopped.
     func closed() {
         stopWaitingForHandshake()
+        isReading = false
+        // A socket that fails while it is read tells no end of reading.
+        dispatcher.startHeld()
         perform(countingUploads { $0.inputClosed() })
         keys = [:]
-        isReading = false
     }
 
     /// The client gives no more credit and no more steps, so no result may wait for some.
@@ -133,8 +132,8 @@ final class Connection {
             case .send(let bytes): outgoing.writeBytes(bytes)
             case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
             case .submit(let job, let spec, let source):
-                let actions = submit(job, spec, source)
-                if isReading, source.letsInputFollow(of: spec) { lateStarts += actions } else { starts += actions }
+                starts += submit(job, spec, source)
+                if isReading, source.letsInputFollow(of: spec) { dispatcher.holdStarts() }
             case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }

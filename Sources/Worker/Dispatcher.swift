@@ -27,6 +27,8 @@ final class Dispatcher {
     /// Connections with bytes that leave at the end of what is going on now, or with the next look.
     private var unflushed: [Connection] = []
     private var isGathering = false
+    /// What the slots are to do, in its order, while that is held back.
+    private var heldStarts: [SchedulerAction]?
     /// There if the loop polls before it sleeps.
     private var poller: LoopPoller?
     private(set) var scheduler: Scheduler
@@ -194,9 +196,21 @@ final class Dispatcher {
 
     // MARK: Jobs, as the scheduler sees them
 
+    /// Holds back what slots are to begin with until ``startHeld()``, which has to come in this turn of the loop. The slots take
+    /// jobs in the order in which the scheduler started them, so all of it waits.
+    func holdStarts() { heldStarts = heldStarts ?? [] }
+
+    /// Hands the slots what was held back, if anything was.
+    func startHeld() {
+        let actions = heldStarts ?? []
+        heldStarts = nil
+        perform(actions)
+    }
+
     func perform(_ actions: [SchedulerAction]) {
         for action in actions {
             switch action {
+            case .start where heldStarts != nil, .resume where heldStarts != nil: heldStarts?.append(action)
             case .start(let key): start(key)
             case .stop(let key, let canceller): stop(key, canceller)
             case .abandon(let key, let canceller): conclude(key, JobResult(outcome: .cancelled(by: canceller)))

@@ -75,6 +75,31 @@ struct SnapshotTests {
         }
     }
 
+    @Test("A client that fails right behind its submission takes no slot with it")
+    func gone() async throws {
+        let worker = try await TestWorker(slots: 1)
+        let client = try await worker.connect()
+        let name = try await take(client, reader)
+        // A read that a submission fills to the last byte goes on to the error behind it.
+        for bytes in [512, 1024, 2048, 4096, 8192] {
+            for _ in 0..<8 { try await BareClient(to: worker).submitAndLeave(.snapshot(name), bytes: bytes) }
+        }
+        while await worker.worker.status.connections > 1 { await Task.yield() }
+        while await worker.worker.status.running > 0 { await Task.yield() }
+        let job = try await client.submit(JobSpec(), from: name, input: [7])
+        #expect(try await console(job) == [7])
+    }
+
+    @Test("Jobs that come in one piece start in their order, those that wait for their input too", arguments: 1...3)
+    func together(slots: Int) async throws {
+        let worker = try await TestWorker(slots: slots)
+        let name = try await take(try await worker.connect(), reader)
+        let client = try await BareClient(to: worker)
+        for _ in 0..<20 {
+            #expect(try client.submitTogether(.snapshot(name), count: 5) == Array(repeating: .halted, count: 5))
+        }
+    }
+
     @Test("Its name is a digest of the image, the start and the point, whoever computes it")
     func name() async throws {
         let client = try await TestWorker().connect()
