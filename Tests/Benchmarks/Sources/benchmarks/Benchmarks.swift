@@ -34,7 +34,7 @@ enum Benchmarks {
             do {
                 try await benchmark.run()
             } catch {
-                print("\n\(benchmark.name): not measured: \(error)")
+                print("\n\(benchmark.name) failed: \(error)")
                 exit(1)
             }
         }
