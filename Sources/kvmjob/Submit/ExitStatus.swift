@@ -23,6 +23,8 @@ struct ExitStatus {
     static let budgetReached: Int32 = 124
     static let broken: Int32 = 125
     static let cannotRun: Int32 = 126
+    /// There is no such program, as shells say it.
+    static let notFound: Int32 = 127
 
     private static let fromBestToWorst = [0, failed, budgetReached, cannotRun, broken]
 
