@@ -119,7 +119,9 @@ let package = Package(
 
         .testTarget(name: "JobModelTests", dependencies: ["JobModel"], swiftSettings: strictTests),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
-        .testTarget(name: "GuestImageTests", dependencies: ["GuestImage", "JobModel"], swiftSettings: strictTests),
+        .testTarget(
+            name: "GuestImageTests", dependencies: ["GuestImage", "JobModel", "SeededRandom"],
+            swiftSettings: strictTests),
         .testTarget(
             name: "LinuxPersonalityTests",
             dependencies: ["LinuxPersonality", "GuestImage", "KVM", "JobModel", "SeededRandom"],
