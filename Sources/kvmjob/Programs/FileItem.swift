@@ -7,6 +7,8 @@ struct FileItem: Sendable, Hashable {
     var guest: String?
     var host: String
 
+    init(guest: String?, host: String) { (self.guest, self.host) = (guest, host) }
+
     /// Reads `GUEST=HOST` or `HOST`. The first equals sign divides; a GUEST that does not begin with a slash is from the root.
     init(argument: String) throws(ValueError) {
         guard let equals = argument.firstIndex(of: "=") else {

@@ -82,9 +82,9 @@ import Testing
         #expect(
             failure { try tree().archive(.items, limit: size - 1) }?.message.contains("the most for one layer") == true)
         let large = try folder.write("large", [UInt8](repeating: 1, count: 2000))
-        var tree = GuestTree()
-        try tree.put(large, at: GuestPath("/x"), in: .items)
-        #expect(failure { try tree.archive(.items, limit: 1999) }?.message.contains("is larger than") == true)
+        var other = GuestTree()
+        try other.put(large, at: GuestPath("/x"), in: .items)
+        #expect(failure { try other.archive(.items, limit: 1999) }?.message.contains("is larger than") == true)
     }
 
     @Test func `paths have a limit, and a record counts its own digits`() throws {
