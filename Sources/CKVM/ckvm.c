@@ -182,6 +182,15 @@ void ckvm_avoid_huge_pages(void *address, uint64_t size) { madvise(address, size
 
 int ckvm_give_back(void *address, uint64_t size) { return madvise(address, size, MADV_DONTNEED) < 0 ? fail() : 0; }
 
+int ckvm_forget_pages(void *memory, uint64_t size, uint64_t offset, uint64_t count) {
+    char *start = (char *)memory + offset;
+    int both = PROT_READ | PROT_WRITE;
+    // A part takes a mapping of its own meanwhile. Where the process may have no more of them, all of the memory will do.
+    if (mprotect(start, count, PROT_READ) == 0 && mprotect(start, count, both) == 0) return 0;
+    if (mprotect(memory, size, PROT_READ) == 0 && mprotect(memory, size, both) == 0) return 0;
+    return fail();
+}
+
 int64_t ckvm_count_resident_pages(void *address, uint64_t size) {
     enum { PAGE = 4096 };
     // One call for each 64 MiB: mincore answers with a byte for each page.

@@ -100,7 +100,7 @@ public struct GuestMemory: ~Copyable, Sendable {
     }
 
     /// Notes a store of at least one byte, inside.
-    private func note(_ address: UInt64, count: Int) {
+    func note(_ address: UInt64, count: Int) {
         let last = (Int(address) + count - 1) / Int(Self.pageBytes)
         changed.insert(Int(address / Self.pageBytes)..<last + 1)
     }

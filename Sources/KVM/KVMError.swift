@@ -52,7 +52,7 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case setVCPUEvents = "KVM_SET_VCPU_EVENTS", setMPState = "KVM_SET_MP_STATE"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-        case residentPages = "mincore", giveBack = "madvise", countInstructions = "perf_event_open"
+        case residentPages = "mincore", giveBack = "madvise", countInstructions = "perf_event_open", forget = "mprotect"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case coalescePort = "KVM_REGISTER_COALESCED_MMIO", coalescedRing = "KVM's ring of coalesced writes"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation

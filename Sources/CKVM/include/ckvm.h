@@ -184,6 +184,10 @@ void ckvm_avoid_huge_pages(void *_Nonnull address, uint64_t size);
 /// Gives the host memory behind whole pages back; they read as zeros from here on. Returns 0 or -errno.
 int ckvm_give_back(void *_Nonnull address, uint64_t size);
 
+/// Has KVM drop every mapping of some whole pages of a memory, by taking the right to write them away and giving it back; what they
+/// hold stays. Nobody may touch the memory meanwhile. Returns 0 or -errno; after that the memory may not be written.
+int ckvm_forget_pages(void *_Nonnull memory, uint64_t size, uint64_t offset, uint64_t count);
+
 /// How many pages of this memory are backed now, by mincore(2). Returns a count or -errno.
 int64_t ckvm_count_resident_pages(void *_Nonnull address, uint64_t size);
 
@@ -202,6 +206,11 @@ static inline int ckvm_is_equal(const void *_Nonnull one, const void *_Nonnull o
 }
 
 static inline void ckvm_zero(void *_Nonnull address, uint64_t size) { memset(address, 0, size); }
+
+/// How many bytes there are before the first zero, or `limit`.
+static inline uint64_t ckvm_find_zero(const void *_Nonnull address, uint64_t limit) {
+    return strnlen((const char *)address, limit);
+}
 
 /// Opens /proc/self/pagemap, which has 64 bits for each page of this process. Returns a descriptor or -errno.
 int ckvm_open_pagemap(void);
