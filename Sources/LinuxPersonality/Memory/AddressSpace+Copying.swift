@@ -178,7 +178,7 @@ extension AddressSpace {
             entry = tables.entry(of: address, memory)
         }
         let offset = address % GuestMemory.pageBytes
-        let physical = UInt64(entry.frame) * GuestMemory.pageBytes + offset
+        let physical = entry.address + offset
         let inPage = GuestMemory.pageBytes - offset
         guard end - address > inPage else { return (physical, Int(end - address)) }
         let pages = pagesInARow(behind: entry.frame, from: address + inPage, below: end, memory)

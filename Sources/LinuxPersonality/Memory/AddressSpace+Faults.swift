@@ -48,6 +48,13 @@ extension AddressSpace {
         guard let index = regionIndex(growingTo: address, memory) else { return .violation(.notMapped) }
         let region = regions[index]
         guard region.protection.allows(access) else { return .violation(.forbidden) }
+        return bringIn(address, of: region, memory)
+    }
+
+    /// The same for a region that the address is in, whatever its rights are.
+    mutating func bringIn(
+        _ address: UInt64, of region: Region, _ memory: borrowing GuestMemory
+    ) -> FaultOutcome {
         let page = address & ~(GuestMemory.pageBytes - 1)
         guard let present = region.presentable, page < present.upperBound else { return .violation(.beyondFile) }
         let window = self.window(around: page, in: region, present)

@@ -14,6 +14,8 @@ struct MapRequest: Sendable {
     var content = Region.Content.anonymous
     /// Never ``Region/Traits/charged``, which follows from the rest.
     var traits: Region.Traits = []
+    /// Whether frames are set aside for it whatever its rights are.
+    var isWhole = false
 
     enum Placement: Sendable {
         /// At the hint if that is free; else below ``AddressLayout/mmapTop``.
@@ -48,7 +50,7 @@ extension AddressSpace {
         var region = Region(
             start: range.lowerBound, end: range.upperBound, protection: request.protection,
             content: request.content, traits: request.traits)
-        if region.needsCharge {
+        if region.needsCharge || request.isWhole {
             region.traits.insert(.charged)
             try prepareCharge(of: range, memory)
         }
@@ -87,6 +89,38 @@ extension AddressSpace {
             address = leaf.addresses.upperBound
         }
         return true
+    }
+
+    /// Makes a region that holds bytes from its beginning on, whatever its rights are: anonymous memory to all intents.
+    ///
+    /// - Parameter content: gives some bytes from an offset on, at most so many; none at the end.
+    mutating func map(
+        _ request: MapRequest, holding content: (_ offset: Int, _ limit: Int) -> ArraySlice<UInt8>,
+        _ memory: borrowing GuestMemory
+    ) throws(Errno) -> UInt64 {
+        var request = request
+        request.isWhole = true
+        let start = try map(request, memory)
+        var offset = 0
+        while offset < Int(clamping: request.bytes) {
+            let address = start + UInt64(offset)
+            let inPage = Int(GuestMemory.pageBytes - address % GuestMemory.pageBytes)
+            let piece = content(offset, min(inPage, Int(clamping: request.bytes) - offset))
+            guard !piece.isEmpty else { break }
+            guard place(piece, at: address, memory) else { throw .enomem }
+            offset += piece.count
+        }
+        return start
+    }
+
+    /// Puts bytes into a page that is charged, whatever its rights are.
+    private mutating func place(
+        _ piece: ArraySlice<UInt8>, at address: UInt64, _ memory: borrowing GuestMemory
+    ) -> Bool {
+        guard let index = regions.index(containing: address), bringIn(address, of: regions[index], memory) == .mapped
+        else { return false }
+        let entry = tables.entry(of: address, memory)
+        return memory.write(piece, at: entry.address + address % GuestMemory.pageBytes)
     }
 
     // MARK: Placing

@@ -17,7 +17,7 @@ struct PageEntry: Hashable {
     /// A bit that the processor ignores: the entry has a frame.
     private static let held: UInt64 = 1 << 9
     private static let noExecute: UInt64 = 1 << 63
-    private static let address: UInt64 = 0x000F_FFFF_FFFF_F000
+    private static let addressMask: UInt64 = 0x000F_FFFF_FFFF_F000
 
     init(bits: UInt64) { self.bits = bits }
 
@@ -44,11 +44,13 @@ struct PageEntry: Hashable {
     static func table(at address: UInt64) -> UInt64 { address | present | writable | user | touched }
 
     /// Where the next table is; nil if there is none.
-    static func table(in bits: UInt64) -> UInt64? { bits & present != 0 ? bits & address : nil }
+    static func table(in bits: UInt64) -> UInt64? { bits & present != 0 ? bits & addressMask : nil }
 
     var hasFrame: Bool { bits & Self.held != 0 }
     /// Only the low 32 bits of a frame's number are ever set.
-    var frame: UInt32 { UInt32(truncatingIfNeeded: (bits & Self.address) >> 12) }
+    var frame: UInt32 { UInt32(truncatingIfNeeded: (bits & Self.addressMask) >> 12) }
+    /// The frame's guest physical address.
+    var address: UInt64 { UInt64(frame) * GuestMemory.pageBytes }
     var isPresent: Bool { bits & Self.present != 0 }
 
     /// Whether this entry allows something that another one does not.

@@ -39,6 +39,15 @@ final class MappedFile: Sendable {
     }
 }
 
+/// Where a mapping's bytes come from.
+enum MappableFile {
+    /// A file whose bytes never change; they are copied as they are used.
+    case unchanged(FileBytes)
+    /// One that is written: what it holds now is copied at once, so that no older state of it has to be kept. Gives some bytes from
+    /// an offset inside it on, at most so many; none at its end.
+    case written((_ offset: Int, _ limit: Int) -> ArraySlice<UInt8>)
+}
+
 /// Addresses in a row with the same rights and the same origin: what Linux calls a virtual memory area. Its ends are multiples of
 /// a page, and the end is behind the start.
 struct Region: Sendable {
@@ -94,9 +103,7 @@ struct Region: Sendable {
 
     /// Whether the next one goes on where this ends, in every respect.
     func continues(into next: Region) -> Bool {
-        guard end == next.start, protection == next.protection, traits == next.traits,
-            !traits.contains(.growsDown)
-        else { return false }
+        guard end == next.start, protection == next.protection, traits == next.traits else { return false }
         switch (content.advanced(by: bytes), next.content) {
         case (.anonymous, .anonymous): return true
         case (.file(let one, let offset), .file(let other, let otherOffset)):

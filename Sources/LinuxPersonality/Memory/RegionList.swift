@@ -43,14 +43,14 @@ struct RegionList: Sendable {
     /// The regions that overlap a range.
     func indices(overlapping range: Range<UInt64>) -> Range<Int> {
         let first = firstIndex(endingBehind: range.lowerBound)
+        guard !range.isEmpty else { return first..<first }
         var last = first
         while last < regions.count, regions[last].start < range.upperBound { last += 1 }
         return first..<last
     }
 
     func overlaps(_ range: Range<UInt64>) -> Bool {
-        let index = firstIndex(endingBehind: range.lowerBound)
-        return index < regions.count && regions[index].start < range.upperBound
+        !indices(overlapping: range).isEmpty
     }
 
     /// Whether no address of the range is without a region.

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import KVM
+
+/// What `mremap` is asked for.
+struct RemapRequest: Sendable {
+    var address: UInt64
+    /// Whole pages, more than none.
+    var oldBytes: UInt64
+    /// Whole pages, more than none.
+    var newBytes: UInt64
+    /// `MREMAP_MAYMOVE`.
+    var mayMove = false
+    /// `MREMAP_FIXED`: where it shall be afterwards.
+    var target: UInt64?
+}
+
+extension AddressSpace {
+    /// Makes a part of a region larger or smaller, in its place or at another one. Pages are moved by their page table entries;
+    /// no byte is copied. Returns where it is.
+    ///
+    /// - Throws: `EFAULT` if that is no part of one region, `ENOMEM`, `EINVAL`, `EPERM` as `mremap` does.
+    mutating func remap(_ request: RemapRequest, _ memory: borrowing GuestMemory) throws(Errno) -> UInt64 {
+        guard let index = regions.index(containing: request.address) else { throw .efault }
+        let region = regions[index]
+        if let target = request.target { return try remap(request, region, to: target, memory) }
+        if request.newBytes <= request.oldBytes {
+            let end = request.address.addingReportingOverflow(request.oldBytes)
+            guard !end.overflow, end.partialValue <= AddressLayout.userEnd else { throw .einval }
+            try unmap(request.address + request.newBytes..<end.partialValue, memory)
+            return request.address
+        }
+        guard request.oldBytes <= region.end - request.address else { throw .efault }
+        if try growInPlace(request, region, memory) { return request.address }
+        guard request.mayMove else { throw .enomem }
+        let bounds = AddressLayout.mappable.lowerBound..<AddressLayout.mmapTop
+        guard request.newBytes <= AddressLayout.userEnd, let target = lastGap(of: request.newBytes, in: bounds) else {
+            throw .enomem
+        }
+        return try move(request, region, to: target, memory)
+    }
+
+    private mutating func remap(
+        _ request: RemapRequest, _ region: Region, to address: UInt64, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> UInt64 {
+        guard address % GuestMemory.pageBytes == 0, request.newBytes <= AddressLayout.userEnd,
+            address <= AddressLayout.userEnd - request.newBytes
+        else { throw .einval }
+        // Lengths before sums, which might wrap.
+        guard request.oldBytes <= AddressLayout.userEnd else { throw .einval }
+        let old = request.address..<request.address + request.oldBytes
+        let target = try fixedRange(address, request.newBytes)
+        guard !old.overlaps(target.lowerBound..<target.upperBound) else { throw .einval }
+        guard min(request.oldBytes, request.newBytes) <= region.end - request.address else { throw .efault }
+        return try move(request, region, to: target, memory)
+    }
+
+    // MARK: In its place
+
+    /// False if there is no room.
+    private mutating func growInPlace(
+        _ request: RemapRequest, _ region: Region, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> Bool {
+        let grown = request.newBytes - request.oldBytes
+        guard request.address + request.oldBytes == region.end, grown <= AddressLayout.mappable.upperBound - region.end
+        else { return false }
+        let added = region.end..<region.end + grown
+        let next = regions.firstIndex(endingBehind: region.end)
+        guard next == regions.count || regions[next].start >= added.upperBound else { return false }
+        guard region.reachesNoEndOfOffsets(with: grown) else { throw .einval }
+        var part = region
+        (part.start, part.end) = (added.lowerBound, added.upperBound)
+        part.content = region.content.advanced(by: region.bytes)
+        try charge(part, memory)
+        regions.insert([part])
+        bringInAtOnce(part, memory)
+        return true
+    }
+
+    /// Sets frames aside for a region, if it is one that they are set aside for.
+    private mutating func charge(_ part: Region, _ memory: borrowing GuestMemory) throws(Errno) {
+        guard part.isCharged else { return }
+        guard part.pages <= frames.available, makeTables(for: part.addresses, memory), frames.charge(part.pages)
+        else {
+            frames.noteRefusal()
+            throw .enomem
+        }
+    }
+
+    // MARK: To another place
+
+    private mutating func move(
+        _ request: RemapRequest, _ region: Region, to target: Range<UInt64>, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> UInt64 {
+        let kept = request.address..<request.address + min(request.oldBytes, request.newBytes)
+        guard regions.count + 3 <= RegionList.maximumCount else { throw .enomem }
+        guard region.reachesNoEndOfOffsets(with: request.newBytes) else { throw .einval }
+        var moved = region.clipped(to: kept)
+        // What grows is charged whether it moves or not; what moves keeps its charge.
+        let grown = Int(target.upperBound - target.lowerBound - (kept.upperBound - kept.lowerBound))
+        let grownPages = moved.isCharged ? grown / Int(GuestMemory.pageBytes) : 0
+        guard grownPages <= frames.available,
+            makeTables(for: target, ofPagesFrom: moved, memory), grownPages <= frames.available
+        else {
+            frames.noteRefusal()
+            throw .enomem
+        }
+        // Of the old range what is behind the kept part goes, over other regions as well.
+        remove(target, memory)
+        if request.oldBytes > request.newBytes {
+            remove(kept.upperBound..<request.address + request.oldBytes, memory)
+        }
+        guard frames.charge(grownPages) else { throw .enomem }
+        _ = regions.remove(kept)
+        moveEntries(kept, to: target.lowerBound, memory)
+        (moved.start, moved.end) = (target.lowerBound, target.upperBound)
+        moved.traits.subtract([.growsDown, .heap, .stack])
+        regions.insert([moved])
+        return target.lowerBound
+    }
+
+    /// Makes the tables that the entries of a region, or all of its pages if it is charged, need at another place.
+    private mutating func makeTables(
+        for target: Range<UInt64>, ofPagesFrom region: Region, _ memory: borrowing GuestMemory
+    ) -> Bool {
+        if region.isCharged { return makeTables(for: target, memory) }
+        var address = region.start
+        while let leaf = tables.nextLeaf(from: address, below: region.end, memory) {
+            address = leaf.addresses.upperBound
+            let start = target.lowerBound + (leaf.addresses.lowerBound - region.start)
+            guard makeTables(for: start..<start + UInt64(leaf.addresses.count), memory) else { return false }
+        }
+        return true
+    }
+
+    /// Moves the entries of a range to another place, whose tables are there.
+    private mutating func moveEntries(_ range: Range<UInt64>, to target: UInt64, _ memory: borrowing GuestMemory) {
+        var moved = FrameRuns()
+        var address = range.lowerBound
+        while let leaf = tables.nextLeaf(from: address, below: range.upperBound, memory) {
+            address = leaf.addresses.upperBound
+            let entries = memory.words(at: leaf.entries, count: leaf.pages)
+            for bits in entries where bits != 0 { moved.add(PageEntry(bits: bits).frame) }
+            guard entries.contains(where: { $0 != 0 }) else { continue }
+            _ = memory.clear(leaf.pages * 8, at: leaf.entries)
+            store(entries, at: target + (leaf.addresses.lowerBound - range.lowerBound), memory)
+        }
+        forget(moved, memory)
+    }
+
+    private func store(_ entries: [UInt64], at start: UInt64, _ memory: borrowing GuestMemory) {
+        let end = start + UInt64(entries.count) * GuestMemory.pageBytes
+        var address = start
+        while let leaf = tables.nextLeaf(from: address, below: end, memory) {
+            let first = Int((leaf.addresses.lowerBound - start) / GuestMemory.pageBytes)
+            _ = memory.setWords(Array(entries[first..<first + leaf.pages]), at: leaf.entries)
+            address = leaf.addresses.upperBound
+        }
+    }
+}
+
+extension Region {
+    /// Whether offsets in its file stay what they can be if it grows by so much.
+    func reachesNoEndOfOffsets(with bytes: UInt64) -> Bool {
+        guard case .file(_, let offset) = content else { return true }
+        return offset <= UInt64(Int64.max) - self.bytes - bytes
+    }
+}
