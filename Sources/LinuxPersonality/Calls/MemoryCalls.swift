@@ -23,7 +23,9 @@ extension LinuxProcess {
         if flags.contains(.growsDown) { request.traits.insert(.growsDown) }
         switch flags.kind {
         case .isPrivate: break
-        case .isShared, .sharedValidate: request.traits.insert(.shared)
+        case .isShared, .sharedValidate:
+            request.traits.insert(.shared)
+            if file != nil { request.traits.insert(.neverWritable) }
         case nil: throw .einval
         }
         try check(request, flags, ofFile: file != nil)

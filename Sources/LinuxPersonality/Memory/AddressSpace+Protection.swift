@@ -41,7 +41,7 @@ extension AddressSpace {
         _ part: inout Region, _ protection: Protection, _ narrowed: inout FrameRuns, _ memory: borrowing GuestMemory
     ) throws(Errno) {
         guard part.protection != protection else { return }
-        if part.traits.contains([.shared]), part.file != nil, protection.contains(.write) { throw .eacces }
+        if part.traits.contains(.neverWritable), protection.contains(.write) { throw .eacces }
         if part.protection.isEmpty { part.traits.remove(.unreserved) }
         part.protection = protection
         if part.needsCharge, !part.isCharged {

@@ -33,10 +33,13 @@ struct AddressSpace: Sendable {
     /// The memory of a new process: nothing is mapped.
     ///
     /// - Parameters:
-    ///   - memory: zeros from ``AddressLayout/reservedBytes`` on; all of that belongs to this value from here on.
-    ///   - root: the guest physical address of a page of zeros below that, which becomes the highest page table.
-    init(in memory: borrowing GuestMemory, root: UInt64 = AddressLayout.root) {
-        let first = AddressLayout.reservedBytes / GuestMemory.pageBytes
+    ///   - memory: zeros from `reserved` on; all of that belongs to this value from here on.
+    ///   - root: the guest physical address of the highest page table, below that.
+    init(
+        in memory: borrowing GuestMemory, root: UInt64 = AddressLayout.root,
+        reserved: UInt64 = AddressLayout.reservedBytes
+    ) {
+        let first = reserved / GuestMemory.pageBytes
         let end = max(memory.bytes / GuestMemory.pageBytes, first)
         frames = FrameAccount(UInt32(first)..<UInt32(clamping: end))
         tables = PageTables(root: root)

@@ -74,12 +74,14 @@ struct Region: Sendable {
         static let unreserved = Traits(rawValue: 2)
         /// An access below its start makes it larger: `MAP_GROWSDOWN`.
         static let growsDown = Traits(rawValue: 4)
-        /// `MAP_SHARED`; for a file, it can never be made writable.
+        /// `MAP_SHARED`.
         static let shared = Traits(rawValue: 8)
         /// Moved by `brk`.
         static let heap = Traits(rawValue: 16)
         /// The first thread's stack.
         static let stack = Traits(rawValue: 32)
+        /// It cannot be made writable: a shared mapping of a file.
+        static let neverWritable = Traits(rawValue: 64)
     }
 
     var addresses: Range<UInt64> { start..<end }
