@@ -39,7 +39,7 @@ private func address(_ value: Int64) -> UInt64 { UInt64(bitPattern: value) }
         #expect(program.space.counts.hostCalls == 0)
     }
 
-    @Test func `private writable memory is refused beyond the frames there are, and found where it was granted`() throws {
+    @Test func `writable memory is refused beyond the frames there are, and found where granted`() throws {
         let program = try ProcessMemory(bytes: 4 << 20)
         let limit = program.space.frames.available
         #expect(program.map(UInt64(limit + 1) * page) == -12)

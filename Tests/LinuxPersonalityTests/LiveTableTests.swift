@@ -122,7 +122,8 @@ struct LiveTableTests {
             let guest = try Guest(policy)
             let start = try guest.map(8)
             for page in UInt64(0)..<8 {
-                #expect(try guest.perform(.write, start + page * 4096, storing: UInt8(page + 1)) == .done(UInt8(page + 1)))
+                let byte = UInt8(page + 1)
+                #expect(try guest.perform(.write, start + page * 4096, storing: byte) == .done(byte))
             }
             try guest.space.unmap(start + 2 * 4096..<start + 5 * 4096, guest.machine.memory)
             for page in UInt64(0)..<8 {
@@ -185,7 +186,9 @@ struct LiveTableTests {
         try await onThread {
             let guest = try Guest(policy)
             let (one, other) = (try guest.map(4), try guest.map(4, [.read]))
-            for page in UInt64(0)..<4 { _ = try guest.perform(.write, one + page * 4096, storing: UInt8(0x10 + page)) }
+            for page in UInt64(0)..<4 {
+                _ = try guest.perform(.write, one + page * 4096, storing: UInt8(0x10 + page))
+            }
             // Mapped anew over itself: zeros.
             _ = try guest.space.map(
                 MapRequest(address: one, bytes: 4096, protection: [.read, .write], placement: .fixed),

@@ -21,14 +21,11 @@ extension LinuxProcess {
             placement: flags.placement)
         if flags.contains(.noReserve) { request.traits.insert(.unreserved) }
         if flags.contains(.growsDown) { request.traits.insert(.growsDown) }
-        switch flags.kind {
-        case .isPrivate: break
-        case .isShared, .sharedValidate:
+        if flags.kind != .isPrivate {
             request.traits.insert(.shared)
             if file != nil { request.traits.insert(.neverWritable) }
-        case nil: throw .einval
         }
-        try check(request, flags, ofFile: file != nil)
+        request.refusal = refusal(of: request, flags, ofFile: file != nil)
         let start = try map(request, file, offset: arguments[5], name: arguments.int(4), memory)
         if flags.contains(.populate) { populate(start, request, memory) }
         return .value(start)
@@ -52,22 +49,23 @@ extension LinuxProcess {
         }
     }
 
-    private func check(_ request: MapRequest, _ flags: MapFlags, ofFile isFile: Bool) throws(Errno) {
+    private func refusal(of request: MapRequest, _ flags: MapFlags, ofFile isFile: Bool) -> Errno? {
+        guard let kind = flags.kind else { return .einval }
         // There are no huge pages, and none can be added.
-        if flags.contains(.hugePages) { throw .enomem }
+        if flags.contains(.hugePages) { return .enomem }
         guard isFile else {
-            if flags.kind == .sharedValidate { throw .einval }
-            if request.traits.isSuperset(of: [.growsDown, .shared]) { throw .einval }
-            return
+            if kind == .sharedValidate { return .einval }
+            return request.traits.isSuperset(of: [.growsDown, .shared]) ? .einval : nil
         }
-        if flags.contains(.growsDown) { throw .einval }
-        if flags.kind == .sharedValidate, flags.rawValue & ~MapFlags.known != 0 { throw .eopnotsupp }
+        if kind == .sharedValidate, flags.rawValue & ~MapFlags.known != 0 { return .eopnotsupp }
+        if flags.contains(.growsDown) { return .einval }
         // What is mapped stays what the file is now, so that nothing written to it could reach the file.
-        guard flags.kind == .isPrivate || !request.protection.contains(.write) else { throw .enodev }
+        return kind != .isPrivate && request.protection.contains(.write) ? .enodev : nil
     }
 
     private mutating func populate(_ start: UInt64, _ request: MapRequest, _ memory: borrowing GuestMemory) {
-        guard let index = space.regions.index(containing: start), let bytes = AddressSpace.roundedUp(request.bytes) else {
+        guard let index = space.regions.index(containing: start), let bytes = AddressSpace.roundedUp(request.bytes)
+        else {
             return
         }
         let part = space.regions[index].clipped(to: start..<start + bytes)

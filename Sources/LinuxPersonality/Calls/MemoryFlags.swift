@@ -79,7 +79,12 @@ extension AddressSpace {
             // Linux waits with it until it needs the memory.
             guard part.file == nil else { throw .einval }
             discard(part, memory)
-        case .remove, .collapse: throw .einval
+        case .remove:
+            // A hole in what others share: of files that cannot be written, and of what nobody shares there is none.
+            guard part.file == nil else { throw .eacces }
+            guard part.traits.contains(.shared) else { throw .einval }
+            discard(part, memory)
+        case .collapse: throw .einval
         case .populateRead: try populate(part, for: .read, memory)
         case .populateWrite: try populate(part, for: .write, memory)
         case .wipeOnFork: guard part.file == nil, !part.traits.contains(.shared) else { throw .einval }

@@ -16,6 +16,8 @@ struct MapRequest: Sendable {
     var traits: Region.Traits = []
     /// Whether frames are set aside for it whatever its rights are.
     var isWhole = false
+    /// What is wrong with it beside its place, which comes first.
+    var refusal: Errno?
 
     enum Placement: Sendable {
         /// At the hint if that is free; else below ``AddressLayout/mmapTop``.
@@ -46,6 +48,7 @@ extension AddressSpace {
             guard offset <= UInt64(Int64.max) - bytes else { throw .eoverflow }
         }
         let range = try place(request, bytes)
+        if let refusal = request.refusal { throw refusal }
         guard regions.count + regions.growth(removing: range) < RegionList.maximumCount else { throw .enomem }
         var region = Region(
             start: range.lowerBound, end: range.upperBound, protection: request.protection,

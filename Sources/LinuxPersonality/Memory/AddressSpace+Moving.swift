@@ -22,38 +22,34 @@ extension AddressSpace {
     ///
     /// - Throws: `EFAULT` if that is no part of one region, `ENOMEM`, `EINVAL`, `EPERM` as `mremap` does.
     mutating func remap(_ request: RemapRequest, _ memory: borrowing GuestMemory) throws(Errno) -> UInt64 {
+        guard max(request.newBytes, request.oldBytes) <= AddressLayout.userEnd else { throw .einval }
+        let target = try request.target.map { address throws(Errno) in try targetRange(address, request) }
         guard let index = regions.index(containing: request.address) else { throw .efault }
         let region = regions[index]
-        if let target = request.target { return try remap(request, region, to: target, memory) }
-        if request.newBytes <= request.oldBytes {
-            let end = request.address.addingReportingOverflow(request.oldBytes)
-            guard !end.overflow, end.partialValue <= AddressLayout.userEnd else { throw .einval }
-            try unmap(request.address + request.newBytes..<end.partialValue, memory)
+        let kept = min(request.oldBytes, request.newBytes)
+        if let target {
+            let target = try fixedRange(target.lowerBound, request.newBytes)
+            guard kept <= region.end - request.address else { throw .efault }
+            return try move(request, region, to: target, memory)
+        }
+        if kept == request.newBytes {
+            try unmap(request.address + kept..<request.address + request.oldBytes, memory)
             return request.address
         }
-        guard request.oldBytes <= region.end - request.address else { throw .efault }
+        guard kept <= region.end - request.address else { throw .efault }
         if try growInPlace(request, region, memory) { return request.address }
-        guard request.mayMove else { throw .enomem }
         let bounds = AddressLayout.mappable.lowerBound..<AddressLayout.mmapTop
-        guard request.newBytes <= AddressLayout.userEnd, let target = lastGap(of: request.newBytes, in: bounds) else {
-            throw .enomem
-        }
+        guard request.mayMove, let target = lastGap(of: request.newBytes, in: bounds) else { throw .enomem }
         return try move(request, region, to: target, memory)
     }
 
-    private mutating func remap(
-        _ request: RemapRequest, _ region: Region, to address: UInt64, _ memory: borrowing GuestMemory
-    ) throws(Errno) -> UInt64 {
-        guard address % GuestMemory.pageBytes == 0, request.newBytes <= AddressLayout.userEnd,
-            address <= AddressLayout.userEnd - request.newBytes
-        else { throw .einval }
-        // Lengths before sums, which might wrap.
-        guard request.oldBytes <= AddressLayout.userEnd else { throw .einval }
-        let old = request.address..<request.address + request.oldBytes
-        let target = try fixedRange(address, request.newBytes)
-        guard !old.overlaps(target.lowerBound..<target.upperBound) else { throw .einval }
-        guard min(request.oldBytes, request.newBytes) <= region.end - request.address else { throw .efault }
-        return try move(request, region, to: target, memory)
+    private func targetRange(_ address: UInt64, _ request: RemapRequest) throws(Errno) -> Range<UInt64> {
+        guard address % GuestMemory.pageBytes == 0, address <= AddressLayout.userEnd - request.newBytes else {
+            throw .einval
+        }
+        let target = address..<address + request.newBytes
+        guard !target.overlaps(request.address..<request.address + request.oldBytes) else { throw .einval }
+        return target
     }
 
     // MARK: In its place

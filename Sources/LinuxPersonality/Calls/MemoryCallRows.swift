@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+/// What is supported of each call about memory, and what is refused: the rows of the documentation.
+enum MemoryCallRows {
+    struct Row: Sendable {
+        var calls: [SystemCall]
+        var supported: String
+        var refused: String
+    }
+
+    static let rows = [
+        Row(
+            calls: [.brk], supported: "as far as memory is left and nothing is in the way", refused: "the break stays"),
+        Row(
+            calls: [.mmap],
+            supported:
+                "anonymous memory and private or read-only file mappings; FIXED, FIXED_NOREPLACE, 32BIT, GROWSDOWN, NORESERVE, "
+                + "POPULATE; writable memory is charged when it is mapped, reservations without rights cost nothing",
+            refused:
+                "writable shared files ENODEV; HUGETLB ENOMEM; below 64 KiB EPERM; more than memory has, or 16,384 regions, "
+                + "ENOMEM"),
+        Row(
+            calls: [.munmap, .mprotect], supported: "as Linux, taking effect at once",
+            refused: "shared files made writable EACCES"),
+        Row(
+            calls: [.mremap], supported: "MAYMOVE and FIXED, within one region; pages move without being copied",
+            refused: "DONTUNMAP and an old size of 0 EINVAL"),
+        Row(
+            calls: [.madvise],
+            supported: "DONTNEED and FREE at once, POPULATE_READ and _WRITE; hints are accepted",
+            refused: "REMOVE as on private memory; COLLAPSE and unknown advice EINVAL"),
+        Row(calls: [.mincore], supported: "pages that were brought in", refused: ""),
+        Row(
+            calls: [.msync, .mlock, .mlock2, .munlock, .mlockall, .munlockall],
+            supported: "nothing to do: no memory is paged out", refused: "gaps ENOMEM"),
+        Row(calls: [.pkeyMprotect, .pkeyAlloc, .pkeyFree], supported: "", refused: "ENOSYS"),
+    ]
+}
