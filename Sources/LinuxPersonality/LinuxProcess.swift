@@ -10,6 +10,27 @@ internal import KVM
 public struct LinuxProcess: Sendable {
     /// Guest memory as the program sees it.
     var space: AddressSpace
-    /// What descriptors stand for, as far as it can be mapped.
-    var filesForMapping: [Int32: FileBytes] = [:]
+
+    // MARK: Files
+
+    /// Descriptors, the tree, and where the process stands in it.
+    var files = ProcessFiles()
+    /// What it wrote to its standard streams and the runtime has not taken yet.
+    var outbox: [Outgoing] = []
+    /// What came for it to read.
+    var standardInput = InputBuffer()
+    /// Where its random bytes come from.
+    var random = RandomStream()
+
+    // MARK: The call being served
+
+    /// The clocks, set before each call is served.
+    var moment = Moment()
+    /// ``Moment/monotonic`` when the call was served for the first time: what timeouts count from.
+    var callStarted: UInt64 = 0
+    /// Whether the call is served again because its deadline came.
+    var hasTimedOut = false
+
+    /// A process without a program, in memory of which it has all.
+    init(space: AddressSpace) { self.space = space }
 }

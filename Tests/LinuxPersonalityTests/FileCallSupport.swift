@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+import Glibc
+
+@testable import KVM
+@testable import LinuxPersonality
+
+/// An argument of a call, for the kernel and for the personality alike.
+enum Argument: Sendable {
+    case number(Int)
+    case text(String)
+    case bytes([UInt8])
+    /// A buffer to be filled, of this size.
+    case room(Int)
+}
+
+/// What came of a call: what it returned (an error as its negated number), and the buffers that it filled.
+struct CallResult: Equatable {
+    var value: Int
+    var rooms: [[UInt8]]
+}
+
+/// A process whose calls are made by hand.
+struct Caller: ~Copyable {
+    var process = LinuxProcess()
+    let memory: GuestMemory
+    var waited: Wait?
+
+    static let memoryBytes: UInt64 = 1 << 20
+
+    init(_ layers: [FileTree] = [], limits: OverlayTree.Limits = OverlayTree.Limits()) throws {
+        memory = try GuestMemory(bytes: Self.memoryBytes, inSmallPages: true)
+        process.files = ProcessFiles(tree: OverlayTree(layers: layers, limits: limits))
+    }
+
+    /// Serves a call with arguments laid out in guest memory from 64 KiB on.
+    mutating func call(_ call: SystemCall, _ arguments: Argument...) throws -> CallResult {
+        try serve(call, arguments)
+    }
+
+    mutating func serve(_ call: SystemCall, _ arguments: [Argument]) throws -> CallResult {
+        var (registers, next): ([UInt64], UInt64) = ([], 1 << 16)
+        var rooms: [(UInt64, Int)] = []
+        func place(_ bytes: [UInt8]) -> UInt64 {
+            defer { next += (UInt64(bytes.count) + 63) / 64 * 64 }
+            _ = memory.write(bytes, at: next)
+            return next
+        }
+        for argument in arguments {
+            switch argument {
+            case .number(let number): registers.append(UInt64(bitPattern: Int64(number)))
+            case .text(let text): registers.append(place(Array(text.utf8) + [0]))
+            case .bytes(let bytes): registers.append(place(bytes))
+            case .room(let count):
+                rooms.append((next, count))
+                registers.append(place([UInt8](repeating: 0, count: count)))
+            }
+        }
+        let value = try raw(call, registers)
+        return CallResult(value: value, rooms: rooms.map { memory.read(at: $0.0, count: $0.1) ?? [] })
+    }
+
+    /// Serves a call with registers as they are. A call that waits gives EINTR, and `waited` says for what.
+    mutating func raw(_ call: SystemCall, _ registers: [UInt64]) throws -> Int {
+        var all: [6 of UInt64] = .init(repeating: 0)
+        for (index, register) in registers.prefix(6).enumerated() { all[index] = register }
+        waited = nil
+        do throws(Errno) {
+            switch try process.serveFileCall(call, CallArguments(registers: all), memory) {
+            case .value(let value): return Int(Int64(bitPattern: value))
+            case .wait(let wait):
+                waited = wait
+                return -Int(EINTR)
+            default: return Int.min
+            }
+        } catch {
+            return -Int(error.rawValue)
+        }
+    }
+}
+
+extension LinuxProcess {
+    static let fileCalls: [SystemCall] = [
+        .open, .openat, .creat, .close, .closeRange, .read, .pread64, .readv, .preadv, .preadv2, .write, .pwrite64,
+        .writev, .pwritev, .pwritev2, .stat, .lstat, .fstat, .newfstatat, .statx, .access, .faccessat, .faccessat2,
+        .readlink, .readlinkat, .unlink, .rmdir, .unlinkat, .mkdir, .mkdirat, .rename, .renameat, .renameat2, .link,
+        .linkat, .symlink, .symlinkat, .chdir, .fchdir, .getcwd, .umask, .chmod, .fchmodat, .fchmod, .getdents64, .dup,
+        .dup2, .dup3, .fcntl, .lseek, .pipe, .pipe2, .truncate, .ftruncate, .fsync, .ioctl, .getrandom,
+    ]
+
+    mutating func serveFileCall(
+        _ call: SystemCall, _ a: CallArguments, _ m: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd {
+        switch call {
+        case .open: try open(a, m)
+        case .openat: try openat(a, m)
+        case .creat: try creat(a, m)
+        case .close: try close(a, m)
+        case .closeRange: try closeRange(a, m)
+        case .read: try read(a, m)
+        case .pread64: try pread64(a, m)
+        case .readv: try readv(a, m)
+        case .preadv: try preadv(a, m)
+        case .preadv2: try preadv2(a, m)
+        case .write: try write(a, m)
+        case .pwrite64: try pwrite64(a, m)
+        case .writev: try writev(a, m)
+        case .pwritev: try pwritev(a, m)
+        case .pwritev2: try pwritev2(a, m)
+        case .stat: try stat(a, m)
+        case .lstat: try lstat(a, m)
+        case .fstat: try fstat(a, m)
+        case .newfstatat: try newfstatat(a, m)
+        case .statx: try statx(a, m)
+        case .access: try access(a, m)
+        case .faccessat: try faccessat(a, m)
+        case .faccessat2: try faccessat2(a, m)
+        case .readlink: try readlink(a, m)
+        case .readlinkat: try readlinkat(a, m)
+        case .unlink: try unlink(a, m)
+        case .rmdir: try rmdir(a, m)
+        case .unlinkat: try unlinkat(a, m)
+        case .mkdir: try mkdir(a, m)
+        case .mkdirat: try mkdirat(a, m)
+        case .rename: try rename(a, m)
+        case .renameat: try renameat(a, m)
+        case .renameat2: try renameat2(a, m)
+        case .link: try link(a, m)
+        case .linkat: try linkat(a, m)
+        case .symlink: try symlink(a, m)
+        case .symlinkat: try symlinkat(a, m)
+        case .chdir: try chdir(a, m)
+        case .fchdir: try fchdir(a, m)
+        case .getcwd: try getcwd(a, m)
+        case .umask: try umask(a, m)
+        case .chmod: try chmod(a, m)
+        case .fchmodat: try fchmodat(a, m)
+        case .fchmod: try fchmod(a, m)
+        case .getdents64: try getdents64(a, m)
+        case .dup: try dup(a, m)
+        case .dup2: try dup2(a, m)
+        case .dup3: try dup3(a, m)
+        case .fcntl: try fcntl(a, m)
+        case .lseek: try lseek(a, m)
+        case .pipe: try pipe(a, m)
+        case .pipe2: try pipe2(a, m)
+        case .truncate: try truncate(a, m)
+        case .ftruncate: try ftruncate(a, m)
+        case .fsync: try fsync(a, m)
+        case .ioctl: try ioctl(a, m)
+        case .getrandom: try getrandom(a, m)
+        default: throw .enosys
+        }
+    }
+}
