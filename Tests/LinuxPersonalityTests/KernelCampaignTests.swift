@@ -37,11 +37,11 @@ struct FileCampaign {
         let base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
         var template = Array("\(base)/kvmjob-files-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { return "mkdtemp: \(errno)" }
-        let root = String(cString: template)
+        let root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer { _ = try? FileManager.default.removeItem(atPath: root) }
         chmod(root, 0o755)
         chown(root, 1000, 1000)
-        let box = Thread2(kernel: kernel, root: root, campaign: self, calls: calls)
+        let box = CampaignThread(kernel: kernel, root: root, campaign: self, calls: calls)
         return box.run()
     }
 
@@ -99,7 +99,7 @@ struct FileCampaign {
     }
 }
 
-private struct Thread2 {
+private struct CampaignThread {
     let kernel: FileCampaign.RawCall
     let root: String
     var campaign: FileCampaign
