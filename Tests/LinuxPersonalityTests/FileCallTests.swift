@@ -9,7 +9,9 @@ import Testing
 @Suite struct FileCallTests {
     /// Each argument in turn is a bad pointer while the others are small numbers, descriptors or good strings.
     @Test func `bad pointers in any argument never trap`() throws {
-        let bad: [UInt64] = [0, 1, Caller.memoryBytes - 1, Caller.memoryBytes, 1 << 46, .max, .max - 7, 1 << 63, 0x8000]
+        let bad: [UInt64] = [
+            0, 1, Caller.memoryBytes - 1, Caller.memoryBytes, 1 << 46, .max, .max - 7, 1 << 63, 0x8000,
+        ]
         var served = 0
         for call in LinuxProcess.fileCalls {
             for position in 0..<6 {

@@ -12,10 +12,10 @@ import Testing
 @Suite struct KernelCampaignTests {
     @Test(
         .enabled(if: geteuid() == 0, "only root may change its root directory"), .timeLimit(.minutes(2)),
-        arguments: [UInt64(1), 2, 3, 4, 5, 6, 7, 8])
+        arguments: [UInt64(1), 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
     func `random calls end as on the host's kernel`(seed: UInt64) async throws {
         let difference: String? = await withCheckedContinuation { done in
-            let thread = Thread { done.resume(returning: FileCampaign(seed: seed).run(calls: 3000)) }
+            let thread = Thread { done.resume(returning: FileCampaign(seed: seed).run(calls: 4000)) }
             thread.start()
         }
         #expect(difference == nil)
@@ -61,7 +61,8 @@ struct FileCampaign {
         let at = Int.random(in: 0..<5, using: &numbers) == 0 ? descriptor() : here
         let mode = Argument.number(pick([0o777, 0o700, 0o755, 0o644, 0o500, 0o600, 0o777, 0o777, 0]))
         let size = Argument.number(pick([0, 1, 10, 4096, 65535, 65536, 70000, 200_000, -1]))
-        let text = [UInt8](repeating: UInt8.random(in: 1...255, using: &numbers), count: pick([0, 1, 5, 4096, 30000, 66000]))
+        let text = [UInt8](
+            repeating: UInt8.random(in: 1...255, using: &numbers), count: pick([0, 1, 5, 4096, 30000, 66000]))
         switch Int.random(in: 0..<36, using: &numbers) {
         case 0..<5:
             var flags = pick([0, 1, 2, 2, 2])
@@ -88,7 +89,8 @@ struct FileCampaign {
         case 31: return (.chdir, [.text(path())])
         case 32: return (.getcwd, [.room(200), .number(pick([200, 2, 0]))])
         case 33: return (.close, [descriptor()])
-        case 34: return pick([(.dup, [descriptor()]), (.dup2, [descriptor(), descriptor()]), (.fchdir, [descriptor()])])
+        case 34:
+            return pick([(.dup, [descriptor()]), (.dup2, [descriptor(), descriptor()]), (.fchdir, [descriptor()])])
         default:
             return pick([
                 (.fcntl, [descriptor(), .number(pick([1, 3])), .number(0)]), (.fchmodat, [at, .text(path()), mode]),
@@ -111,9 +113,11 @@ private struct CampaignThread {
         _ = kernel(436, 0, Int(UInt32.max), 0, 0, 0, 0)
         let path = Array(root.utf8CString)
         let entered = path.withUnsafeBufferPointer { kernel(161, Int(bitPattern: $0.baseAddress), 0, 0, 0, 0, 0) }
-        guard entered == 0, Array("/".utf8CString).withUnsafeBufferPointer({
-            kernel(80, Int(bitPattern: $0.baseAddress), 0, 0, 0, 0, 0)
-        }) == 0 else { return "chroot: \(errno)" }
+        guard entered == 0,
+            Array("/".utf8CString).withUnsafeBufferPointer({
+                kernel(80, Int(bitPattern: $0.baseAddress), 0, 0, 0, 0, 0)
+            }) == 0
+        else { return "chroot: \(errno)" }
         _ = kernel(95, 0o22, 0, 0, 0, 0, 0)
         _ = kernel(123, 1000, 0, 0, 0, 0, 0)
         _ = kernel(122, 1000, 0, 0, 0, 0, 0)

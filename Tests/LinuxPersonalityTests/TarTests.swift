@@ -12,7 +12,9 @@ enum Tar {
         _ name: String, type: Character = "0", link: String = "", content: [UInt8] = [], mode: String = "0000644"
     ) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: 512)
-        func put(_ text: String, _ offset: Int) { for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte } }
+        func put(_ text: String, _ offset: Int) {
+            for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte }
+        }
         put(String(name.prefix(100)), 0)
         put(mode, 100)
         put(octal(content.count), 124)
@@ -31,7 +33,9 @@ enum Tar {
         return String(repeating: "0", count: 11 - digits.count) + digits
     }
 
-    static func archive(_ entries: [UInt8]...) -> [UInt8] { entries.flatMap { $0 } + [UInt8](repeating: 0, count: 1024) }
+    static func archive(_ entries: [UInt8]...) -> [UInt8] {
+        entries.flatMap { $0 } + [UInt8](repeating: 0, count: 1024)
+    }
 
     static func record(_ key: String, _ value: String) -> String {
         var length = key.utf8.count + value.utf8.count + 3
@@ -71,7 +75,8 @@ enum Tar {
     }
 
     @Test func `a later layer's entries hide those of an earlier one, and directories merge`() throws {
-        let lower = try FileTree(archive: Tar.archive(Tar.entry("d/one", content: [49]), Tar.entry("d/two", content: [50])))
+        let lower = try FileTree(
+            archive: Tar.archive(Tar.entry("d/one", content: [49]), Tar.entry("d/two", content: [50])))
         let upper = try FileTree(archive: Tar.archive(Tar.entry("d/two", content: [51]), Tar.entry("d/x")))
         var caller = try Caller([lower, upper])
         let found = [try text("/d/one", &caller), try text("/d/two", &caller)]
@@ -85,7 +90,8 @@ enum Tar {
     }
 
     @Test func `names that would leave the root stay inside`() throws {
-        let tree = try FileTree(archive: Tar.archive(Tar.entry("../../etc/x", content: [65]), Tar.entry("/abs", content: [66])))
+        let tree = try FileTree(
+            archive: Tar.archive(Tar.entry("../../etc/x", content: [65]), Tar.entry("/abs", content: [66])))
         var caller = try Caller([tree])
         let found = [try text("/etc/x", &caller), try text("/../../abs", &caller)]
         #expect(found == ["A", "B"])
@@ -146,6 +152,8 @@ enum Tar {
     static func mend(_ archive: inout [UInt8], _ start: Int) {
         for index in 148..<156 { archive[start + index] = 32 }
         let sum = archive[start..<start + 512].reduce(0) { $0 + Int($1) }
-        for (index, byte) in (String(Tar.octal(sum).suffix(6)) + "\u{0} ").utf8.enumerated() { archive[start + 148 + index] = byte }
+        for (index, byte) in (String(Tar.octal(sum).suffix(6)) + "\u{0} ").utf8.enumerated() {
+            archive[start + 148 + index] = byte
+        }
     }
 }

@@ -33,11 +33,12 @@ extension LinuxProcess {
 
     /// Walks a path that is given by a directory's descriptor and a string.
     mutating func lookup(
-        _ directory: Int32, _ path: [UInt8], follows: Bool
+        _ directory: Int32, _ path: [UInt8], follows: Bool, followsBeforeSlash: Bool = true
     ) throws(Errno) -> PathEnd {
         // An empty path is refused before its directory is looked at.
         guard !path.isEmpty else { throw .enoent }
-        return try files.tree.find(path, from: try files.start(directory, path), follows: follows)
+        return try files.tree.find(
+            path, from: try files.start(directory, path), follows: follows, followsBeforeSlash: followsBeforeSlash)
     }
 
     /// What a path leads to that must be there.

@@ -34,7 +34,10 @@ extension LinuxProcess {
         }
         _ = try files.table.free()
         let excludes = flags.contains([.create, .exclusive])
-        let end = try lookup(directory, path, follows: !flags.contains(.noFollow) && !excludes)
+        // What is to be made must not have a slash behind it, whatever is there.
+        let end = try lookup(
+            directory, path, follows: !flags.contains(.noFollow) && !excludes,
+            followsBeforeSlash: !flags.contains(.create))
         if flags.contains(.create), case .name = end.last, end.wantsDirectory { throw .eisdir }
         guard let target = end.target else { return try openNew(end, flags, mode) }
         if excludes { throw .eexist }

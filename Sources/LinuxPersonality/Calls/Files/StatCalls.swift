@@ -175,7 +175,9 @@ extension LinuxProcess {
 
     /// What a link in `/proc/self/fd` says.
     private func place(of file: OpenFile) -> [UInt8] {
-        if let number = file.inode, files.tree.isDirectory(number), let path = files.tree.path(of: number) { return path }
+        if let number = file.inode, files.tree.isDirectory(number), let path = files.tree.path(of: number) {
+            return path
+        }
         if let place = file.place, let path = files.tree.path(of: place.parent) {
             return (path == [47] ? [] : path) + [47] + place.name.bytes
         }

@@ -118,7 +118,8 @@ struct FileContent: Sendable {
             if isData != hole { return position }
             // Only chunks and what lies beneath have data: the next place where that changes.
             if isData {
-                position = chunks[index] != nil ? (index + 1) * Self.chunkBytes : min(baseCount, (index + 1) * Self.chunkBytes)
+                position =
+                    chunks[index] != nil ? (index + 1) * Self.chunkBytes : min(baseCount, (index + 1) * Self.chunkBytes)
             } else {
                 guard let following = chunks.keys.filter({ $0 > index }).min() else { return hole ? position : nil }
                 position = following * Self.chunkBytes

@@ -45,7 +45,8 @@ public final class FileTree: Sendable {
         var builder = FileTreeBuilder()
         for file in files {
             let entry = TarReader.Entry(
-                name: Array(file.path.utf8), kind: .file(file.content), mode: file.mode & 0o7777, modified: 0, offset: 0)
+                name: Array(file.path.utf8), kind: .file(file.content), mode: file.mode & 0o7777, modified: 0, offset: 0
+            )
             do { try builder.add(entry) } catch { return nil }
         }
         nodes = builder.nodes

@@ -104,7 +104,9 @@ struct OverlayTree: Sendable {
         guard let entries = inodes[directory]?.directory else { return true }
         if entries.entries.contains(where: { $0.value != nil }) { return false }
         for part in entries.parts {
-            for name in layers[part.layer].children(of: part.node).keys where entries.entries[name] == nil { return false }
+            for name in layers[part.layer].children(of: part.node).keys where entries.entries[name] == nil {
+                return false
+            }
         }
         return true
     }
@@ -272,7 +274,9 @@ struct OverlayTree: Sendable {
     // MARK: Contents
 
     /// Writes to a regular file, in place where nobody shares the chunk.
-    mutating func write(_ bytes: ArraySlice<UInt8>, to number: InodeNumber, at offset: Int, time: FileTime) throws(Errno) {
+    mutating func write(_ bytes: ArraySlice<UInt8>, to number: InodeNumber, at offset: Int, time: FileTime)
+        throws(Errno)
+    {
         let range = offset..<offset + bytes.count
         let free = limits.bytes - usedBytes
         let before = self[number].content.chunkTotal

@@ -96,8 +96,10 @@ extension OverlayTree {
                 continue
             }
             end.last = .name(FileName(bytes))
-            guard let target = try step(
-                FileName(bytes), isFinal, follows || followsBeforeSlash && walk.wantsDirectory, &walk) else { continue }
+            guard
+                let target = try step(
+                    FileName(bytes), isFinal, walk.wantsDirectory ? followsBeforeSlash : follows, &walk)
+            else { continue }
             switch target {
             case .ended(let found):
                 end.target = found
