@@ -87,6 +87,9 @@ extension LinuxProcess {
         .readlink, .readlinkat, .unlink, .rmdir, .unlinkat, .mkdir, .mkdirat, .rename, .renameat, .renameat2, .link,
         .linkat, .symlink, .symlinkat, .chdir, .fchdir, .getcwd, .umask, .chmod, .fchmodat, .fchmod, .getdents64, .dup,
         .dup2, .dup3, .fcntl, .lseek, .pipe, .pipe2, .truncate, .ftruncate, .fsync, .ioctl, .getrandom,
+        .poll, .ppoll, .select, .pselect6, .eventfd, .eventfd2, .epollCreate, .epollCreate1, .epollCtl, .epollWait,
+        .epollPwait, .epollPwait2, .chown, .lchown, .fchown, .fchownat, .utimensat, .statfs, .fstatfs, .flock,
+        .fallocate, .memfdCreate,
     ]
 
     mutating func serveFileCall(
@@ -150,6 +153,28 @@ extension LinuxProcess {
         case .fsync: try fsync(a, m)
         case .ioctl: try ioctl(a, m)
         case .getrandom: try getrandom(a, m)
+        case .poll: try poll(a, m)
+        case .ppoll: try ppoll(a, m)
+        case .select: try select(a, m)
+        case .pselect6: try pselect6(a, m)
+        case .eventfd: try eventfd(a, m)
+        case .eventfd2: try eventfd2(a, m)
+        case .epollCreate: try epollCreate(a, m)
+        case .epollCreate1: try epollCreate1(a, m)
+        case .epollCtl: try epollCtl(a, m)
+        case .epollWait: try epollWait(a, m)
+        case .epollPwait: try epollPwait(a, m)
+        case .epollPwait2: try epollPwait2(a, m)
+        case .chown: try chown(a, m)
+        case .lchown: try lchown(a, m)
+        case .fchown: try fchown(a, m)
+        case .fchownat: try fchownat(a, m)
+        case .utimensat: try utimensat(a, m)
+        case .statfs: try statfs(a, m)
+        case .fstatfs: try fstatfs(a, m)
+        case .flock: try flock(a, m)
+        case .fallocate: try fallocate(a, m)
+        case .memfdCreate: try memfdCreate(a, m)
         default: throw .enosys
         }
     }

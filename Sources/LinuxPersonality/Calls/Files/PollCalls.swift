@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import KVM
+
+extension LinuxProcess {
+    mutating func poll(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try poll(arguments[0], arguments.uint(1), until: deadline(milliseconds: arguments.int(2)), memory)
+    }
+
+    /// `ppoll`; its signal mask is not put in place.
+    mutating func ppoll(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try poll(arguments[0], arguments.uint(1), until: try deadline(at: arguments[2], memory), memory)
+    }
+
+    private mutating func poll(
+        _ address: UInt64, _ count: UInt32, until deadline: UInt64?, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd {
+        guard Int(count) <= DescriptorTable.limit else { throw .einval }
+        var records = try space.read(address, count: Int(count) * 8, memory)
+        var (ready, events): (Int, Set<WaitEvent>) = (0, [.signal])
+        for start in stride(from: 0, to: records.count, by: 8) {
+            let descriptor = Int32(
+                truncatingIfNeeded: records[start..<start + 4].reversed().reduce(0) { $0 << 8 | Int64($1) })
+            let asked = UInt32(records[start + 4]) | UInt32(records[start + 5]) << 8
+            var found: UInt32 = 0
+            if descriptor >= 0 {
+                if let file = try? files.file(descriptor) {
+                    found = files.readiness(file, standardInput).rawValue & (asked | Readiness.unasked.rawValue)
+                    events.formUnion(files.events(of: file))
+                } else {
+                    found = 0x20
+                }
+            }
+            (records[start + 6], records[start + 7]) = (UInt8(found & 0xFF), UInt8(found >> 8 & 0xFF))
+            if found != 0 { ready += 1 }
+        }
+        if ready == 0, !isOver(deadline) { return .wait(Wait(events: events, deadline: deadline)) }
+        try space.write(records, at: address, memory)
+        return .value(ready)
+    }
+
+    mutating func select(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try select(arguments, until: try deadline(at: arguments[4], unit: 1000, memory), memory)
+    }
+
+    /// `pselect6`; its signal mask is not put in place.
+    mutating func pselect6(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try select(arguments, until: try deadline(at: arguments[4], memory), memory)
+    }
+
+    private mutating func select(
+        _ arguments: CallArguments, until deadline: UInt64?, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd {
+        guard arguments.int(0) >= 0 else { throw .einval }
+        let count = min(Int(arguments.int(0)), DescriptorTable.limit)
+        let bytes = (count + 63) / 64 * 8
+        let masks: [Readiness] = [[.readable, .hungUp, .error], [.writable, .error], []]
+        var (ready, events): (Int, Set<WaitEvent>) = (0, [.signal])
+        var results: [[UInt8]] = []
+        for (index, mask) in masks.enumerated() {
+            let address = arguments[index + 1]
+            var set = address == 0 ? [] : try space.read(address, count: bytes, memory)
+            for descriptor in 0..<count where !set.isEmpty && set[descriptor / 8] >> (descriptor % 8) & 1 != 0 {
+                let file = try files.file(Int32(descriptor))
+                events.formUnion(files.events(of: file))
+                if files.readiness(file, standardInput).intersection(mask).isEmpty {
+                    set[descriptor / 8] &= ~(1 << (descriptor % 8))
+                } else {
+                    ready += 1
+                }
+            }
+            results.append(set)
+        }
+        if ready == 0, !isOver(deadline) { return .wait(Wait(events: events, deadline: deadline)) }
+        for (index, set) in results.enumerated() where !set.isEmpty {
+            try space.write(set, at: arguments[index + 1], memory)
+        }
+        return .value(ready)
+    }
+
+    mutating func eventfd(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try makeCounter(arguments.uint(0), [], isSemaphore: false)
+    }
+
+    mutating func eventfd2(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        let flags = OpenFlags(rawValue: arguments.uint(1) & ~1)
+        guard flags.isSubset(of: [.closeOnExec, .nonBlocking]) else { throw .einval }
+        return try makeCounter(arguments.uint(0), flags, isSemaphore: arguments.uint(1) & 1 != 0)
+    }
+
+    private mutating func makeCounter(
+        _ value: UInt32, _ flags: OpenFlags, isSemaphore: Bool
+    ) throws(Errno) -> CallEnd {
+        _ = try files.table.free()
+        let object = files.newObject()
+        files.counters[object] = EventCounter(value: UInt64(value), isSemaphore: isSemaphore)
+        let file = OpenFile(kind: .eventCounter(object), flags: flags.intersection(.nonBlocking).union(.readWrite))
+        return .value(UInt64(try files.add(file, closeOnExec: flags.contains(.closeOnExec))))
+    }
+}
