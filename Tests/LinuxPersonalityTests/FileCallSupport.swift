@@ -89,7 +89,7 @@ extension LinuxProcess {
         .dup2, .dup3, .fcntl, .lseek, .pipe, .pipe2, .truncate, .ftruncate, .fsync, .ioctl, .getrandom,
         .poll, .ppoll, .select, .pselect6, .eventfd, .eventfd2, .epollCreate, .epollCreate1, .epollCtl, .epollWait,
         .epollPwait, .epollPwait2, .chown, .lchown, .fchown, .fchownat, .utimensat, .statfs, .fstatfs, .flock,
-        .fallocate, .memfdCreate,
+        .fallocate, .memfdCreate, .sendfile, .copyFileRange, .socket, .connect,
     ]
 
     mutating func serveFileCall(
@@ -175,6 +175,10 @@ extension LinuxProcess {
         case .flock: try flock(a, m)
         case .fallocate: try fallocate(a, m)
         case .memfdCreate: try memfdCreate(a, m)
+        case .sendfile: try sendfile(a, m)
+        case .copyFileRange: try copyFileRange(a, m)
+        case .socket: try socket(a, m)
+        case .connect: try onSocket(a, m)
         default: throw .enosys
         }
     }
