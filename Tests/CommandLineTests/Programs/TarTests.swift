@@ -43,7 +43,7 @@ import Testing
         try folder.write("in/d/a", "hello")
         let long = String(repeating: "n", count: 90)
         try folder.write("in/\(long)/\(long)/é", "x")
-        try folder.link("in/d/long", to: "../\(long)/\(long)/é")
+        try folder.link("in/d/long", to: "../\(long)")
         var walked = GuestTree()
         try walked.walk("\(folder.path)/in", to: .root, in: .root)
         let own = try TarIndex(walked.archive(.root), name: "own").entries
@@ -107,7 +107,7 @@ import Testing
         let packed = [0x1F, 0x8B] + [UInt8](repeating: 7, count: 600)
         #expect(failure { try TarIndex(packed, name: "x") }?.message.contains("gunzip") == true)
         var broken = good
-        broken[512 * 2 + 10] ^= 1
+        broken[512 + 10] ^= 1
         #expect(failure { try TarIndex(broken, name: "x") } != nil)
         for size in [good.count / 2, 1024 + 512] { _ = try? TarIndex(Array(good.prefix(size)), name: "x") }
     }
