@@ -151,7 +151,7 @@ private func address(_ value: Int64) -> UInt64 { UInt64(bitPattern: value) }
     @Test func `a mapped file's bytes come in, zeros behind its end, and no page beyond`() throws {
         let program = try ProcessMemory()
         let content = (0..<300_123).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
-        program.process.filesForMapping[3] = FileBytes([9, 9] + content, 2..<300_125)
+        try program.open(FileBytes([9, 9] + content, 2..<300_125))
         let start = address(program.call(.mmap, 0, 512 << 10, 3, 2, 3, 8192))
         let rest = Array(content[8192...])
         #expect(try program.read(start, rest.count) == rest)
@@ -169,7 +169,7 @@ private func address(_ value: Int64) -> UInt64 { UInt64(bitPattern: value) }
 
     @Test func `a shared mapping of a file can be read, never written`() throws {
         let program = try ProcessMemory()
-        program.process.filesForMapping[3] = FileBytes([UInt8](repeating: 5, count: 100))
+        try program.open(FileBytes([UInt8](repeating: 5, count: 100)))
         #expect(program.call(.mmap, 0, 4096, 3, 1, 3, 0) == -19)
         let start = address(program.call(.mmap, 0, 4096, 1, 1, 3, 0))
         #expect(try program.read(start, 2) == [5, 5])
@@ -287,7 +287,7 @@ private func address(_ value: Int64) -> UInt64 { UInt64(bitPattern: value) }
 
     @Test func `no argument of any call traps or takes long`() throws {
         let program = try ProcessMemory(bytes: 8 << 20)
-        program.process.filesForMapping[3] = FileBytes([UInt8](repeating: 5, count: 100_000))
+        try program.open(FileBytes([UInt8](repeating: 5, count: 100_000)))
         program.space.setProgramBreak(0x60_0000)
         _ = try program.space.mapStack(program.memory)
         let readOnly = address(program.map(page, 1))

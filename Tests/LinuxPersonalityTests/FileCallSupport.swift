@@ -23,15 +23,25 @@ struct CallResult: Equatable {
 
 /// A process whose calls are made by hand.
 struct Caller: ~Copyable {
-    var process = LinuxProcess()
+    var process: LinuxProcess
     let memory: GuestMemory
     var waited: Wait?
 
-    static let memoryBytes: UInt64 = 1 << 20
+    /// What is mapped of it, from the lowest address that can be.
+    static let window: Range<UInt64> = 0x1_0000..<0x10_0000
+    /// The last page, which cannot be written.
+    static let readOnlyPage = window.upperBound - 4096
 
     init(_ layers: [FileTree] = [], limits: OverlayTree.Limits = OverlayTree.Limits()) throws {
-        memory = try GuestMemory(bytes: Self.memoryBytes, inSmallPages: true)
+        let memory = try GuestMemory(scratchBytes: 4 << 20)
+        var process = LinuxProcess(space: AddressSpace(in: memory))
+        let count = Self.window.upperBound - Self.window.lowerBound
+        // Private, anonymous, at this address.
+        _ = try process.mmap(.init(registers: [Self.window.lowerBound, count, 3, 0x32, .max, 0]), memory)
+        _ = try process.mprotect(.init(registers: [Self.readOnlyPage, 4096, 1, 0, 0, 0]), memory)
         process.files = ProcessFiles(tree: OverlayTree(layers: layers, limits: limits))
+        self.memory = memory
+        self.process = process
     }
 
     /// Serves a call with arguments laid out in guest memory from 64 KiB on.
@@ -42,23 +52,30 @@ struct Caller: ~Copyable {
     mutating func serve(_ call: SystemCall, _ arguments: [Argument]) throws -> CallResult {
         var (registers, next): ([UInt64], UInt64) = ([], 1 << 16)
         var rooms: [(UInt64, Int)] = []
-        func place(_ bytes: [UInt8]) -> UInt64 {
+        func place(_ bytes: [UInt8]) throws -> UInt64 {
             defer { next += (UInt64(bytes.count) + 63) / 64 * 64 }
-            _ = memory.write(bytes, at: next)
+            try process.space.write(bytes, at: next, memory)
             return next
         }
         for argument in arguments {
             switch argument {
             case .number(let number): registers.append(UInt64(bitPattern: Int64(number)))
-            case .text(let text): registers.append(place(Array(text.utf8) + [0]))
-            case .bytes(let bytes): registers.append(place(bytes))
+            case .text(let text): registers.append(try place(Array(text.utf8) + [0]))
+            case .bytes(let bytes): registers.append(try place(bytes))
             case .room(let count):
                 rooms.append((next, count))
-                registers.append(place([UInt8](repeating: 0, count: count)))
+                registers.append(try place([UInt8](repeating: 0, count: count)))
             }
         }
         let value = try raw(call, registers)
-        return CallResult(value: value, rooms: rooms.map { memory.read(at: $0.0, count: $0.1) ?? [] })
+        var filled: [[UInt8]] = []
+        for (address, count) in rooms { filled.append(try bytes(at: address, count: count)) }
+        return CallResult(value: value, rooms: filled)
+    }
+
+    /// What the program finds at an address.
+    mutating func bytes(at address: UInt64, count: Int) throws -> [UInt8] {
+        try process.space.read(address, count: count, memory)
     }
 
     /// Serves a call with registers as they are. A call that waits gives EINTR, and `waited` says for what.

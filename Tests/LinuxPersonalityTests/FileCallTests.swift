@@ -10,7 +10,8 @@ import Testing
     /// Each argument in turn is a bad pointer while the others are small numbers, descriptors or good strings.
     @Test func `bad pointers in any argument never trap`() throws {
         let bad: [UInt64] = [
-            0, 1, Caller.memoryBytes - 1, Caller.memoryBytes, 1 << 46, .max, .max - 7, 1 << 63, 0x8000,
+            0, 1, Caller.window.upperBound - 1, Caller.window.upperBound, 1 << 46, .max, .max - 7, 1 << 63,
+            Caller.readOnlyPage,
         ]
         var served = 0
         for call in LinuxProcess.fileCalls {
@@ -18,9 +19,7 @@ import Testing
                 for pointer in bad {
                     for filler: UInt64 in [0, 1, 0x20000, .max] {
                         var caller = try Caller()
-                        caller.process.space.lowest = 4096
-                        caller.process.space.readOnly = 0x8000..<0x9000
-                        _ = caller.memory.write(Array("/tmp".utf8) + [0], at: 0x20000)
+                        try caller.process.space.write(Array("/tmp".utf8) + [0], at: 0x20000, caller.memory)
                         var registers = [UInt64](repeating: filler, count: 6)
                         registers[position] = pointer
                         let value = try caller.raw(call, registers)

@@ -170,7 +170,7 @@ private final class HostMemory {
         let window = base..<base + Self.pages * Self.page
         let host = HostMemory()
         let program = try ProcessMemory(bytes: 4 << 20)
-        program.process.filesForMapping[3] = FileBytes(HostMemory.file)
+        try program.open(FileBytes(HostMemory.file))
         var random = SplitMix64(state: seed)
         var (failures, successes) = (0, 0)
         for round in 0..<4000 {

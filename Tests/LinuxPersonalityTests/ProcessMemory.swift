@@ -23,6 +23,16 @@ final class ProcessMemory {
         process = LinuxProcess(space: AddressSpace(in: memory))
     }
 
+    /// Opens a file with these bytes, as descriptor 3.
+    func open(_ bytes: FileBytes) throws {
+        let tree = try #require(FileTree(files: [(path: "mapped", content: bytes, mode: 0o644)]))
+        process.files = ProcessFiles(tree: OverlayTree(layers: [tree]))
+        let found = process.files.tree.child(FileName("mapped"), of: .root)
+        let file = OpenFile(kind: .file(try #require(found)), flags: [])
+        let descriptor = try process.files.add(file, closeOnExec: false)
+        try #require(descriptor == 3)
+    }
+
     /// A call's value, or its error's number below 0, as a program sees it.
     @discardableResult
     func call(_ call: SystemCall, _ arguments: UInt64...) -> Int64 {

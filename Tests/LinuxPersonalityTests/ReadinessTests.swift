@@ -21,7 +21,7 @@ import Testing
         let ready = try caller.call(.poll, .bytes(record), .number(1), .number(5)).value
         #expect(ready == 1)
         let unknown = try caller.call(.poll, .bytes([9, 0, 0, 0, 1, 0, 0, 0]), .number(1), .number(5)).value
-        let events = caller.memory.read(at: 1 << 16, count: 8)
+        let events = try caller.bytes(at: 1 << 16, count: 8)
         #expect(unknown == 1 && events == [9, 0, 0, 0, 1, 0, 0x20, 0])
     }
 
@@ -69,8 +69,8 @@ import Testing
         let sets: [UInt8] = [3, 0, 0, 0, 0, 0, 0, 0]
         let value = try caller.call(.select, .number(2), .bytes(sets), .bytes(sets), .number(0), .number(0)).value
         // Standard input has nothing; input and output of which one can be written.
-        let (read, written) = (caller.memory.byte(at: 1 << 16), caller.memory.byte(at: 1 << 16 + 64))
-        #expect(value == 1 && read == 0 && written == 2)
+        let (read, written) = (try caller.bytes(at: 1 << 16, count: 1), try caller.bytes(at: 1 << 16 + 64, count: 1))
+        #expect(value == 1 && read == [0] && written == [2])
     }
 
     @Test func `memory files, times and space are there`() throws {

@@ -68,14 +68,4 @@ extension LinuxProcess {
         _ = try files.usableFile(arguments.int(0))
         throw .enotsock
     }
-
-    /// The bytes of an open file as they are now, for a mapping; those of an unchanged file are not copied.
-    ///
-    /// - Throws: EBADF for a descriptor that there is not, EACCES for one that cannot be read, ENODEV for what is not a regular file.
-    func bytesForMapping(_ descriptor: Int32) throws(Errno) -> FileBytes {
-        let file = try files.usableFile(descriptor)
-        guard file.flags.canRead else { throw .eacces }
-        guard case .file(let number) = file.kind else { throw .enodev }
-        return files.tree[number].content.shared()
-    }
 }

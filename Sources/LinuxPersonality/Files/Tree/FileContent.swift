@@ -39,14 +39,8 @@ struct FileContent: Sendable {
         return Self.zeros.prefix(wanted)
     }
 
-    /// All of it as shared bytes: what lies beneath when nothing was written, else a copy.
-    func shared() -> FileBytes {
-        if chunks.isEmpty, count == baseCount, count == base.count { return base }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(count)
-        while bytes.count < count { bytes += piece(from: bytes.count, limit: count) }
-        return FileBytes(bytes)
-    }
+    /// The bytes that lie beneath, while they are all that it holds.
+    var unchanged: FileBytes? { chunks.isEmpty && count == baseCount && count == base.count ? base : nil }
 
     /// How many bytes more the chunks take when these are written.
     func growth(writing range: Range<Int>) -> Int {
