@@ -36,7 +36,7 @@ kvm_is_there() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
 build() { swift build --build-tests; }
 
 # What runs guests, opens sockets or waits for clocks; the rest is values.
-timed='VMRuntimeTests|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop'
+timed='VMRuntimeTests|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable'
 
 unit() { swift test --skip-build --disable-xctest --skip "$timed"; }
 
@@ -73,6 +73,7 @@ A run can be split anywhere
 Snapshots, over a socket
 A machine forgets its last guest's page tables
 Users, and those who look alike
+Page tables that change while a program runs
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'

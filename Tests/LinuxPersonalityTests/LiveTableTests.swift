@@ -113,7 +113,7 @@ private func onThread<T: Sendable>(_ body: @escaping @Sendable () throws -> T) a
 
 /// What the processor makes of changes to tables that it has used already. Error codes: 1 the page is there, 2 a write, 4 from
 /// ring 3, 16 a fetch.
-@Suite(.enabled(if: Guest.isPossible, "no usable /dev/kvm"))
+@Suite("Page tables that change while a program runs", .enabled(if: Guest.isPossible, "no usable /dev/kvm"))
 struct LiveTableTests {
     static let policies: [RestorePolicy] = [.giveBack, .stickyLog(patience: 2), .clearingLog]
 
