@@ -84,7 +84,7 @@ struct Caller: ~Copyable {
         for (index, register) in registers.prefix(6).enumerated() { all[index] = register }
         waited = nil
         do throws(Errno) {
-            switch try process.serveFileCall(call, CallArguments(registers: all), memory) {
+            switch try process.perform(call, CallArguments(registers: all), memory) {
             case .value(let value): return Int(Int64(bitPattern: value))
             case .wait(let wait):
                 waited = wait
@@ -108,95 +108,4 @@ extension LinuxProcess {
         .epollPwait, .epollPwait2, .chown, .lchown, .fchown, .fchownat, .utimensat, .statfs, .fstatfs, .flock,
         .fallocate, .memfdCreate, .sendfile, .copyFileRange, .socket, .connect,
     ]
-
-    mutating func serveFileCall(
-        _ call: SystemCall, _ a: CallArguments, _ m: borrowing GuestMemory
-    ) throws(Errno) -> CallEnd {
-        switch call {
-        case .open: try open(a, m)
-        case .openat: try openat(a, m)
-        case .creat: try creat(a, m)
-        case .close: try close(a, m)
-        case .closeRange: try closeRange(a, m)
-        case .read: try read(a, m)
-        case .pread64: try pread64(a, m)
-        case .readv: try readv(a, m)
-        case .preadv: try preadv(a, m)
-        case .preadv2: try preadv2(a, m)
-        case .write: try write(a, m)
-        case .pwrite64: try pwrite64(a, m)
-        case .writev: try writev(a, m)
-        case .pwritev: try pwritev(a, m)
-        case .pwritev2: try pwritev2(a, m)
-        case .stat: try stat(a, m)
-        case .lstat: try lstat(a, m)
-        case .fstat: try fstat(a, m)
-        case .newfstatat: try newfstatat(a, m)
-        case .statx: try statx(a, m)
-        case .access: try access(a, m)
-        case .faccessat: try faccessat(a, m)
-        case .faccessat2: try faccessat2(a, m)
-        case .readlink: try readlink(a, m)
-        case .readlinkat: try readlinkat(a, m)
-        case .unlink: try unlink(a, m)
-        case .rmdir: try rmdir(a, m)
-        case .unlinkat: try unlinkat(a, m)
-        case .mkdir: try mkdir(a, m)
-        case .mkdirat: try mkdirat(a, m)
-        case .rename: try rename(a, m)
-        case .renameat: try renameat(a, m)
-        case .renameat2: try renameat2(a, m)
-        case .link: try link(a, m)
-        case .linkat: try linkat(a, m)
-        case .symlink: try symlink(a, m)
-        case .symlinkat: try symlinkat(a, m)
-        case .chdir: try chdir(a, m)
-        case .fchdir: try fchdir(a, m)
-        case .getcwd: try getcwd(a, m)
-        case .umask: try umask(a, m)
-        case .chmod: try chmod(a, m)
-        case .fchmodat: try fchmodat(a, m)
-        case .fchmod: try fchmod(a, m)
-        case .getdents64: try getdents64(a, m)
-        case .dup: try dup(a, m)
-        case .dup2: try dup2(a, m)
-        case .dup3: try dup3(a, m)
-        case .fcntl: try fcntl(a, m)
-        case .lseek: try lseek(a, m)
-        case .pipe: try pipe(a, m)
-        case .pipe2: try pipe2(a, m)
-        case .truncate: try truncate(a, m)
-        case .ftruncate: try ftruncate(a, m)
-        case .fsync: try fsync(a, m)
-        case .ioctl: try ioctl(a, m)
-        case .getrandom: try getrandom(a, m)
-        case .poll: try poll(a, m)
-        case .ppoll: try ppoll(a, m)
-        case .select: try select(a, m)
-        case .pselect6: try pselect6(a, m)
-        case .eventfd: try eventfd(a, m)
-        case .eventfd2: try eventfd2(a, m)
-        case .epollCreate: try epollCreate(a, m)
-        case .epollCreate1: try epollCreate1(a, m)
-        case .epollCtl: try epollCtl(a, m)
-        case .epollWait: try epollWait(a, m)
-        case .epollPwait: try epollPwait(a, m)
-        case .epollPwait2: try epollPwait2(a, m)
-        case .chown: try chown(a, m)
-        case .lchown: try lchown(a, m)
-        case .fchown: try fchown(a, m)
-        case .fchownat: try fchownat(a, m)
-        case .utimensat: try utimensat(a, m)
-        case .statfs: try statfs(a, m)
-        case .fstatfs: try fstatfs(a, m)
-        case .flock: try flock(a, m)
-        case .fallocate: try fallocate(a, m)
-        case .memfdCreate: try memfdCreate(a, m)
-        case .sendfile: try sendfile(a, m)
-        case .copyFileRange: try copyFileRange(a, m)
-        case .socket: try socket(a, m)
-        case .connect: try onSocket(a, m)
-        default: throw .enosys
-        }
-    }
 }

@@ -39,28 +39,9 @@ final class ProcessMemory {
         let all = arguments + [UInt64](repeating: 0, count: 6 - arguments.count)
         let registers = CallArguments(registers: [all[0], all[1], all[2], all[3], all[4], all[5]])
         do {
-            guard case .value(let value) = try perform(call, registers) else { return .min }
+            guard case .value(let value) = try process.perform(call, registers, memory) else { return .min }
             return Int64(bitPattern: value)
         } catch { return Int64(bitPattern: error.returnValue) }
-    }
-
-    private func perform(_ call: SystemCall, _ arguments: CallArguments) throws(Errno) -> CallEnd {
-        switch call {
-        case .brk: try process.brk(arguments, memory)
-        case .mmap: try process.mmap(arguments, memory)
-        case .munmap: try process.munmap(arguments, memory)
-        case .mprotect: try process.mprotect(arguments, memory)
-        case .mremap: try process.mremap(arguments, memory)
-        case .madvise: try process.madvise(arguments, memory)
-        case .mincore: try process.mincore(arguments, memory)
-        case .msync: try process.msync(arguments, memory)
-        case .mlock: try process.mlock(arguments, memory)
-        case .mlock2: try process.mlock2(arguments, memory)
-        case .munlock: try process.munlock(arguments, memory)
-        case .mlockall: try process.mlockall(arguments, memory)
-        case .munlockall: try process.munlockall(arguments, memory)
-        default: throw .enosys
-        }
     }
 
     static let calls: [SystemCall] = [

@@ -3,16 +3,10 @@
 
 /// What is supported of each call about memory, and what is refused: the rows of the documentation.
 enum MemoryCallRows {
-    struct Row: Sendable {
-        var calls: [SystemCall]
-        var supported: String
-        var refused: String
-    }
-
-    static let rows = [
-        Row(
+    static let rows: [CallRow] = [
+        CallRow(
             calls: [.brk], supported: "as far as memory is left and nothing is in the way", refused: "the break stays"),
-        Row(
+        CallRow(
             calls: [.mmap],
             supported:
                 "anonymous memory and private or read-only file mappings; FIXED, FIXED_NOREPLACE, 32BIT, GROWSDOWN, NORESERVE, "
@@ -20,20 +14,20 @@ enum MemoryCallRows {
             refused:
                 "writable shared files ENODEV; HUGETLB ENOMEM; below 64 KiB EPERM; more than memory has, or 16,384 regions, "
                 + "ENOMEM"),
-        Row(
+        CallRow(
             calls: [.munmap, .mprotect], supported: "as Linux, taking effect at once",
             refused: "shared files made writable EACCES"),
-        Row(
+        CallRow(
             calls: [.mremap], supported: "MAYMOVE and FIXED, within one region; pages move without being copied",
             refused: "DONTUNMAP and an old size of 0 EINVAL"),
-        Row(
+        CallRow(
             calls: [.madvise],
             supported: "DONTNEED and FREE at once, POPULATE_READ and _WRITE; hints are accepted",
             refused: "REMOVE as on private memory; COLLAPSE and unknown advice EINVAL"),
-        Row(calls: [.mincore], supported: "pages that were brought in", refused: ""),
-        Row(
+        CallRow(calls: [.mincore], supported: "pages that were brought in", refused: ""),
+        CallRow(
             calls: [.msync, .mlock, .mlock2, .munlock, .mlockall, .munlockall],
             supported: "nothing to do: no memory is paged out", refused: "gaps ENOMEM"),
-        Row(calls: [.pkeyMprotect, .pkeyAlloc, .pkeyFree], supported: "", refused: "ENOSYS"),
+        CallRow(calls: [.pkeyMprotect, .pkeyAlloc, .pkeyFree], supported: "", refused: "ENOSYS"),
     ]
 }

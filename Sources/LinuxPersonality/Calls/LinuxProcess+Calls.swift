@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import KVM
+
+extension LinuxProcess {
+    /// Serves a system call. What it changes is changed when it returns, and nothing is when it waits.
+    ///
+    /// - Throws: what the program is told; `ENOSYS` for a call that ``SystemCallTable`` does not have.
+    mutating func perform(
+        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd {
+        if let end = try performOnMemory(call, arguments, memory) { return end }
+        if let end = try performOnDescriptors(call, arguments, memory) { return end }
+        if let end = try performOnNames(call, arguments, memory) { return end }
+        if let end = try performOnReadiness(call, arguments, memory) { return end }
+        if let end = try performOnTime(call, arguments, memory) { return end }
+        if let end = try performOnIdentity(call, arguments, memory) { return end }
+        throw .enosys
+    }
+
+    private mutating func performOnMemory(
+        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd? {
+        switch call {
+        case .brk: try brk(arguments, memory)
+        case .mmap: try mmap(arguments, memory)
+        case .munmap: try munmap(arguments, memory)
+        case .mprotect: try mprotect(arguments, memory)
+        case .mremap: try mremap(arguments, memory)
+        case .madvise: try madvise(arguments, memory)
+        case .mincore: try mincore(arguments, memory)
+        case .msync: try msync(arguments, memory)
+        case .mlock: try mlock(arguments, memory)
+        case .mlock2: try mlock2(arguments, memory)
+        case .munlock: try munlock(arguments, memory)
+        case .mlockall: try mlockall(arguments, memory)
+        case .munlockall: try munlockall(arguments, memory)
+        default: nil
+        }
+    }
+
+    private mutating func performOnDescriptors(
+        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd? {
+        switch call {
+        case .close: try close(arguments, memory)
+        case .closeRange: try closeRange(arguments, memory)
+        case .read: try read(arguments, memory)
+        case .pread64: try pread64(arguments, memory)
+        case .readv: try readv(arguments, memory)
+        case .preadv: try preadv(arguments, memory)
+        case .preadv2: try preadv2(arguments, memory)
+        case .write: try write(arguments, memory)
+        case .pwrite64: try pwrite64(arguments, memory)
+        case .writev: try writev(arguments, memory)
+        case .pwritev: try pwritev(arguments, memory)
+        case .pwritev2: try pwritev2(arguments, memory)
+        case .fstat: try fstat(arguments, memory)
+        case .fchdir: try fchdir(arguments, memory)
+        case .fchmod: try fchmod(arguments, memory)
+        case .getdents64: try getdents64(arguments, memory)
+        case .dup: try dup(arguments, memory)
+        case .dup2: try dup2(arguments, memory)
+        case .dup3: try dup3(arguments, memory)
+        case .fcntl: try fcntl(arguments, memory)
+        case .lseek: try lseek(arguments, memory)
+        case .pipe: try pipe(arguments, memory)
+        case .pipe2: try pipe2(arguments, memory)
+        case .ftruncate: try ftruncate(arguments, memory)
+        case .ioctl: try ioctl(arguments, memory)
+        case .getrandom: try getrandom(arguments, memory)
+        case .fchown: try fchown(arguments, memory)
+        case .fstatfs: try fstatfs(arguments, memory)
+        case .flock: try flock(arguments, memory)
+        case .fallocate: try fallocate(arguments, memory)
+        case .memfdCreate: try memfdCreate(arguments, memory)
+        case .sendfile: try sendfile(arguments, memory)
+        case .copyFileRange: try copyFileRange(arguments, memory)
+        case .fsync, .fdatasync, .syncfs: try fsync(arguments, memory)
+        case .sync: .zero
+        case .splice, .tee, .vmsplice: throw .einval
+        case .socket, .socketpair: try socket(arguments, memory)
+        case .bind, .listen, .accept, .accept4, .connect, .getsockname, .getpeername, .sendto, .recvfrom, .sendmsg,
+            .recvmsg, .sendmmsg,
+            .recvmmsg, .shutdown, .setsockopt, .getsockopt:
+            try onSocket(arguments, memory)
+        default: nil
+        }
+    }
+
+    private mutating func performOnNames(
+        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd? {
+        switch call {
+        case .open: try open(arguments, memory)
+        case .openat: try openat(arguments, memory)
+        case .creat: try creat(arguments, memory)
+        case .stat: try stat(arguments, memory)
+        case .lstat: try lstat(arguments, memory)
+        case .newfstatat: try newfstatat(arguments, memory)
+        case .statx: try statx(arguments, memory)
+        case .access: try access(arguments, memory)
+        case .faccessat: try faccessat(arguments, memory)
+        case .faccessat2: try faccessat2(arguments, memory)
+        case .readlink: try readlink(arguments, memory)
+        case .readlinkat: try readlinkat(arguments, memory)
+        case .unlink: try unlink(arguments, memory)
+        case .rmdir: try rmdir(arguments, memory)
+        case .unlinkat: try unlinkat(arguments, memory)
+        case .mkdir: try mkdir(arguments, memory)
+        case .mkdirat: try mkdirat(arguments, memory)
+        case .rename: try rename(arguments, memory)
+        case .renameat: try renameat(arguments, memory)
+        case .renameat2: try renameat2(arguments, memory)
+        case .link: try link(arguments, memory)
+        case .linkat: try linkat(arguments, memory)
+        case .symlink: try symlink(arguments, memory)
+        case .symlinkat: try symlinkat(arguments, memory)
+        case .chdir: try chdir(arguments, memory)
+        case .getcwd: try getcwd(arguments, memory)
+        case .umask: try umask(arguments, memory)
+        case .chmod: try chmod(arguments, memory)
+        case .fchmodat: try fchmodat(arguments, memory)
+        case .truncate: try truncate(arguments, memory)
+        case .chown: try chown(arguments, memory)
+        case .lchown: try lchown(arguments, memory)
+        case .fchownat: try fchownat(arguments, memory)
+        case .utimensat: try utimensat(arguments, memory)
+        case .statfs: try statfs(arguments, memory)
+        default: nil
+        }
+    }
+
+    private mutating func performOnReadiness(
+        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd? {
+        switch call {
+        case .poll: try poll(arguments, memory)
+        case .ppoll: try ppoll(arguments, memory)
+        case .select: try select(arguments, memory)
+        case .pselect6: try pselect6(arguments, memory)
+        case .eventfd: try eventfd(arguments, memory)
+        case .eventfd2: try eventfd2(arguments, memory)
+        case .epollCreate: try epollCreate(arguments, memory)
+        case .epollCreate1: try epollCreate1(arguments, memory)
+        case .epollCtl: try epollCtl(arguments, memory)
+        case .epollWait: try epollWait(arguments, memory)
+        case .epollPwait: try epollPwait(arguments, memory)
+        case .epollPwait2: try epollPwait2(arguments, memory)
+        default: nil
+        }
+    }
+}
