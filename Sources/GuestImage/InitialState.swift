@@ -129,7 +129,7 @@ private struct ControlRules {
             try InitialState.require(
                 !(paged && has(\.efer, ControlRegister.longModeEnable)),
                 "cr0.PG with efer.LME is long mode: use long64", value: system.efer)
-        case .long64, .user64:
+        case .long64, .user64, .linux:
             let enabled = has(\.cr4, ControlRegister.physicalAddressExtension) && system.isLongMode
             try InitialState.require(
                 protected && paged && enabled,

@@ -61,12 +61,14 @@ public enum SystemArea {
         case .long64: [descriptorTable(for: mode), taskState()] + pageTables(for: mode)
         case .user64:
             [descriptorTable(for: mode), taskState(), interruptTable(), exceptionStubs()] + pageTables(for: mode)
+        // Its tables are at addresses of their own, and belong to the process.
+        case .linux: []
         }
     }
 
     // MARK: Tables
 
-    private static func descriptorTable(for mode: GuestMode) -> GuestLayout.Piece {
+    static func descriptorTable(for mode: GuestMode, task: UInt64 = tss) -> GuestLayout.Piece {
         let ring0: UInt64 = mode == .protected32 ? 0x00CF_9B00_0000_FFFF : 0x00AF_9B00_0000_FFFF
         let descriptors: [UInt64] = [
             0,
@@ -75,15 +77,16 @@ public enum SystemArea {
             0x00CF_FB00_0000_FFFF,  // 0x1B ring-3 code, 32 bits: where SYSRET wants it
             0x00CF_F300_0000_FFFF,  // 0x23 ring-3 data
             0x00AF_FB00_0000_FFFF,  // 0x2B ring-3 code, 64 bits
-            taskDescriptor(), 0,  // 0x30 TSS, two entries in long mode
+            taskDescriptor(task), task >> 32,  // 0x30 TSS, two entries in long mode
         ]
         return .init(address: gdt, bytes: littleEndian(descriptors))
     }
 
     /// A busy TSS (type 11): what TR holds is always marked busy.
-    private static func taskDescriptor() -> UInt64 {
+    private static func taskDescriptor(_ tss: UInt64) -> UInt64 {
         let limit = UInt64(tssLimit)
-        return limit & 0xFFFF | (tss & 0xFF_FFFF) << 16 | 0x8B << 40 | (limit >> 16 & 15) << 48 | (tss >> 24) << 56
+        return limit & 0xFFFF | (tss & 0xFF_FFFF) << 16 | 0x8B << 40 | (limit >> 16 & 15) << 48
+            | (tss >> 24 & 0xFF) << 56
     }
 
     /// RSP0 for exceptions, and an IO bitmap of zeros: ring 3 may use every port. On a software backend IOPL does not give
@@ -97,7 +100,7 @@ public enum SystemArea {
     }
 
     /// Interrupt gates to the stubs. Only INT3 and INTO may be raised by ring 3 itself; INT n of the others is a #GP.
-    private static func interruptTable() -> GuestLayout.Piece {
+    static func interruptTable(stubs: UInt64 = stubs) -> GuestLayout.Piece {
         let gates = (0..<vectors).flatMap { vector -> [UInt64] in
             let target = stubs + UInt64(vector) * stubBytes
             let rights: UInt64 = vector == 3 || vector == 4 ? 0xEE : 0x8E
@@ -109,7 +112,7 @@ public enum SystemArea {
     }
 
     /// `out trapPort, al`, then IRETQ, by which a step meter that works through the debug exception (vector 1) goes on.
-    private static func exceptionStubs() -> GuestLayout.Piece {
+    static func exceptionStubs() -> GuestLayout.Piece {
         let stub: [UInt8] = [0xE6, UInt8(trapPort), 0x48, 0xCF]
         let padded = stub + [UInt8](repeating: 0xCC, count: Int(stubBytes) - stub.count)
         return .init(address: stubs, bytes: (0..<vectors).flatMap { _ in padded })
@@ -156,7 +159,7 @@ public enum SystemArea {
     /// An entry for 2 MiB of memory that begin at this address.
     public static func entry(leadingTo address: UInt64) -> UInt64 { address | Page.table | Page.touched | Page.large }
 
-    private static func littleEndian(_ words: [UInt64]) -> [UInt8] {
+    static func littleEndian(_ words: [UInt64]) -> [UInt8] {
         words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }
     }
 
@@ -179,7 +182,7 @@ public enum SystemArea {
         case .real16: realMode(&system)
         case .protected32: protectedMode(&system)
         case .long64: longMode(&system, ring: 0)
-        case .user64: longMode(&system, ring: 3)
+        case .user64, .linux: longMode(&system, ring: 3)
         }
         return system
     }

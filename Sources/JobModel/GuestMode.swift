@@ -13,6 +13,11 @@ public enum GuestMode: UInt8, Sendable, Hashable, CaseIterable {
     case long64 = 3
     /// 64-bit long mode at ring 3, the first 4 GiB identity-mapped. Native speed on every KVM backend.
     case user64 = 4
+    /// A Linux program at ring 3, whose system calls the worker serves: ``JobSpec/program``.
+    case linux = 5
+
+    /// The modes in which bare images run: all but ``linux``.
+    public static let imageModes = [real16, protected32, long64, user64]
 
     /// The name in the command line, in JSON and in logs.
     public var name: String {
@@ -21,6 +26,7 @@ public enum GuestMode: UInt8, Sendable, Hashable, CaseIterable {
         case .protected32: "protected32"
         case .long64: "long64"
         case .user64: "user64"
+        case .linux: "linux"
         }
     }
 

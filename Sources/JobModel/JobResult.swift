@@ -77,6 +77,8 @@ public struct JobResult: Sendable, Hashable {
     public var system: SystemRegisters?
     /// What helps to understand the end, as far as the job asked for it.
     public var postMortem = PostMortem()
+    /// What is known of the process besides, for a Linux program.
+    public var program: ProgramReport?
     /// SHA-256 of what a run of the same job must bring forth again; nil where nobody asked.
     public var digest: [UInt8]?
 
@@ -86,8 +88,10 @@ public struct JobResult: Sendable, Hashable {
 
 /// A stream of bytes from guest to client. The raw values are the numbers on the wire.
 public enum OutputChannel: UInt8, Sendable, Hashable, CaseIterable {
-    /// What the guest wrote to COM1 (0x3F8) and the debug console (0xE9), in order.
+    /// What the guest wrote to COM1 (0x3F8) and the debug console (0xE9), in order; of a Linux program, its standard output.
     case console = 1
+    /// The standard error of a Linux program.
+    case standardError = 2
     /// Writes to unclaimed ports, 8 bytes each: see ``PortWrite``.
     case portWrites = 3
     /// The memory windows that the job asked for, as they were at its end: see ``MemoryRecord``.

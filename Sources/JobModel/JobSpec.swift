@@ -45,6 +45,8 @@ public struct JobSpec: Sendable, Hashable {
     public var isTraced = false
     /// Whether everything that could differ between two runs is fixed or kept from the guest, as far as this machine can.
     public var isDeterministic = false
+    /// What a job of mode ``GuestMode/linux`` executes; nil for all other modes.
+    public var program: ProgramSpec?
     /// Where the job ends to be kept as a snapshot; nil for one that runs to its end.
     public var snapshot: SnapshotPoint?
 

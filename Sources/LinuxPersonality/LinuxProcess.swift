@@ -30,6 +30,21 @@ public struct LinuxProcess: Sendable {
     var callStarted: UInt64 = 0
     /// Whether the call is served again because its deadline came.
     var hasTimedOut = false
+    /// When the sleep that the process is in is over.
+    var sleepEnd: UInt64?
+
+    // MARK: For the result
+
+    /// What has been done so far.
+    public internal(set) var counts = Counts()
+
+    /// What is worth counting.
+    public struct Counts: Sendable, Hashable {
+        /// System calls that were served.
+        public var calls: UInt64 = 0
+        /// Numbers of calls that nothing serves, each once.
+        public var unknown: Set<UInt32> = []
+    }
 
     /// A process without a program, in memory of which it has all.
     init(space: AddressSpace) { self.space = space }

@@ -39,7 +39,7 @@ private enum Probe {
         var profile = BackendProfile()
         profile.keepsRegistersAfterShutdown = true
         profile.countsEmulation = try countsEmulation(hypervisor, thread)
-        for mode in GuestMode.allCases {
+        for mode in GuestMode.imageModes {
             guard let stepping = try stepping(of: mode, hypervisor, profile, thread) else { continue }
             profile.modes[mode] = stepping
         }
@@ -48,7 +48,7 @@ private enum Probe {
             profile.mergesStackSegmentLoads = try mergesStackSegmentLoads(hypervisor, profile, thread)
         }
         // Without it a triple fault that a timer interrupts would survive the way back.
-        for mode in GuestMode.allCases
+        for mode in GuestMode.imageModes
         where profile.modes[mode] == .debugExits && hypervisor.capabilities[.tripleFaultEvent] != nil {
             profile.counters[mode] = try counter(for: mode, hypervisor, profile, thread)
         }
@@ -101,7 +101,7 @@ private enum Probe {
         switch mode {
         case .real16: [0xB9, 3, 0, 0xE6, 0x80, 0xE4, 0x80, 0x49, 0x75, 0xF9, 0xF4]
         case .protected32, .long64: [0xB9, 3, 0, 0, 0, 0xE6, 0x80, 0xE4, 0x80, 0xFF, 0xC9, 0x75, 0xF8, 0xF4]
-        case .user64: [0xB9, 3, 0, 0, 0, 0xE6, 0x80, 0xE4, 0x80, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0xF4]
+        case .user64, .linux: [0xB9, 3, 0, 0, 0, 0xE6, 0x80, 0xE4, 0x80, 0xFF, 0xC9, 0x75, 0xF8, 0xE6, 0xF4]
         }
     }
 
@@ -142,7 +142,7 @@ private enum Probe {
         switch mode {
         case .real16: [0xB9, 0xE8, 3, 0xE6, 0x80, 0x49, 0x75, 0xFD, 0xE4, 0x80, 0xF4]
         case .protected32, .long64: [0xB9, 0xE8, 3, 0, 0, 0xE6, 0x80, 0xFF, 0xC9, 0x75, 0xFC, 0xE4, 0x80, 0xF4]
-        case .user64: [0xB9, 0xE8, 3, 0, 0, 0xE6, 0x80, 0xFF, 0xC9, 0x75, 0xFC, 0xE4, 0x80, 0xE6, 0xF4]
+        case .user64, .linux: [0xB9, 0xE8, 3, 0, 0, 0xE6, 0x80, 0xFF, 0xC9, 0x75, 0xFC, 0xE4, 0x80, 0xE6, 0xF4]
         }
     }
 

@@ -19,7 +19,8 @@ struct RunDigest {
     mutating func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) {
         switch channel {
         case .console: console.update(data: Array(bytes))
-        case .portWrites: portWrites.update(data: Array(bytes))
+        // A Linux program writes no ports: its standard error takes their place.
+        case .portWrites, .standardError: portWrites.update(data: Array(bytes))
         case .memory, .trace: break
         }
     }

@@ -130,7 +130,7 @@ func realModeResult(_ outcome: Outcome = .halted, rip: UInt64, csBase: UInt64 = 
         #expect(CodeSize(system) == .bits64)
         system.cs.attributes = SegmentAttributes(type: 11, s: true, db: true)
         #expect(CodeSize(system) == .bits32)
-        #expect(GuestMode.allCases.map { CodeSize($0) } == [.bits16, .bits32, .bits64, .bits64])
+        #expect(GuestMode.imageModes.map { CodeSize($0) } == [.bits16, .bits32, .bits64, .bits64])
     }
 }
 

@@ -71,7 +71,7 @@ struct GuestLayoutTests {
         #expect(refusal([0xF4], JobSpec(registers: [.rflags: 1 << 17]))?.rule == .invalidField, "RFLAGS.VM")
     }
 
-    @Test("No two pieces overlap, and all lie in the system area or the image", arguments: GuestMode.allCases)
+    @Test("No two pieces overlap, and all lie in the system area or the image", arguments: GuestMode.imageModes)
     func pieces(mode: GuestMode) throws {
         let spec = JobSpec(mode: mode, memoryBytes: 2 << 20)
         let pieces = try GuestLayout(flat: [0xF4], spec: spec).pieces.sorted { $0.address < $1.address }

@@ -93,7 +93,7 @@ private let chunkings = [1, 2, 3, 7, 64, .max / 2]
         switch OutputChannel(rawValue: vector.channel) {
         case .memory: check(vector, chunk, RecordDecoder<MemoryRecord>(), \.vectorJSON, \.encoded)
         case .trace: check(vector, chunk, RecordDecoder<TraceRecord>(), \.vectorJSON, \.encoded)
-        case .console, .portWrites, nil: Issue.record("channel \(vector.channel) has no records here")
+        case .console, .standardError, .portWrites, nil: Issue.record("channel \(vector.channel) has no records here")
         }
     }
 

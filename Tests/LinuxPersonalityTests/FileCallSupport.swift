@@ -37,8 +37,8 @@ struct Caller: ~Copyable {
         var process = LinuxProcess(space: AddressSpace(in: memory))
         let count = Self.window.upperBound - Self.window.lowerBound
         // Private, anonymous, at this address.
-        _ = try process.mmap(.init(registers: [Self.window.lowerBound, count, 3, 0x32, .max, 0]), memory)
-        _ = try process.mprotect(.init(registers: [Self.readOnlyPage, 4096, 1, 0, 0, 0]), memory)
+        _ = try process.mmap(.init([Self.window.lowerBound, count, 3, 0x32, .max, 0]), memory)
+        _ = try process.mprotect(.init([Self.readOnlyPage, 4096, 1, 0, 0, 0]), memory)
         process.files = ProcessFiles(tree: OverlayTree(layers: layers, limits: limits))
         self.memory = memory
         self.process = process
@@ -84,7 +84,7 @@ struct Caller: ~Copyable {
         for (index, register) in registers.prefix(6).enumerated() { all[index] = register }
         waited = nil
         do throws(Errno) {
-            switch try process.perform(call, CallArguments(registers: all), memory) {
+            switch try process.perform(call, CallArguments(all), memory) {
             case .value(let value): return Int(Int64(bitPattern: value))
             case .wait(let wait):
                 waited = wait

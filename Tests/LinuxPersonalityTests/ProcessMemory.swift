@@ -37,7 +37,7 @@ final class ProcessMemory {
     @discardableResult
     func call(_ call: SystemCall, _ arguments: UInt64...) -> Int64 {
         let all = arguments + [UInt64](repeating: 0, count: 6 - arguments.count)
-        let registers = CallArguments(registers: [all[0], all[1], all[2], all[3], all[4], all[5]])
+        let registers = CallArguments([all[0], all[1], all[2], all[3], all[4], all[5]])
         do {
             guard case .value(let value) = try process.perform(call, registers, memory) else { return .min }
             return Int64(bitPattern: value)

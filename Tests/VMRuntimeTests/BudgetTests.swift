@@ -148,7 +148,7 @@ struct BudgetTests {
         // mov edx, 0x80; mov ecx, 3; mov esi, 0x100000; rep outsb; mov eax, [0xd0000ffe]; hlt
         case .protected32:
             (hex("e680 e480 bb000000d0 8903 8b03 ff03 ba80000000 b903000000 be00001000 f36e a1fe0f00d0 f4"), 12)
-        case .long64, .user64:
+        case .long64, .user64, .linux:
             (
                 hex("e680 e480 bb000000d0 8903 8b03 ff03 ba80000000 b903000000 be00001000 f36e 8b83fe0f0000")
                     + hex(mode == .user64 ? "e6f4" : "f4"), 12
@@ -156,7 +156,7 @@ struct BudgetTests {
         }
     }
 
-    @Test(arguments: GuestMode.allCases)
+    @Test(arguments: GuestMode.imageModes)
     func `each number of exits ends a guest there, stepped as free`(mode: GuestMode) async throws {
         let (image, known) = Self.exits(mode)
         let whole = try await Run.of(image, JobSpec(mode: mode)).result

@@ -48,7 +48,7 @@ private let ends: [Outcome] = [.halted, .exited(code: 0)]
 struct ConsoleCoalescingTests {
     // MARK: The same bytes
 
-    @Test(arguments: GuestMode.allCases, 0..<8 as Range<UInt64>)
+    @Test(arguments: GuestMode.imageModes, 0..<8 as Range<UInt64>)
     func `guests that talk in every way bring forth the same with an exit per byte and without`(
         mode: GuestMode, seed: UInt64
     ) async throws {
@@ -66,7 +66,7 @@ struct ConsoleCoalescingTests {
         #expect(result.exits.io < expected.exits.io, "or nothing was gathered")
     }
 
-    @Test(arguments: GuestMode.allCases)
+    @Test(arguments: GuestMode.imageModes)
     func `bytes without an exit each cost one exit in a ring's worth`(mode: GuestMode) async throws {
         let count = 10 * (CoalescedWrites.limit + 1)
         let spec = JobSpec(mode: mode, registers: [.rcx: UInt64(count)])
@@ -120,7 +120,7 @@ struct ConsoleCoalescingTests {
         #expect(try run.result.outputBytes == 2)
     }
 
-    @Test(arguments: GuestMode.allCases)
+    @Test(arguments: GuestMode.imageModes)
     func `a slow talker is heard while it runs, without an exit`(mode: GuestMode) async throws {
         let backend = try Hardware.backend.get()
         // mov al, 'A'; out 0xe9, al; jmp $

@@ -43,7 +43,7 @@ struct DeterminismTests {
 
     // MARK: What a guest can see
 
-    @Test("CPUID answers by the table, but for the leaves that the profile names", arguments: GuestMode.allCases)
+    @Test("CPUID answers by the table, but for the leaves that the profile names", arguments: GuestMode.imageModes)
     func processor(mode: GuestMode) async throws {
         let backend = try Hardware.backend.get()
         let unfixed = try profile(mode).unfixedLeaves
@@ -107,7 +107,7 @@ struct DeterminismTests {
         #expect(result.outcome == .halted && result.steps == guest.steps)
     }
 
-    @Test("No port is a clock: PIT, RTC and the speaker's gate read as nothing", arguments: GuestMode.allCases)
+    @Test("No port is a clock: PIT, RTC and the speaker's gate read as nothing", arguments: GuestMode.imageModes)
     func ports(mode: GuestMode) async throws {
         // mov bl, 0xff; for each port: in al, port; and bl, al
         var image: [UInt8] = [0xB3, 0xFF]
@@ -132,7 +132,7 @@ struct DeterminismTests {
         }
     }
 
-    @Test("A guest starts with fixed control registers, whatever this machine supports", arguments: GuestMode.allCases)
+    @Test("A guest starts with fixed control registers, whatever this machine supports", arguments: GuestMode.imageModes)
     func controlRegisters(mode: GuestMode) async throws {
         let image: [UInt8] = mode == .user64 ? [0xE6, 0xF4] : [0xF4]
         let system = try #require(try await Run.of(image, JobSpec(mode: mode).deterministic).result.system)
@@ -140,7 +140,7 @@ struct DeterminismTests {
             switch mode {
             case .real16, .protected32: 0
             case .long64: 0x620  // PAE, OSFXSR, OSXMMEXCPT
-            case .user64: 0x624  // TSD too
+            case .user64, .linux: 0x624  // TSD too
             }
         #expect(system.cr4 == expected && system.cr8 == 0 && system.cr2 == 0 && system.apicBase == 0xFEE0_0900)
     }
@@ -164,13 +164,13 @@ struct DeterminismTests {
         // mov cx, 200; mov [0x3000+cx], cl through bx; out 0xe9, al; out 0x80, al
         case .real16: hex("b9 c8 00 89 cb 88 8f 00 30 88 c8 e6 e9 e6 80 e2 f2 31 c0 0f a2 f4")
         case .protected32: hex("b9 c8 00 00 00 88 89 00 30 20 00 88 c8 e6 e9 e6 80 49 75 f1 31 c0 0f a2 f4")
-        case .long64, .user64:
+        case .long64, .user64, .linux:
             hex("b9 c8 00 00 00 88 89 00 30 20 00 88 c8 e6 e9 e6 80 ff c9 75 f0 31 c0 0f a2")
                 + (mode == .user64 ? [0xE6, 0xF4] : [0xF4])
         }
     }
 
-    @Test("Many runs have one digest, metered or not", arguments: GuestMode.allCases, [nil, 100_000] as [UInt64?])
+    @Test("Many runs have one digest, metered or not", arguments: GuestMode.imageModes, [nil, 100_000] as [UInt64?])
     func oneDigest(mode: GuestMode, steps: UInt64?) async throws {
         var spec = JobSpec(mode: mode, memoryBytes: 4 << 20, budget: Budget(steps: steps)).deterministic
         spec.reportsPortWrites = true

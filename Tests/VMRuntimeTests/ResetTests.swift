@@ -156,7 +156,7 @@ struct ResetTests {
     func forgets(_ making: Making) async throws {
         try await onThread {
             for poison in Poison.allCases {
-                for mode in GuestMode.allCases {
+                for mode in GuestMode.imageModes {
                     let leaks = try Self.leaks(making, poison, into: mode)
                     #expect(leaks.isEmpty, "\(poison), then \(mode.name)")
                 }
@@ -256,7 +256,7 @@ struct ResetTests {
 
     @Test(
         "The next job finds memory as new, every page of it",
-        arguments: Making.all, GuestMode.allCases)
+        arguments: Making.all, GuestMode.imageModes)
     func memory(_ making: Making, mode: GuestMode) async throws {
         try await onThread {
             let (new, reused) = (try making.machine(), try making.machine())

@@ -61,7 +61,7 @@ struct RunningTests {
         #expect(result.registers?.rsp == JobSpec.defaultMemoryBytes)
     }
 
-    @Test("The wall-time budget ends a guest that spins", arguments: GuestMode.allCases)
+    @Test("The wall-time budget ends a guest that spins", arguments: GuestMode.imageModes)
     func wallTime(mode: GuestMode) async throws {
         let spec = JobSpec(mode: mode, budget: Budget(wallTime: .milliseconds(30)))
         let result = try await Run.of(hex("eb fe"), spec).result

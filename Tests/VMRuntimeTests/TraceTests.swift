@@ -43,7 +43,7 @@ struct TraceTests {
         (6, 0x1FF, 0, 0), (7, 0x1FF, 3, 0), (8, 0x1FF, 0, 3), (9, 0x1FF, 0, 3),
     ]
 
-    @Test("Each instruction is told with its place, its bytes and what it changed", arguments: GuestMode.allCases)
+    @Test("Each instruction is told with its place, its bytes and what it changed", arguments: GuestMode.imageModes)
     func everyStep(mode: GuestMode) async throws {
         let program = SteppedProgram(mode)
         let run = try await Run.of(program.image, JobSpec(mode: mode).traced)
@@ -68,7 +68,7 @@ struct TraceTests {
         #expect(try run.result.outputBytes == 0, "a trace is no output of the guest's")
     }
 
-    @Test("Each exit is told beside its instruction", arguments: GuestMode.allCases)
+    @Test("Each exit is told beside its instruction", arguments: GuestMode.imageModes)
     func exits(mode: GuestMode) async throws {
         let run = try await Run.of(SteppedProgram(mode).image, JobSpec(mode: mode).traced)
         var told: [String] = []
@@ -172,7 +172,7 @@ struct TraceTests {
         #expect(run.steps.allSatisfy { $0.changes.isEmpty })
     }
 
-    @Test("A pause leaves no trace", arguments: GuestMode.allCases)
+    @Test("A pause leaves no trace", arguments: GuestMode.imageModes)
     func paused(mode: GuestMode) async throws {
         let whole = try await Run.of(SteppedProgram(mode).image, JobSpec(mode: mode).traced)
         var spec = JobSpec(mode: mode, budget: Budget(steps: 1)).traced

@@ -226,7 +226,7 @@ struct TranslationTests {
         }
     }
 
-    @Test("Who emulates a guest has nothing to forget of it", arguments: GuestMode.allCases.filter { $0 != .user64 })
+    @Test("Who emulates a guest has nothing to forget of it", arguments: GuestMode.imageModes.filter { $0 != .user64 })
     func costless(_ mode: GuestMode) async throws {
         guard try Hardware.backend.get().profile.countsEmulation else { return }
         try await onThread {

@@ -42,11 +42,3 @@ enum WaitEvent: Sendable, Hashable {
 struct ObjectNumber: Sendable, Hashable {
     var value: UInt64
 }
-
-/// How a process ended.
-enum ProcessEnd: Sendable, Hashable {
-    /// By `exit_group`, or as its last thread called `exit`.
-    case exited(status: UInt8)
-    /// By a signal that nothing in it handles.
-    case killed(signal: UInt8)
-}

@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 /// Which of its two outputs a guest wrote to.
-enum OutputStream: Sendable, Hashable {
+public enum OutputStream: Sendable, Hashable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case standardOutput, standardError
 
     /// The most bytes that one call takes: so much is sent before the guest goes on.
@@ -10,9 +11,13 @@ enum OutputStream: Sendable, Hashable {
 }
 
 /// Bytes that the guest wrote and the runtime is to send.
-struct Outgoing: Sendable, Hashable {
-    var stream: OutputStream
-    var bytes: [UInt8]
+public struct Outgoing: Sendable, Hashable {
+    /// Where to.
+    public var stream: OutputStream
+    /// At least one.
+    public var bytes: [UInt8]
+
+    init(stream: OutputStream, bytes: [UInt8]) { (self.stream, self.bytes) = (stream, bytes) }
 }
 
 /// Standard input as far as it came.
@@ -42,8 +47,15 @@ struct InputBuffer: Sendable {
 }
 
 /// What the guest's clocks say while a call is served, in nanoseconds.
-struct Moment: Sendable, Hashable {
-    var monotonic: UInt64 = 0
+public struct Moment: Sendable, Hashable {
+    /// Since an instant before the program began.
+    public var monotonic: UInt64 = 0
     /// Since 1970.
-    var realtime: UInt64 = 0
+    public var realtime: UInt64 = 0
+
+    /// The beginning of both.
+    public init() {}
+
+    /// What two clocks say.
+    public init(monotonic: UInt64, realtime: UInt64) { (self.monotonic, self.realtime) = (monotonic, realtime) }
 }

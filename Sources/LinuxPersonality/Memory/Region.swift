@@ -24,6 +24,9 @@ struct Protection: OptionSet, Sendable, Hashable {
 /// What a program, or the worker on its behalf, is about to do with memory.
 enum MemoryAccess: Sendable, Hashable {
     case read, write, execute
+
+    /// The access that a page fault's error code tells of.
+    init(pageFault code: UInt32) { self = code & 16 != 0 ? .execute : code & 2 != 0 ? .write : .read }
 }
 
 /// A file that memory was mapped from; two mappings are of the same one if this is the same object.

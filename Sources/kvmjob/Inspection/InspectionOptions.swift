@@ -84,7 +84,7 @@ extension JobSpec {
         if let known = entryPoint ?? loadAddress { return [known] }
         return switch mode {
         case .real16: [GuestLayout.realModeLoadAddress, GuestLayout.bootSectorLoadAddress]
-        case .protected32, .long64, .user64: [GuestLayout.flatLoadAddress]
+        case .protected32, .long64, .user64, .linux: [GuestLayout.flatLoadAddress]
         }
     }
 }

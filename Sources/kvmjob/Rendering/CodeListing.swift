@@ -120,7 +120,7 @@ extension CodeSize {
         switch mode {
         case .real16: self = .bits16
         case .protected32: self = .bits32
-        case .long64, .user64: self = .bits64
+        case .long64, .user64, .linux: self = .bits64
         }
     }
 

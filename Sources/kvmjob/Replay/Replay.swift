@@ -74,7 +74,7 @@ private struct Rerun {
             switch chunk.channel {
             case .console: report.output.append(chunk.bytes)
             case .portWrites: report.portWrites.append(portWrites.feed(chunk.bytes))
-            case .memory, .trace: break
+            case .memory, .trace, .standardError: break
             }
         }
         return try await running.result()

@@ -63,6 +63,8 @@ struct JobDisplay {
     /// - Throws: ``OutputError``.
     mutating func receive(_ channel: OutputChannel, _ bytes: [UInt8]) async throws {
         switch channel {
+        // Only a Linux program has one, and those are not shown here.
+        case .standardError: break
         case .console: try await receive(console: bytes)
         case .portWrites: await receive(portWrites: portWrites.feed(bytes))
         case .memory: await memory.receive(bytes)

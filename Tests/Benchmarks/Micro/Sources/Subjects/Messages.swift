@@ -44,7 +44,7 @@ enum Samples {
         var hello = Hello(frameLimit: 65_536, window: 262_144, software: "kvmjobd 1.0")
         (hello.jobLimit, hello.imageLimit, hello.slots) = (256, 64 << 20, 2)
         (hello.memoryMinimum, hello.memoryMaximum, hello.wallMaximum) = (1 << 20, 1 << 30, 3_600_000_000_000)
-        hello.modes = GuestMode.allCases.map { Hello.ModeOffer(mode: $0.rawValue, meter: .exact) }
+        hello.modes = GuestMode.imageModes.map { Hello.ModeOffer(mode: $0.rawValue, meter: .exact) }
         return hello
     }
 
