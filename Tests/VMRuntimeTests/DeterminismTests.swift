@@ -132,7 +132,8 @@ struct DeterminismTests {
         }
     }
 
-    @Test("A guest starts with fixed control registers, whatever this machine supports", arguments: GuestMode.imageModes)
+    @Test(
+        "A guest starts with fixed control registers, whatever this machine supports", arguments: GuestMode.imageModes)
     func controlRegisters(mode: GuestMode) async throws {
         let image: [UInt8] = mode == .user64 ? [0xE6, 0xF4] : [0xF4]
         let system = try #require(try await Run.of(image, JobSpec(mode: mode).deterministic).result.system)
