@@ -67,7 +67,8 @@ let package = Package(
         .target(
             name: "LinuxPersonality", dependencies: ["JobModel", "GuestImage", "KVM"], swiftSettings: strict),
         .target(
-            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", crypto, deque, nioLocks],
+            name: "VMRuntime",
+            dependencies: ["JobModel", "KVM", "GuestImage", "LinuxPersonality", crypto, deque, nioLocks],
             swiftSettings: strict),
 
         // The pure middle: who may run, and what the bytes mean.

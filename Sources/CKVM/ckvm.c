@@ -167,6 +167,8 @@ static uint64_t read_clock(clockid_t clock) {
 
 uint64_t ckvm_now(void) { return read_clock(CLOCK_MONOTONIC); }
 
+uint64_t ckvm_realtime(void) { return read_clock(CLOCK_REALTIME); }
+
 uint64_t ckvm_thread_time(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 int ckvm_map_memory(uint64_t size, void **address) {

@@ -68,9 +68,14 @@ public enum SystemArea {
 
     // MARK: Tables
 
-    static func descriptorTable(for mode: GuestMode, task: UInt64 = tss) -> GuestLayout.Piece {
+    private static func descriptorTable(for mode: GuestMode) -> GuestLayout.Piece {
+        .init(address: gdt, bytes: littleEndian(descriptors(for: mode, task: tss)))
+    }
+
+    /// - Parameter task: where the TSS is.
+    static func descriptors(for mode: GuestMode, task: UInt64) -> [UInt64] {
         let ring0: UInt64 = mode == .protected32 ? 0x00CF_9B00_0000_FFFF : 0x00AF_9B00_0000_FFFF
-        let descriptors: [UInt64] = [
+        return [
             0,
             ring0,  // 0x08 ring-0 code
             0x00CF_9300_0000_FFFF,  // 0x10 ring-0 data
@@ -79,7 +84,6 @@ public enum SystemArea {
             0x00AF_FB00_0000_FFFF,  // 0x2B ring-3 code, 64 bits
             taskDescriptor(task), task >> 32,  // 0x30 TSS, two entries in long mode
         ]
-        return .init(address: gdt, bytes: littleEndian(descriptors))
     }
 
     /// A busy TSS (type 11): what TR holds is always marked busy.
@@ -112,7 +116,7 @@ public enum SystemArea {
     }
 
     /// `out trapPort, al`, then IRETQ, by which a step meter that works through the debug exception (vector 1) goes on.
-    static func exceptionStubs() -> GuestLayout.Piece {
+    private static func exceptionStubs() -> GuestLayout.Piece {
         let stub: [UInt8] = [0xE6, UInt8(trapPort), 0x48, 0xCF]
         let padded = stub + [UInt8](repeating: 0xCC, count: Int(stubBytes) - stub.count)
         return .init(address: stubs, bytes: (0..<vectors).flatMap { _ in padded })
@@ -263,6 +267,8 @@ public enum ControlRegister {
     public static let fiveLevelPaging: UInt64 = 1 << 12
     /// CR4.PCIDE
     public static let processContexts: UInt64 = 1 << 17
+    /// EFER.SCE
+    public static let systemCalls: UInt64 = 1
     /// EFER.LME
     public static let longModeEnable: UInt64 = 1 << 8
     /// EFER.LMA

@@ -145,6 +145,8 @@ public struct Refusal: Error, Sendable, Hashable {
         case imageDigestMismatch = 77
         /// There is no snapshot of that name for this user.
         case snapshotUnknown = 78
+        /// The program is not among the files, or is none that can be executed.
+        case programUnusable = 79
     }
 
     /// The rule that was broken.
@@ -169,7 +171,8 @@ public struct Refusal: Error, Sendable, Hashable {
         switch rule {
         case .tooManyJobs, .queueFull, .draining: true
         case .invalidField, .imageTooLarge, .imageEmpty, .memorySize, .imageOutsideMemory, .entryOutsideMemory,
-            .imageOverlapsSystemArea, .budgetRange, .modeUnavailable, .imageDigestMismatch, .snapshotUnknown:
+            .imageOverlapsSystemArea, .budgetRange, .modeUnavailable, .imageDigestMismatch, .snapshotUnknown,
+            .programUnusable:
             false
         }
     }

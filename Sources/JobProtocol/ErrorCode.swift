@@ -78,6 +78,8 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
     case imageDigestMismatch = 77
     /// ``Refusal/Rule/snapshotUnknown``.
     case snapshotUnknown = 78
+    /// ``Refusal/Rule/programUnusable``.
+    case programUnusable = 79
 
     /// The name in the specification, in JSON and in logs, such as `frame-too-long`.
     public var name: String {
@@ -118,6 +120,7 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
         case .cancelledUpload: "cancelled-upload"
         case .imageDigestMismatch: "image-digest-mismatch"
         case .snapshotUnknown: "snapshot-unknown"
+        case .programUnusable: "program-unusable"
         }
     }
 
@@ -139,6 +142,7 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
             case .draining: .draining
             case .imageDigestMismatch: .imageDigestMismatch
             case .snapshotUnknown: .snapshotUnknown
+            case .programUnusable: .programUnusable
             }
     }
 }

@@ -49,6 +49,12 @@ public enum MonotonicClock {
     public static var now: UInt64 { ckvm_now() }
 }
 
+/// `CLOCK_REALTIME`.
+public enum RealtimeClock {
+    /// Nanoseconds since 1970.
+    public static var now: UInt64 { ckvm_realtime() }
+}
+
 /// `CLOCK_THREAD_CPUTIME_ID`: the processor time of the calling thread, what its vCPUs spend in their guests included.
 public enum ThreadClock {
     /// Nanoseconds since the thread's start. A system call.

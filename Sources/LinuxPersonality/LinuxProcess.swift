@@ -22,10 +22,13 @@ public struct LinuxProcess: Sendable {
     /// Where its random bytes come from.
     var random = RandomStream()
 
+    /// Where the random bytes are that the program found on its stack.
+    var startRandomAddress: UInt64?
+
     // MARK: The call being served
 
     /// The clocks, set before each call is served.
-    var moment = Moment()
+    public internal(set) var moment = Moment()
     /// ``Moment/monotonic`` when the call was served for the first time: what timeouts count from.
     var callStarted: UInt64 = 0
     /// Whether the call is served again because its deadline came.

@@ -43,6 +43,8 @@ private enum Probe {
             guard let stepping = try stepping(of: mode, hypervisor, profile, thread) else { continue }
             profile.modes[mode] = stepping
         }
+        // A Linux program needs no more of the processor than they do; its steps are not counted.
+        profile.modes[.linux] = profile.modes[.user64].map { _ in .unavailable }
         if profile.modes[.real16] == .debugExits {
             profile.stepsHandlers = try stepsHandlers(hypervisor, profile, thread)
             profile.mergesStackSegmentLoads = try mergesStackSegmentLoads(hypervisor, profile, thread)

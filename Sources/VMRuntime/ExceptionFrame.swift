@@ -5,7 +5,7 @@ internal import GuestImage
 internal import JobModel
 internal import KVM
 
-/// The frame that the processor pushed on the ring-0 stack when an exception of a `user64` program reached its stub.
+/// The frame that the processor pushed on the ring-0 stack when an exception of a program at ring 3 reached its stub.
 ///
 /// From the lower addresses up: error code where the vector has one, RIP, CS, RFLAGS, RSP, SS; 8 bytes each.
 struct ExceptionFrame {
@@ -13,8 +13,30 @@ struct ExceptionFrame {
     let registers: Registers
     let system: SystemRegisters
 
-    /// Vectors whose frame begins with an error code.
-    private static let withErrorCode: Set<UInt8> = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30]
+    private let area: Area
+
+    /// Where the stubs are, and the stack.
+    enum Area {
+        /// Those of a `user64` guest, at their guest physical addresses.
+        case identity
+        /// Those of a Linux program.
+        case program
+
+        var stubs: UInt64 {
+            switch self {
+            case .identity: SystemArea.stubs
+            case .program: ProgramArea.stubs
+            }
+        }
+
+        func physicalAddress(of address: UInt64) -> UInt64 {
+            switch self {
+            case .identity: address
+            case .program: ProgramArea.physicalAddress(of: address)
+            }
+        }
+    }
+
     static let pageFault: UInt8 = 14
     /// Bytes of a frame with an error code.
     static let largest = 6 * 8
@@ -23,14 +45,18 @@ struct ExceptionFrame {
     /// RFLAGS.RF, which the processor sets in the frame of a fault; the program had it clear.
     private static let resumeFlag: UInt64 = 1 << 16
 
-    init(registers: Registers, system: SystemRegisters) { (self.registers, self.system) = (registers, system) }
+    init(registers: Registers, system: SystemRegisters, in area: Area = .identity) {
+        (self.registers, self.system, self.area) = (registers, system, area)
+    }
 
     /// The exception's number: each vector has its own stub.
-    var vector: UInt8 { UInt8(truncatingIfNeeded: (registers.rip &- SystemArea.stubs) / SystemArea.stubBytes) }
+    var vector: UInt8 { UInt8(truncatingIfNeeded: (registers.rip &- area.stubs) / SystemArea.stubBytes) }
 
-    private var hasErrorCode: Bool { Self.withErrorCode.contains(vector) }
+    private var hasErrorCode: Bool { ProgramArea.withErrorCode.contains(vector) }
+    /// Where the frame begins, in guest physical memory.
+    private var bottom: UInt64 { area.physicalAddress(of: registers.rsp) }
     /// Where the saved RIP is.
-    private var top: UInt64 { registers.rsp &+ (hasErrorCode ? 8 : 0) }
+    private var top: UInt64 { bottom &+ (hasErrorCode ? 8 : 0) }
     var flagsAddress: UInt64 { top &+ 16 }
 
     /// What happened, and the program's registers. A frame that cannot be read, which only a guest that rewrote its own tables
@@ -42,7 +68,7 @@ struct ExceptionFrame {
         program.rsp = memory.word(at: top &+ 24) ?? 0
         let fault = Fault(
             vector: vector,
-            errorCode: hasErrorCode ? memory.word(at: registers.rsp).map { UInt32(truncatingIfNeeded: $0) } : nil,
+            errorCode: hasErrorCode ? memory.word(at: bottom).map { UInt32(truncatingIfNeeded: $0) } : nil,
             address: vector == Self.pageFault ? system.cr2 : nil, rip: program.rip)
         return (fault, program)
     }

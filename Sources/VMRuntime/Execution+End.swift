@@ -22,6 +22,7 @@ extension Execution {
         if case .hostError = ending.outcome { machine.retire() }
         result.digest = digest?.value(of: result, memory: machine.vm.memory)
         result.postMortem.exits = exitLog?.records ?? []
+        result.program = programLoop?.report
         try Inquest(machine: machine, backend: backend, report: inquiry.report).fill(&result)
         dump()
         try keepSnapshot(of: ending)
@@ -82,6 +83,7 @@ extension Execution {
             registers = frame.decode(from: machine.vm.memory).registers
             frame.restoreSegments(in: &system, from: machine.vm.memory)
         }
+        if let programLoop { system = try programLoop.systemRegisters() }
         result.registers = ending.registers ?? registers
         result.system = system
     }

@@ -77,8 +77,16 @@ extension Execution {
         guard case .snapshotTaken = ending.outcome else { return }
         control.keep(
             Snapshot(
-                mode: machine.mode, isDeterministic: machine.kind.isDeterministic, processor: try processor(at: ending),
-                memory: PristineMemory(of: machine.vm.memory), board: board.settings))
+                StartingPoint(
+                    mode: machine.mode, processor: .kept(try processor(at: ending)),
+                    memory: PristineMemory(of: machine.vm.memory), board: board.settings, program: keptProgram),
+                isDeterministic: machine.kind.isDeterministic))
+    }
+
+    /// The process at the end, if the job is a program's.
+    private var keptProgram: ProgramStart? {
+        guard let programStart, let programLoop else { return nil }
+        return programLoop.start(like: programStart)
     }
 
     /// The vCPU as the guest has it: without what a step meter put between two of its instructions.
@@ -95,6 +103,7 @@ extension Execution {
             if ending.registers != nil { state.forgetDebugException() }
             clearRing0Stack()
         }
+        if let programLoop { state.system = try programLoop.systemRegisters() }
         if let registers = ending.registers { state.registers = registers }
         state.forgetLastException()
         // It goes on from there in each deterministic job, as far as the backend lets it.

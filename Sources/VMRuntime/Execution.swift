@@ -58,6 +58,10 @@ final class Execution {
     var stepLimit: UInt64?
     /// How the job ends if it is not given more, while it is paused.
     var stop: Ending?
+    /// What a Linux program is at its start; nil for other guests.
+    let programStart: ProgramStart?
+    /// There from the first run of a Linux program on.
+    var programLoop: ProgramLoop?
 
     /// An execution that has not begun. With it comes room for the output of most jobs, so that the slot's thread, where all the
     /// rest happens, need not allocate any.
@@ -66,8 +70,8 @@ final class Execution {
     ) {
         self.init(
             board: job.start.board, budget: job.budget, reportsPortWrites: job.reportsPortWrites, plan: job.plan,
-            pauses: job.pauses, inquiry: job.inquiry, snapshotOrder: job.snapshotOrder, control: control,
-            backend: backend, emit: emit)
+            pauses: job.pauses, inquiry: job.inquiry, snapshotOrder: job.snapshotOrder, program: job.start.program,
+            control: control, backend: backend, emit: emit)
     }
 
     /// - Parameters:
@@ -75,9 +79,10 @@ final class Execution {
     ///   - pauses: whether the job is paused, not ended, when its steps are used up.
     init(
         board: Board = Board(), budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
-        inquiry: Inquiry = Inquiry(), snapshotOrder: SnapshotOrder? = nil, control: JobControl, backend: BackendProfile,
-        emit: @escaping (JobEvent) -> Void
+        inquiry: Inquiry = Inquiry(), snapshotOrder: SnapshotOrder? = nil, program: ProgramStart? = nil,
+        control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
+        programStart = program
         (self.control, self.backend) = (control, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit, self.inquiry) = (pauses, budget.steps, inquiry)
@@ -154,6 +159,11 @@ final class Execution {
     }
 
     private func runToEnd() throws(KVMError) -> Ending {
+        if let programStart {
+            let loop = ProgramLoop(programStart, self)
+            programLoop = loop
+            return try loop.run()
+        }
         guard plan != .none else { return Ending(outcome: try runFree()) }
         let limit = stepLimit ?? .max
         if let snapshotOrder { return try count(upTo: limit, stoppingAt: snapshotOrder) }
@@ -236,7 +246,7 @@ final class Execution {
         return .end(outcome, retired: true)
     }
 
-    private func answer(_ exit: VMExit) throws(KVMError) -> Verdict {
+    func answer(_ exit: VMExit) throws(KVMError) -> Verdict {
         switch exit {
         case .portIn(let access):
             readPort(access)

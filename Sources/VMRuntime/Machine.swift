@@ -99,12 +99,16 @@ final class Machine {
         var system = start
         // Where the processor honours it, RDTSC is a fault at ring 3. Ring 0 cannot be kept from it.
         if kind.isDeterministic, mode == .user64 { system.cr4 |= ControlRegister.timeStampDisable }
-        if mode == .long64 || mode == .user64 {
+        if mode == .long64 || mode == .user64 || mode == .linux {
             if !fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
             state.extendedStateComponents = vcpu.extendedStateComponents
         }
         (state.registers, state.system) = (registers, system)
-        state.modelSpecific = mode == .user64 ? userMSRs : otherMSRs
+        switch mode {
+        case .user64: state.modelSpecific = userMSRs
+        case .linux: state.modelSpecific = programMSRs
+        case .real16, .protected32, .long64: state.modelSpecific = otherMSRs
+        }
         return state
     }
 
@@ -113,6 +117,15 @@ final class Machine {
     private lazy var userMSRs = {
         var registers = otherMSRs
         (registers[MSR.lstar], registers[MSR.cstar]) = (SystemArea.start, SystemArea.start)
+        return registers
+    }()
+
+    /// Those of a Linux program, whose SYSCALL leads to a page of its own.
+    private lazy var programMSRs = {
+        var registers = otherMSRs
+        registers[MSR.star] = ProgramArea.star
+        (registers[MSR.lstar], registers[MSR.cstar]) = (ProgramArea.callEntry, ProgramArea.compatibilityEntry)
+        registers[MSR.maskedFlags] = ProgramArea.maskedFlags
         return registers
     }()
 
@@ -127,8 +140,10 @@ final class Machine {
     /// Numbers of model-specific registers.
     enum MSR {
         static let timeStampCounter: UInt32 = 0x10
+        static let star: UInt32 = 0xC000_0081
         static let lstar: UInt32 = 0xC000_0082
         static let cstar: UInt32 = 0xC000_0083
+        static let maskedFlags: UInt32 = 0xC000_0084
     }
 
     /// Takes what the guest has written to the console without an exit. Returns whether there is anything.

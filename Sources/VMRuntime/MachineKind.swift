@@ -46,7 +46,7 @@ extension MachineKind {
         // A program cannot reach its page tables, which are the same for all: on machines without jobs of other modes they stay
         // right.
         translations = mode == .user64 ? .unneeded : profile.translations
-        exchangesGS = mode != .user64 && profile.exchangesGS
+        exchangesGS = mode != .user64 && mode != .linux && profile.exchangesGS
         if countsPages {
             // What is resident has to be this job's own.
             restore = .giveBack

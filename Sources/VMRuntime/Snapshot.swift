@@ -14,8 +14,8 @@ public final class Snapshot: Sendable {
     /// Whether it was taken of a deterministic job: then those that start from it are.
     let isDeterministic: Bool
 
-    init(mode: GuestMode, isDeterministic: Bool, processor: VCPUState, memory: PristineMemory, board: Board) {
-        start = StartingPoint(mode: mode, processor: processor, memory: memory, board: board)
+    init(_ start: StartingPoint, isDeterministic: Bool) {
+        self.start = start
         self.isDeterministic = isDeterministic
     }
 

@@ -16,6 +16,8 @@ public final class StartingPoint: Sendable {
     let processor: Processor
     /// The devices.
     let board: Board
+    /// The process, for a Linux program.
+    let program: ProgramStart?
     /// Bytes of host memory that it holds: those of the image and of its mode's tables, and a page for each that they cover in
     /// part; or a machine's pages that were not all zeros.
     public let byteCount: Int
@@ -31,6 +33,9 @@ public final class StartingPoint: Sendable {
     /// Decides an image's layout by what the spec says of the start. Which machine will run it, and whether any here can, is another
     /// question.
     public convenience init(image: [UInt8], spec: JobSpec) throws(Refusal) {
+        guard spec.mode != .linux else {
+            throw Refusal(.invalidField, "a job of mode linux has a program and files, and no image")
+        }
         self.init(try GuestLayout(flat: image, spec: spec))
     }
 
@@ -42,12 +47,14 @@ public final class StartingPoint: Sendable {
         byteCount = Int(memory.storedBytes)
         processor = .new(layout.registers, layout.system, fixesCR4: layout.fixesCR4)
         board = Board()
+        program = nil
     }
 
-    /// The state of a machine that ran.
-    init(mode: GuestMode, processor: VCPUState, memory: PristineMemory, board: Board) {
+    /// A start of which all is known.
+    init(mode: GuestMode, processor: Processor, memory: PristineMemory, board: Board, program: ProgramStart? = nil) {
         byteCount = Int(memory.storedBytes)
-        (self.mode, self.processor, self.memory, self.board) = (mode, .kept(processor), memory, board)
+        (self.mode, self.processor, self.memory, self.board) = (mode, processor, memory, board)
+        self.program = program
     }
 
     /// The general registers.

@@ -172,6 +172,9 @@ void ckvm_timer_delete(uintptr_t timer);
 /// CLOCK_MONOTONIC in nanoseconds.
 uint64_t ckvm_now(void);
 
+/// CLOCK_REALTIME in nanoseconds since 1970.
+uint64_t ckvm_realtime(void);
+
 /// CLOCK_THREAD_CPUTIME_ID of the calling thread in nanoseconds.
 uint64_t ckvm_thread_time(void);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import GuestImage
 internal import KVM
 
 /// The memory of a process: its regions, the page tables that say so to the processor, and the frames behind them.
@@ -103,7 +104,7 @@ enum AddressLayout {
     /// What a program can map: from `vm.mmap_min_addr`, 64 KiB, to the system area.
     static let mappable: Range<UInt64> = 0x1_0000..<systemArea.lowerBound
     /// What the processor needs, out of the program's reach but for one page.
-    static let systemArea: Range<UInt64> = 0x7FFF_FFF0_0000..<userEnd
+    static let systemArea: Range<UInt64> = ProgramArea.linear..<userEnd
     /// The end of a program's addresses: `TASK_SIZE`.
     static let userEnd: UInt64 = 0x7FFF_FFFF_F000
     /// The end of the first thread's stack.

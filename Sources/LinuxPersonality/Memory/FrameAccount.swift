@@ -14,6 +14,8 @@ struct FrameAccount: Sendable {
     /// 32 KiB and more do not come near it.
     let tableLimit: Int
     private(set) var tables = 0
+    /// The most frames that were in use at once.
+    private(set) var peak = 0
     /// How often something was refused for want of frames.
     private(set) var refusals: UInt64 = 0
 
@@ -49,6 +51,7 @@ struct FrameAccount: Sendable {
         let bound = charged ? count : min(count, available)
         guard let run = allocator.take(atMost: bound) else { return nil }
         if charged { chargedBacked += Int(run.count) }
+        peak = max(peak, used)
         return run
     }
 

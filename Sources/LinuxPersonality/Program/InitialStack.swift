@@ -73,10 +73,12 @@ struct InitialStack: Sendable {
         (self.program, self.auxiliary, self.random) = (program, auxiliary, random)
     }
 
-    /// Puts it there. Returns the stack pointer that the program starts with, a multiple of 16.
+    /// Puts it there.
+    ///
+    /// - Returns: the stack pointer that the program starts with, a multiple of 16, and where the random bytes are.
     func put(
         below top: UInt64, in space: inout AddressSpace, _ memory: borrowing GuestMemory
-    ) throws(Errno) -> UInt64 {
+    ) throws(Errno) -> (pointer: UInt64, random: UInt64) {
         var strings: [UInt8] = []
         var offsets: [Int] = []
         for string in program.arguments + program.environment + [program.path, Array("x86_64".utf8)] {
@@ -93,7 +95,7 @@ struct InitialStack: Sendable {
         try space.write(strings, at: start, memory)
         try space.write(
             block.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }, at: pointer, memory)
-        return pointer
+        return (pointer, addresses.last ?? pointer)
     }
 
     /// - Parameter addresses: those of the arguments, the environment, the path, the platform's name and the random bytes.

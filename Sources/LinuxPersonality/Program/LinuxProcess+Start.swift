@@ -35,9 +35,10 @@ extension LinuxProcess {
         }
         do throws(Errno) {
             let top = try space.mapStack(memory)
-            let pointer = try InitialStack(program, auxiliary, random: random.bytes(16)).put(
-                below: top, in: &space, memory)
-            return Start(entry: entry, stackPointer: pointer)
+            let stack = InitialStack(program, auxiliary, random: random.bytes(Self.startRandomBytes))
+            let place = try stack.put(below: top, in: &space, memory)
+            startRandomAddress = place.random
+            return Start(entry: entry, stackPointer: place.pointer)
         } catch {
             throw ProgramError(error, "there is no room for the stack of \(shown(program.path))")
         }
