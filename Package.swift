@@ -62,7 +62,9 @@ let package = Package(
 
         // One job in one VM.
         .target(name: "KVM", dependencies: ["CKVM", "JobModel", nioLocks], swiftSettings: strict),
-        .target(name: "GuestImage", dependencies: ["JobModel"], swiftSettings: strict),
+        // Code that runs in the guest, beside a Linux program.
+        .target(name: "CGuestCode"),
+        .target(name: "GuestImage", dependencies: ["CGuestCode", "JobModel"], swiftSettings: strict),
         // What a kernel would be to a Linux program that runs as a guest.
         .target(
             name: "LinuxPersonality", dependencies: ["JobModel", "GuestImage", "KVM"], swiftSettings: strict),

@@ -3,7 +3,9 @@
 #define _GNU_SOURCE
 #include "ckvm.h"
 
+#include <cpuid.h>
 #include <fcntl.h>
+#include <immintrin.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
 #include <signal.h>
@@ -166,6 +168,16 @@ static uint64_t read_clock(clockid_t clock) {
 }
 
 uint64_t ckvm_now(void) { return read_clock(CLOCK_MONOTONIC); }
+
+uint64_t ckvm_ticks(void) {
+    _mm_lfence();
+    return __rdtsc();
+}
+
+int ckvm_ticks_are_steady(void) {
+    unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(0x80000007, &eax, &ebx, &ecx, &edx) && (edx & 1 << 8) != 0;
+}
 
 uint64_t ckvm_realtime(void) { return read_clock(CLOCK_REALTIME); }
 

@@ -49,6 +49,15 @@ public enum MonotonicClock {
     public static var now: UInt64 { ckvm_now() }
 }
 
+/// The processor's time-stamp counter.
+public enum TimeStampCounter {
+    /// RDTSC.
+    public static var now: UInt64 { ckvm_ticks() }
+
+    /// Whether it runs at one rate whatever the processor does, so that it can serve as a clock.
+    public static let isSteady = ckvm_ticks_are_steady() != 0
+}
+
 /// `CLOCK_REALTIME`.
 public enum RealtimeClock {
     /// Nanoseconds since 1970.

@@ -17,6 +17,14 @@ extension VirtualCPU {
         unsafe runData.pointee.msr.error = values[number] == nil ? 1 : 0
     }
 
+    /// The guest's time-stamp counter, by what KVM says of it; nil where it does not. Backends that show guests the host's say something
+    /// else.
+    ///
+    /// `KVM_GET_MSRS`.
+    public borrowing func timeStampCounter() throws(KVMError) -> UInt64? {
+        try MSRValues.reading([MSRValues.timeStampCounter], from: descriptor.number)[MSRValues.timeStampCounter]
+    }
+
     /// Likewise ``VMExit/msrWrite(number:value:)``; a value that the register cannot have is a #GP too.
     ///
     /// `KVM_SET_MSRS`.

@@ -43,8 +43,6 @@ private enum Probe {
             guard let stepping = try stepping(of: mode, hypervisor, profile, thread) else { continue }
             profile.modes[mode] = stepping
         }
-        // A Linux program needs no more of the processor than they do; its steps are not counted.
-        profile.modes[.linux] = profile.modes[.user64].map { _ in .unavailable }
         if profile.modes[.real16] == .debugExits {
             profile.stepsHandlers = try stepsHandlers(hypervisor, profile, thread)
             profile.mergesStackSegmentLoads = try mergesStackSegmentLoads(hypervisor, profile, thread)
@@ -62,6 +60,7 @@ private enum Probe {
         profile.tellsExceptions = try tellsExceptions(hypervisor, profile, thread)
         profile.restore = try RestoreProbe.run(hypervisor, modes: Set(profile.modes.keys), thread)
         profile.translations = try TranslationProbe.run(hypervisor, profile, thread)
+        try ProgramProbe.run(hypervisor, &profile, thread)
         profile.coalescesPortWrites = hypervisor.coalescesPortWrites
         return profile
     }

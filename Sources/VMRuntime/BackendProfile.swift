@@ -44,6 +44,22 @@ public struct BackendProfile: Sendable, Hashable {
     /// KVM can gather a guest's port writes without an exit for each.
     public internal(set) var coalescesPortWrites = false
 
+    /// SYSCALL goes where LSTAR says and stays at ring 3.
+    public internal(set) var callsStayAtRing3 = false
+    /// What a guest's time-stamp counter shows.
+    var timeStamps = TimeStamps.unknown
+    /// How fast it runs.
+    let timeStampRate = TimeStampRate()
+
+    /// What RDTSC gives a guest.
+    enum TimeStamps: Sendable, Hashable {
+        case unknown
+        /// This processor's counter.
+        case host
+        /// What KVM says of it.
+        case own
+    }
+
     /// SWAPGS runs at ring 0.
     public internal(set) var exchangesGS = true
     /// How a machine whose guests may change page tables forgets them.

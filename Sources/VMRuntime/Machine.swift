@@ -124,7 +124,8 @@ final class Machine {
     private lazy var programMSRs = {
         var registers = otherMSRs
         registers[MSR.star] = ProgramArea.star
-        (registers[MSR.lstar], registers[MSR.cstar]) = (ProgramArea.callEntry, ProgramArea.compatibilityEntry)
+        let entry = kind.callsStayAtRing3 ? ProgramArea.fastEntry : ProgramArea.callEntry
+        (registers[MSR.lstar], registers[MSR.cstar]) = (entry, ProgramArea.compatibilityEntry)
         registers[MSR.maskedFlags] = ProgramArea.maskedFlags
         return registers
     }()
@@ -135,6 +136,22 @@ final class Machine {
         var registers = vcpu.pristine.modelSpecific
         if kind.isDeterministic { registers[MSR.timeStampCounter] = 0 }
         return registers
+    }()
+
+    /// What the guest's time-stamp counter is ahead of this processor's; nil where nobody knows.
+    func timeStampOffset(on profile: BackendProfile) -> UInt64? {
+        switch profile.timeStamps {
+        case .unknown: nil
+        case .host: 0
+        case .own: ownTimeStampOffset
+        }
+    }
+
+    /// It stays the same, since no guest can set the counter.
+    private lazy var ownTimeStampOffset: UInt64? = {
+        let before = TimeStampCounter.now
+        guard let guest = try? vcpu.timeStampCounter() else { return nil }
+        return guest &- (before &+ (TimeStampCounter.now &- before) / 2)
     }()
 
     /// Numbers of model-specific registers.

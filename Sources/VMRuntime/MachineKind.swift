@@ -22,6 +22,8 @@ struct MachineKind: Sendable, Hashable {
     var restore = RestorePolicy.giveBack
     /// How the addresses that a job has used are forgotten before the next one.
     var translations = TranslationReset.slot
+    /// Whether a Linux program's SYSCALL stays at ring 3.
+    var callsStayAtRing3 = false
     /// Whether a guest may write KERNEL_GS_BASE by SWAPGS, which no filter sees.
     var exchangesGS = true
     /// The user whose jobs alone may use it, where users do not share machines.
@@ -46,6 +48,7 @@ extension MachineKind {
         // A program cannot reach its page tables, which are the same for all: on machines without jobs of other modes they stay
         // right.
         translations = mode == .user64 ? .unneeded : profile.translations
+        callsStayAtRing3 = mode == .linux && profile.callsStayAtRing3
         exchangesGS = mode != .user64 && mode != .linux && profile.exchangesGS
         if countsPages {
             // What is resident has to be this job's own.

@@ -113,4 +113,94 @@ struct ProgramRunTests {
         #expect(run.console == input)
         #expect(try run.result.outcome == .exited(code: 0))
     }
+
+    /// Reads in small pieces into memory of all kinds, so that the code in the guest gives the input out and comes upon what it cannot
+    /// write to.
+    @Test func `reading in small pieces leaves the guest rarely, and bad buffers are refused`() async throws {
+        let program = try Compiler.compile(
+            """
+            #include <unistd.h>
+            #include <errno.h>
+            #include <sys/mman.h>
+            int main() {
+                unsigned char b[16], *fresh = mmap(0, 1 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                long n, total = 0, sum = 0;
+                if (read(0, b, 16) != 16) return 1;
+                if (read(0, (void *)8, 16) != -1 || errno != EFAULT) return 2;
+                if (read(0, (void *)0x7ffffff00000, 16) != -1 || errno != EFAULT) return 3;
+                if (read(0, (void *)main, 16) != -1 || errno != EFAULT) return 4;
+                if (read(0, (void *)(1UL << 63), 16) != -1 || errno != EFAULT) return 5;
+                if (read(0, b, 0) != 0) return 6;
+                for (total = 16; (n = read(0, fresh + total, 16)) > 0; total += n)
+                    for (int i = 0; i < n; i++) sum += fresh[total + i];
+                int copy = dup(0);
+                if (read(copy, b, 16) != 0) return 7;
+                return total == 200000 && sum == (200000 - 16) * 7L ? 0 : 8;
+            }
+            """)
+        let run = try await Run.program(program, input: [UInt8](repeating: 7, count: 200_000))
+        #expect(try run.result.outcome == .exited(code: 0))
+        let calls = try #require(try run.result.program?.systemCalls)
+        #expect(calls > 12_500)
+        if try Hardware.backend.get().profile.callsStayAtRing3 { #expect(try run.result.exits.io < 2_000) }
+    }
+
+    @Test func `registers and flags come through calls that the guest answers itself`() async throws {
+        let program = try Compiler.compile(
+            """
+            #include <unistd.h>
+            int main() {
+                for (int round = 0; round < 3; round++) {
+                    unsigned long number = round ? 39 : 0, before[6] = {11, 12, 13, 14, 15, 16}, flags = 0, rsp0, rsp1;
+                    char buffer[8];
+                    register unsigned long rdi asm("rdi") = 0, rsi asm("rsi") = (unsigned long)buffer, rdx asm("rdx") = 4;
+                    register unsigned long r8 asm("r8") = 1, r9 asm("r9") = 2, r10 asm("r10") = 3;
+                    asm volatile("mov %%rsp, %[a]; stc; syscall; pushfq; pop %[f]; mov %%rsp, %[b]"
+                        : "+a"(number), [f] "=&r"(flags), [a] "=&r"(rsp0), [b] "=&r"(rsp1), "+r"(rdi), "+r"(rsi), "+r"(rdx),
+                          "+r"(r8), "+r"(r9), "+r"(r10) : : "rcx", "r11", "memory");
+                    if (rdi || rsi != (unsigned long)buffer || rdx != 4 || r8 != 1 || r9 != 2 || r10 != 3) return 1;
+                    if (!(flags & 1) || rsp0 != rsp1 || number != (round ? 1 : 4)) return 2 + round;
+                }
+                return 0;
+            }
+            """)
+        let run = try await Run.program(program, input: [UInt8](repeating: 7, count: 12))
+        #expect(try run.result.outcome == .exited(code: 0))
+    }
+
+    @Test func `the clocks in the guest and those of the worker are one`() async throws {
+        let program = try Compiler.compile(
+            """
+            #include <time.h>
+            #include <sys/time.h>
+            #include <unistd.h>
+            #include <sys/syscall.h>
+            static long long get(int raw, int clock) {
+                struct timespec t;
+                if (raw) syscall(SYS_clock_gettime, clock, &t); else clock_gettime(clock, &t);
+                return t.tv_sec * 1000000000LL + t.tv_nsec;
+            }
+            int main() {
+                int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+                for (int c = 0; c < 3; c++) {
+                    long long last = 0;
+                    for (int i = 0; i < 200; i++) {
+                        long long now = get(i & 1, clocks[c]);
+                        if (now < last) return 1 + c;
+                        last = now;
+                    }
+                }
+                struct timeval v;
+                gettimeofday(&v, 0);
+                long long day = get(1, CLOCK_REALTIME) / 1000 - (v.tv_sec * 1000000LL + v.tv_usec);
+                if (day < 0 || day > 1000000 || time(0) < v.tv_sec) return 10;
+                struct timespec pause = {0, 20000000};
+                long long before = get(0, CLOCK_MONOTONIC);
+                nanosleep(&pause, 0);
+                return get(0, CLOCK_MONOTONIC) - before >= 20000000 ? 0 : 11;
+            }
+            """)
+        let run = try await Run.program(program)
+        #expect(try run.result.outcome == .exited(code: 0))
+    }
 }

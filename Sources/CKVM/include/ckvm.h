@@ -172,6 +172,12 @@ void ckvm_timer_delete(uintptr_t timer);
 /// CLOCK_MONOTONIC in nanoseconds.
 uint64_t ckvm_now(void);
 
+/// The time-stamp counter: RDTSC.
+uint64_t ckvm_ticks(void);
+
+/// Whether it runs at one rate whatever the processor does: "invariant TSC", CPUID 0x80000007.
+int ckvm_ticks_are_steady(void);
+
 /// CLOCK_REALTIME in nanoseconds since 1970.
 uint64_t ckvm_realtime(void);
 

@@ -26,6 +26,8 @@ struct InputBuffer: Sendable {
     private var taken = 0
     /// Whether nothing follows.
     private(set) var hasEnded = false
+    /// How many bytes have been read.
+    private(set) var readBytes: UInt64 = 0
 
     /// How many bytes can be read now.
     var count: Int { bytes.count - taken }
@@ -40,6 +42,7 @@ struct InputBuffer: Sendable {
     /// Bytes that were read. Storage is moved only when half of it is used up.
     mutating func drop(_ count: Int) {
         taken += count
+        readBytes &+= UInt64(count)
         guard taken >= bytes.count || taken > 1 << 16 && taken > bytes.count / 2 else { return }
         bytes.removeFirst(taken)
         taken = 0

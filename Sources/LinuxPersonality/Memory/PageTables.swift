@@ -37,6 +37,8 @@ struct PageEntry: Hashable {
         case .supervisorData: bits = address | Self.present | Self.touched | Self.writable | Self.noExecute
         case .userCode: bits = address | Self.present | Self.touched | Self.user
         case .userData: bits = address | Self.present | Self.touched | Self.user | Self.noExecute
+        case .userScratch:
+            bits = address | Self.present | Self.touched | Self.user | Self.writable | Self.noExecute
         }
     }
 
@@ -68,6 +70,8 @@ enum SystemPageRights: Sendable, Hashable {
     case userCode
     /// The program may read it.
     case userData
+    /// The program may read and write it.
+    case userScratch
 }
 
 /// Four-level page tables in guest memory, by which the processor finds a program's pages. They are themselves the only record of

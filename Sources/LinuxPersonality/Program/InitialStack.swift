@@ -35,6 +35,7 @@ struct AuxiliaryVector: Sendable {
         case random = 25
         case hardware2 = 26
         case executableName = 31
+        case sharedObject = 33
         case smallestSignalStack = 51
     }
 
@@ -57,7 +58,7 @@ struct AuxiliaryVector: Sendable {
             (.flags, 0), (.entry, entry), (.user, user), (.effectiveUser, user), (.group, user),
             (.effectiveGroup, user), (.isSecure, 0), (.clockTicks, 100), (.hardware, Self.hardware), (.hardware2, 0),
             (.random, random), (.platform, platform), (.executableName, name),
-            (.smallestSignalStack, Self.signalStackBytes), (.null, 0),
+            (.sharedObject, ProgramArea.sharedObject), (.smallestSignalStack, Self.signalStackBytes), (.null, 0),
         ]
     }
 }

@@ -62,6 +62,7 @@ extension LinuxProcess {
         var isComplete = ProgramArea.pieces.allSatisfy { memory.write($0.bytes, at: $0.address) }
         let parts: [([Range<UInt64>], SystemPageRights)] = [
             (ProgramArea.data, .supervisorData), (ProgramArea.code, .supervisorCode), (ProgramArea.userCode, .userCode),
+            (ProgramArea.userData, .userData), (ProgramArea.userScratch, .userScratch),
         ]
         for (ranges, rights) in parts {
             for page in ranges.flatMap({ stride(from: $0.lowerBound, to: $0.upperBound, by: 4096) }) {

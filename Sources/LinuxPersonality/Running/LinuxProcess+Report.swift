@@ -15,7 +15,9 @@ extension LinuxProcess {
 
     /// Notes a call that nothing serves.
     mutating func noteUnknown(_ number: UInt64) {
-        guard let number = UInt32(exactly: number), counts.unknown.count < ProgramReport.unknownCallLimit else { return }
+        guard counts.unknown.count < ProgramReport.unknownCallLimit, let number = UInt32(exactly: number) else {
+            return
+        }
         counts.unknown.insert(number)
     }
 

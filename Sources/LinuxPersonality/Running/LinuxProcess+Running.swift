@@ -32,6 +32,12 @@ extension LinuxProcess {
         return .over(.killed(signal: 11, fault: fault))
     }
 
+    /// Brings in the page that a fault asks for, if the program may have it. False for what is its own mistake.
+    public mutating func resolve(_ fault: Fault, _ memory: borrowing GuestMemory) -> Bool {
+        guard fault.vector == 14, let address = fault.address else { return false }
+        return space.resolveFault(at: address, for: MemoryAccess(pageFault: fault.errorCode ?? 0), memory) == .mapped
+    }
+
     /// Lets another thread run, if there is one: the time slice of the running one is over.
     public mutating func preempt(
         on processor: any GuestProcessor, at moment: Moment, _ memory: borrowing GuestMemory
@@ -54,26 +60,6 @@ extension LinuxProcess {
 
     /// When the running thread is to be interrupted at the latest, in nanoseconds of the monotonic clock: a timer of its own ends.
     public var nextTimer: UInt64? { nil }
-
-    // MARK: Streams
-
-    /// Whether the program wants more standard input than it has been given.
-    public var wantsInput: Bool { standardInput.count == 0 && !standardInput.hasEnded }
-
-    /// Gives it standard input.
-    public mutating func supply(_ bytes: some Sequence<UInt8>, isEnd: Bool) {
-        standardInput.append(bytes)
-        if isEnd { standardInput.end() }
-    }
-
-    /// Whether there is anything for ``takeOutgoing()``.
-    public var hasOutgoing: Bool { !outbox.isEmpty }
-
-    /// Takes what the program has written to its standard streams, in order.
-    public mutating func takeOutgoing() -> [Outgoing] {
-        defer { outbox = [] }
-        return outbox
-    }
 
     // MARK: One call
 

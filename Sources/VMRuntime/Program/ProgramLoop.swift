@@ -18,6 +18,7 @@ final class ProgramLoop {
     private let seat: ProgramSeat
     private(set) var process: LinuxProcess
     private var clock: ProgramClock
+    private var window = InputWindow()
     private var end: ProcessEnd?
 
     private var machine: Machine { execution.machine }
@@ -26,8 +27,13 @@ final class ProgramLoop {
         self.execution = execution
         seat = ProgramSeat(execution.machine)
         process = start.process
-        clock = ProgramClock(start.clock, from: start.process.moment)
-        process.reseed(ProgramSeed.bytes(start.seed), execution.machine.vm.memory)
+        let machine = execution.machine
+        clock = ProgramClock(
+            start.clock, from: start.process.moment, offset: machine.timeStampOffset(on: execution.backend),
+            rate: execution.backend.timeStampRate)
+        clock.install(in: machine.vm.memory)
+        process.reseed(ProgramSeed.bytes(start.seed), machine.vm.memory)
+        window.close(machine.vm.memory)
     }
 
     /// Runs the program until it has ended, or something else ends its job.
@@ -44,10 +50,9 @@ final class ProgramLoop {
         let exit = try execution.enter()
         execution.count(exit)
         switch try seat.take(exit) {
-        case .call:
-            supplyInput()
-            return try follow(try process.serveCall(on: seat, at: clock.next(), machine.vm.memory), after: exit)
+        case .call: return try serveCall(after: exit)
         case .fault(let fault):
+            guard !ProgramArea.isCallPage(fault.rip) else { return try serveFaultInCall(fault, after: exit) }
             return try follow(try process.serveFault(fault, on: seat, at: clock.next(), machine.vm.memory), after: exit)
         case .interrupted:
             if let outcome = execution.interruption() { return outcome }
@@ -57,6 +62,26 @@ final class ProgramLoop {
             guard case .end(let outcome, _) = try execution.answer(exit) else { return nil }
             return outcome
         }
+    }
+
+    private func serveCall(after exit: VMExit) throws(KVMError) -> Outcome? {
+        let isRead = seat.registers.rax == 0 && seat.registers.rdi == 0
+        window.settle(&process, machine.vm.memory)
+        supplyInput()
+        let course = try process.serveCall(on: seat, at: clock.next(), machine.vm.memory)
+        let outcome = try follow(course, after: exit)
+        window.offer(process, afterRead: isRead, machine.vm.memory)
+        return outcome
+    }
+
+    /// The code in the call page has come upon a page that is not there: the program's buffer. If it cannot be had, the call is served
+    /// as if that code had not begun with it.
+    private func serveFaultInCall(_ fault: Fault, after exit: VMExit) throws(KVMError) -> Outcome? {
+        if process.resolve(fault, machine.vm.memory) { return nil }
+        guard seat.returnToCall() else {
+            return try follow(try process.serveFault(fault, on: seat, at: clock.next(), machine.vm.memory), after: exit)
+        }
+        return try serveCall(after: exit)
     }
 
     /// Does what the process says, until the guest can be entered.
@@ -157,7 +182,7 @@ final class ProgramLoop {
     /// What the result says of the process.
     var report: ProgramReport {
         var report = ProgramReport(
-            systemCalls: process.counts.calls,
+            systemCalls: process.counts.calls &+ fastCalls,
             unknownCalls: Array(process.counts.unknown.sorted().prefix(ProgramReport.unknownCallLimit)),
             peakBytes: process.peakBytes)
         guard case .killed(let signal, let fault)? = end else { return report }
@@ -166,10 +191,16 @@ final class ProgramLoop {
         return report
     }
 
+    /// Calls that the code in the guest has answered, by its own account.
+    private var fastCalls: UInt64 {
+        machine.vm.memory.word(at: ProgramArea.physicalAddress(of: ProgramArea.fastCalls)) ?? 0
+    }
+
     /// What a snapshot keeps of the program.
     func start(like start: ProgramStart) -> ProgramStart {
         var start = start
         start.process = process
+        start.process.forgetInput()
         return start
     }
 

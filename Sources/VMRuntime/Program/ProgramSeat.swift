@@ -90,7 +90,7 @@ final class ProgramSeat: GuestProcessor {
     }
 
     /// Whether the next instruction is at an address that a program can have. The processor refuses to be entered with some others.
-    var isInReach: Bool { held.rip < ProgramArea.linear || ProgramArea.isCallPage(held.rip) }
+    var isInReach: Bool { held.rip < ProgramArea.linear || ProgramArea.isCode(held.rip) }
 
     /// Finds out what an exit of the vCPU means, and where the program is.
     func take(_ exit: VMExit) throws(KVMError) -> Event {
@@ -118,6 +118,18 @@ final class ProgramSeat: GuestProcessor {
             place = point.privilege == 3 ? .program : .between
             return .other
         }
+    }
+
+    /// Puts the registers back in which the code in the call page has been called, from where it has saved them. False where it has not
+    /// saved any: a program can jump anywhere.
+    func returnToCall() -> Bool {
+        let words = machine.vm.memory.words(
+            at: ProgramArea.physicalAddress(of: ProgramArea.savedRegisters), count: 4)
+        guard words.count == 4, held.rip >= ProgramArea.fastEntry else { return false }
+        (held.rcx, held.rsp, held.rsi, held.rdi) = (words[0], words[1], words[2], words[3])
+        (held.rax, held.rip, held.rflags) = (0, held.rcx, Self.programFlags(held.r11))
+        changes.insert(.general)
+        return true
     }
 
     /// RFLAGS that a program may have: those of its own, and interrupts on.

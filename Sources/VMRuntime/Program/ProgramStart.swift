@@ -39,8 +39,8 @@ extension StartingPoint {
         let program = Program(path: spec.path, arguments: spec.arguments, environment: spec.environment)
         do throws(ProgramError) {
             let started = try LinuxProcess.start(
-                program, files: files, scratchBytes: Int(clamping: spec.scratchBytes), seed: ProgramSeed.bytes(spec.seed),
-                at: ProgramClock.start, in: memory)
+                program, files: files, scratchBytes: Int(clamping: spec.scratchBytes),
+                seed: ProgramSeed.bytes(spec.seed), at: ProgramClock.start, in: memory)
             self.init(
                 mode: .linux, processor: .new(started.registers, started.system, fixesCR4: false),
                 memory: PristineMemory(of: memory), board: Board(),
