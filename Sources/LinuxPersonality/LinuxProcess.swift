@@ -36,6 +36,9 @@ public struct LinuxProcess: Sendable {
     /// When the sleep that the process is in is over.
     var sleepEnd: UInt64?
 
+    /// Whether the program has said that it is ready, and nobody has taken that yet.
+    var hasSaidReady = false
+
     // MARK: For the result
 
     /// What has been done so far.

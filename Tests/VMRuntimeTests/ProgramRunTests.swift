@@ -36,19 +36,23 @@ enum Compiler {
 }
 
 extension Run {
+    /// Where a program starts that is the only file.
+    static func start(
+        of bytes: [UInt8], _ arguments: [String] = ["a"], memoryBytes: UInt64 = 32 << 20
+    ) throws -> StartingPoint {
+        let file = try #require(FileTree(files: [(path: "bin/a", content: FileBytes(bytes), mode: 0o755)]))
+        let spec = ProgramSpec(path: Array("/bin/a".utf8), arguments: arguments.map { Array($0.utf8) })
+        return try StartingPoint(program: spec, files: [file], memoryBytes: memoryBytes)
+    }
+
     /// Runs a program that is the only file.
     static func program(
-        _ bytes: [UInt8], _ arguments: [String] = ["a"], environment: [String] = [], input: [UInt8] = [],
-        budget: Budget = Budget(), memoryBytes: UInt64 = 32 << 20, slot: Slot? = nil
+        _ bytes: [UInt8], _ arguments: [String] = ["a"], input: [UInt8] = [], budget: Budget = Budget(),
+        memoryBytes: UInt64 = 32 << 20, slot: Slot? = nil
     ) async throws -> Run {
-        let file = try #require(FileTree(files: [(path: "bin/a", content: FileBytes(bytes), mode: 0o755)]))
-        let spec = ProgramSpec(
-            path: Array("/bin/a".utf8), arguments: arguments.map { Array($0.utf8) },
-            environment: environment.map { Array($0.utf8) })
-        let start = try StartingPoint(program: spec, files: [file], memoryBytes: memoryBytes)
         let job = try AdmittedJob(
-            start, spec: JobSpec(mode: .linux, memoryBytes: memoryBytes, budget: budget),
-            on: Hardware.backend.get().profile)
+            start(of: bytes, arguments, memoryBytes: memoryBytes),
+            spec: JobSpec(mode: .linux, memoryBytes: memoryBytes, budget: budget), on: Hardware.backend.get().profile)
         return try await of(job, input: input, slot: slot)
     }
 
@@ -202,5 +206,43 @@ struct ProgramRunTests {
             """)
         let run = try await Run.program(program)
         #expect(try run.result.outcome == .exited(code: 0))
+    }
+
+    @Test func `a program goes on from where it was kept, each time with its own input`() async throws {
+        let program = try Compiler.compile(
+            """
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <fcntl.h>
+            int main() {
+                double third = 1.0 / 3;
+                char *line = malloc(100);
+                puts("before");
+                fflush(stdout);
+                int fd = open("/dev/kvmjob-ready", O_RDONLY);
+                if (fd < 0) return 1;
+                if (!fgets(line, 100, stdin)) return 2;
+                printf("%.17g %s", third, line);
+                return 7;
+            }
+            """)
+        var spec = JobSpec(mode: .linux, memoryBytes: 32 << 20)
+        spec.snapshot = .ready
+        let name = try #require(ContentDigest([UInt8](repeating: 7, count: 32)))
+        let profile = try Hardware.backend.get().profile
+        let job = try AdmittedJob(
+            Run.start(of: program), spec: spec, keeping: SnapshotTerms(name: name, byteLimit: 64 << 20), on: profile)
+        let control = JobControl(hasInput: true)
+        let first = try await Run.of(job, control: control)
+        #expect(try first.result.outcome == .snapshotTaken(name) && first.text == "before\n")
+        let snapshot = try #require(control.takeSnapshot())
+        let slot = Slot(number: 0, backend: try Hardware.backend.get())
+        defer { slot.stop() }
+        for round in 0..<5 {
+            let job = try AdmittedJob(from: snapshot, spec: JobSpec(mode: .linux), on: profile)
+            let run = try await Run.of(job, input: Array("round \(round)\nnot read\n".utf8), slot: slot)
+            #expect(run.text == "0.33333333333333331 round \(round)\n")
+            #expect(try run.result.outcome == .exited(code: 7))
+        }
     }
 }

@@ -13,6 +13,12 @@ extension LinuxProcess {
     /// The most bytes of guest memory that the process had at once.
     public var peakBytes: UInt64 { UInt64(space.frames.peak) * GuestMemory.pageBytes }
 
+    /// Whether the program has said that it is ready since this was last asked.
+    public mutating func takeReady() -> Bool {
+        defer { hasSaidReady = false }
+        return hasSaidReady
+    }
+
     /// Notes a call that nothing serves.
     mutating func noteUnknown(_ number: UInt64) {
         guard counts.unknown.count < ProgramReport.unknownCallLimit, let number = UInt32(exactly: number) else {

@@ -14,8 +14,11 @@ extension LinuxProcess {
         if isEnd { standardInput.end() }
     }
 
-    /// Forgets all input: a copy of the process that goes on elsewhere has another.
-    public mutating func forgetInput() { standardInput = InputBuffer() }
+    /// Forgets what belonged to the job in which the process came to where it is: its input, and what was counted. The bytes that it found
+    /// on its stack at the start are its own by now.
+    public mutating func leaveJob() {
+        (standardInput, counts, startRandomAddress) = (InputBuffer(), Counts(), nil)
+    }
 
     /// Whether descriptor 0 is standard input, so that reading it is nothing but taking the next bytes.
     public var readsInputAtDescriptor0: Bool {

@@ -47,9 +47,11 @@ struct InputWindow {
         left = count
     }
 
-    /// Empties it, whatever a machine that it was kept in had there.
+    /// Empties it, and the count of calls with it, whatever a machine that it was kept in had there.
     mutating func close(_ memory: borrowing GuestMemory) {
+        let calls = ProgramArea.physicalAddress(of: ProgramArea.fastCalls)
         if memory.word(at: Self.position + 8) != 0 { set(0, memory) }
+        if memory.word(at: calls) != 0 { _ = memory.setWord(0, at: calls) }
         left = 0
     }
 }

@@ -95,6 +95,7 @@ final class ProgramLoop {
                 if let outcome = sleep(until: until) { return outcome }
                 course = try process.goOn(on: seat, at: clock.next(), machine.vm.memory)
             case .run:
+                if process.takeReady(), let outcome = execution.readyOutcome { return outcome }
                 guard !seat.isInReach else { return try told(exit) }
                 // No processor can be entered there; a program that jumps there faults.
                 let fault = Fault(vector: 13, errorCode: 0, address: nil, rip: seat.registers.rip)
@@ -200,7 +201,7 @@ final class ProgramLoop {
     func start(like start: ProgramStart) -> ProgramStart {
         var start = start
         start.process = process
-        start.process.forgetInput()
+        start.process.leaveJob()
         return start
     }
 

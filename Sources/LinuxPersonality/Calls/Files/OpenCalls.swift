@@ -75,7 +75,9 @@ extension LinuxProcess {
         try files.tree.demand(access, number)
         switch inode.body {
         case .directory, .descriptors: return try describe(number, .directory(number), flags, place)
-        case .device(let device): return try describe(number, .device(device, number), flags, place)
+        case .device(let device):
+            if device == .ready { hasSaidReady = true }
+            return try describe(number, .device(device, number), flags, place)
         default:
             if flags.contains(.truncate) { try files.tree.resize(number, to: 0, time: now) }
             return try describe(number, .file(number), flags, place)

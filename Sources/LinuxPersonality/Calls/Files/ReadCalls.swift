@@ -136,7 +136,7 @@ extension LinuxProcess {
     private mutating func read(
         _ device: Device, _ buffers: [GuestBuffer], _ memory: borrowing GuestMemory
     ) throws(Errno) -> CallEnd {
-        if device == .null { return .zero }
+        if device == .null || device == .ready { return .zero }
         let wanted = min(Self.total(buffers), 16 * Self.pieceBytes)
         let isRandom = device == .random || device == .urandom
         let bytes = isRandom ? random.bytes(wanted) : [UInt8](repeating: 0, count: wanted)

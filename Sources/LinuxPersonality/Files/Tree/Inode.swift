@@ -81,9 +81,11 @@ struct Directory: Sendable {
 /// The devices that a guest has.
 enum Device: Sendable, Hashable, CaseIterable {
     case null, zero, full, random, urandom
+    /// Whoever opens it says that the program is ready: a job of which a snapshot is taken ends there. Otherwise like `null`.
+    case ready
 
     /// The name in `/dev`.
-    var name: String { "\(self)" }
+    var name: String { self == .ready ? "kvmjob-ready" : "\(self)" }
 
     /// `st_rdev`: all have the major number 1.
     var number: UInt64 {
@@ -93,6 +95,7 @@ enum Device: Sendable, Hashable, CaseIterable {
         case .full: 0x107
         case .random: 0x108
         case .urandom: 0x109
+        case .ready: 0x1FF
         }
     }
 }
