@@ -67,7 +67,8 @@ let package = Package(
         .target(
             name: "LinuxPersonality", dependencies: ["JobModel", "GuestImage", "KVM"], swiftSettings: strict),
         .target(
-            name: "VMRuntime", dependencies: ["JobModel", "KVM", "GuestImage", crypto, deque, nioLocks],
+            name: "VMRuntime",
+            dependencies: ["JobModel", "KVM", "GuestImage", "LinuxPersonality", crypto, deque, nioLocks],
             swiftSettings: strict),
 
         // The pure middle: who may run, and what the bytes mean.
@@ -81,8 +82,8 @@ let package = Package(
         .target(
             name: "Worker",
             dependencies: [
-                "JobModel", "VMRuntime", "KVM", "GuestImage", "JobScheduling", "JobProtocol", "JobTransport", logging,
-                nioCore, nioPosix, nioLocks,
+                "JobModel", "VMRuntime", "LinuxPersonality", "KVM", "GuestImage", "JobScheduling", "JobProtocol",
+                "JobTransport", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
         .target(
             name: "KVMJobClient",
@@ -150,8 +151,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling", "JobModel",
-                "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
+                "Worker", "VMRuntime", "LinuxPersonality", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling",
+                "JobModel", "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",
