@@ -42,7 +42,7 @@ extension Run {
     ) throws -> StartingPoint {
         let file = try #require(FileTree(files: [(path: "bin/a", content: FileBytes(bytes), mode: 0o755)]))
         let spec = ProgramSpec(path: Array("/bin/a".utf8), arguments: arguments.map { Array($0.utf8) })
-        return try StartingPoint(program: spec, files: [file], memoryBytes: memoryBytes)
+        return try StartingPoint(program: spec, layers: [file], memoryBytes: memoryBytes)
     }
 
     /// Runs a program that is the only file.

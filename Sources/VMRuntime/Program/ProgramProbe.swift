@@ -67,7 +67,7 @@ enum ProgramProbe {
     private static func start() -> StartingPoint? {
         let spec = ProgramSpec(path: Array("/probe".utf8), arguments: [Array("probe".utf8)])
         guard let files = FileTree(files: [(path: "probe", content: FileBytes(image), mode: 0o755)]) else { return nil }
-        return try? StartingPoint(program: spec, files: [files], memoryBytes: 4 << 20)
+        return try? StartingPoint(program: spec, layers: [files], memoryBytes: 4 << 20)
     }
 
     /// The smallest program: an ELF header, one segment, and the code behind them.

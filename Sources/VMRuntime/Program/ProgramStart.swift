@@ -19,11 +19,11 @@ extension StartingPoint {
     /// Brings a program into memory: what its jobs start from.
     ///
     /// - Parameters:
-    ///   - files: its files, a tree for each of the spec's layers.
+    ///   - layers: its files, a tree for each of the spec's layers.
     ///   - memoryBytes: bytes of guest memory.
     /// - Throws: for a program that cannot be started, and says what `execve` would.
     public convenience init(
-        program spec: ProgramSpec, files: [FileTree], memoryBytes: UInt64
+        program spec: ProgramSpec, layers: [FileTree], memoryBytes: UInt64
     ) throws(Refusal) {
         let bounds = GuestLayout.minimumMemoryBytes...GuestLayout.maximumMemoryBytes
         guard bounds.contains(memoryBytes), memoryBytes % GuestMemory.pageBytes == 0 else {
@@ -39,7 +39,7 @@ extension StartingPoint {
         let program = Program(path: spec.path, arguments: spec.arguments, environment: spec.environment)
         do throws(ProgramError) {
             let started = try LinuxProcess.start(
-                program, files: files, scratchBytes: Int(clamping: spec.scratchBytes),
+                program, files: layers, scratchBytes: Int(clamping: spec.scratchBytes),
                 seed: ProgramSeed.bytes(spec.seed), at: ProgramClock.start, in: memory)
             self.init(
                 mode: .linux, processor: .new(started.registers, started.system, fixesCR4: false),
