@@ -5,16 +5,20 @@ extension GuestTree {
     /// Takes a directory of this machine as it is, with all that is in it. A link stays a link, so nothing outside is read; what a
     /// guest could not use (devices, sockets, pipes) is left out with a warning. Blocks.
     ///
-    /// - Parameter path: may be a link, which is followed, since somebody asked for it by name.
+    /// - Parameters:
+    ///   - path: may be a link, which is followed, since somebody asked for it by name.
+    ///   - isWanted: whether a name, in whichever directory, is taken.
     /// - Throws: ``CommandFailure`` if it is no directory, or cannot be read.
-    mutating func walk(_ path: String, to place: GuestPath, in layer: Layer) throws(CommandFailure) {
+    mutating func walk(
+        _ path: String, to place: GuestPath, in layer: Layer, isWanted: (String) -> Bool = { _ in true }
+    ) throws(CommandFailure) {
         guard let top = HostFile.followed(path), top.kind == .directory else {
             throw CommandFailure(message: "\(path) is no directory", status: ExitStatus.cannotRun)
         }
         var pending = [(top, place)]
         while let (directory, place) = pending.popLast() {
             try add(.directory(mode: directory.mode), at: place, in: layer)
-            for name in try list(directory.path) {
+            for name in try list(directory.path) where isWanted(name) {
                 let next = place.appending(Array(name.utf8))
                 guard let file = HostFile(at: "\(directory.path)/\(name)") else {
                     warn("\(directory.path)/\(name) is left out: it is gone, or its name is no UTF-8")

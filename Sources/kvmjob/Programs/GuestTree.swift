@@ -9,8 +9,8 @@
 /// | `program` | the program, its interpreter and its libraries, all from this machine |
 /// | `items` | what `--file` names, in the order of the command line, and a script |
 ///
-/// In a layer the later of two entries for one path wins. Owners and times are not kept, so that the same files are the same
-/// bytes whoever brings them.
+/// In a layer the later of two entries for one path wins. Owners are not kept; of times only when a file's content was last changed,
+/// which build tools and interpreters go by.
 struct GuestTree: Sendable {
     enum Layer: Int, Sendable, CaseIterable { case root, program, items }
 

@@ -18,6 +18,8 @@ struct HostFile: Sendable, Hashable {
     /// The permission bits, with set-user-ID, set-group-ID and the sticky bit.
     let mode: UInt16
     let size: UInt64
+    /// When its content was last changed, in seconds since 1970.
+    let modified: UInt64
 
     /// The most links that are followed on the way to a file: 40, as on Linux.
     static let linkLimit = 40
@@ -40,6 +42,7 @@ struct HostFile: Sendable, Hashable {
         self.path = path
         mode = UInt16(truncatingIfNeeded: (attributes[.posixPermissions] as? NSNumber)?.intValue ?? 0) & 0o7777
         size = (attributes[.size] as? NSNumber)?.uint64Value ?? 0
+        modified = UInt64(clamping: Int((attributes[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0))
     }
 
     /// What a path leads to through all links, under its real path; nil if that is nothing. Blocks.

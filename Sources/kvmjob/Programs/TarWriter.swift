@@ -37,8 +37,11 @@ struct TarWriter {
         try header(.link, path.bytes, mode: 0o777, link: target)
     }
 
-    mutating func addFile(_ path: GuestPath, mode: UInt16, _ bytes: [UInt8]) throws(CommandFailure) {
-        try header(.file, path.bytes, mode: mode, size: UInt64(bytes.count))
+    /// - Parameter modified: seconds since 1970.
+    mutating func addFile(
+        _ path: GuestPath, mode: UInt16, _ bytes: [UInt8], modified: UInt64 = 0
+    ) throws(CommandFailure) {
+        try header(.file, path.bytes, mode: mode, size: UInt64(bytes.count), modified: modified)
         try write(bytes)
         try pad()
     }
@@ -49,7 +52,7 @@ struct TarWriter {
     // MARK: Headers
 
     private mutating func header(
-        _ kind: Kind, _ name: [UInt8], mode: UInt16, size: UInt64 = 0, link: [UInt8] = []
+        _ kind: Kind, _ name: [UInt8], mode: UInt16, size: UInt64 = 0, link: [UInt8] = [], modified: UInt64 = 0
     ) throws(CommandFailure) {
         guard name.count <= Self.pathLimit, link.count <= Self.pathLimit else {
             throw CommandFailure(
@@ -66,7 +69,7 @@ struct TarWriter {
             try write(records)
             try pad()
         }
-        try write(Self.block(kind, name, mode, size, link))
+        try write(Self.block(kind, name, mode, size, link, modified: min(modified, Self.sizeLimit - 1)))
     }
 
     /// A record of an extended header: its length in decimal, the length's own digits among it.
@@ -78,7 +81,7 @@ struct TarWriter {
     }
 
     private static func block(
-        _ kind: Kind, _ name: [UInt8], _ mode: UInt16, _ size: UInt64, _ link: [UInt8]
+        _ kind: Kind, _ name: [UInt8], _ mode: UInt16, _ size: UInt64, _ link: [UInt8], modified: UInt64 = 0
     ) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: blockBytes)
         func put(_ bytes: some Collection<UInt8>, at offset: Int) {
@@ -94,7 +97,7 @@ struct TarWriter {
         octal(0, digits: 7, at: 108)
         octal(0, digits: 7, at: 116)
         octal(size < sizeLimit ? size : 0, digits: 11, at: 124)
-        octal(0, digits: 11, at: 136)
+        octal(modified, digits: 11, at: 136)
         block[156] = kind.rawValue
         put(link.prefix(nameLimit), at: 157)
         put("ustar\u{0}00".utf8, at: 257)
@@ -138,7 +141,9 @@ extension GuestTree {
             case .link(let target): try writer.addLink(path, target: target)
             case .file(.bytes(let bytes), let mode): try writer.addFile(path, mode: mode, bytes)
             case .file(.host(let place), let mode):
-                try writer.addFile(path, mode: mode, Self.read(place, limit: limit - min(limit, writer.count)))
+                let modified = HostFile(at: place)?.modified ?? 0
+                let bytes = try Self.read(place, limit: limit - min(limit, writer.count))
+                try writer.addFile(path, mode: mode, bytes, modified: modified)
             }
         }
         try writer.finish()
