@@ -33,8 +33,23 @@ public struct LinuxProcess: Sendable {
     var callStarted: UInt64 = 0
     /// Whether the call is served again because its deadline came.
     var hasTimedOut = false
-    /// When the sleep that the process is in is over.
-    var sleepEnd: UInt64?
+
+    // MARK: Threads and signals
+
+    /// All threads, of which one is being served.
+    var threads = ThreadTable(first: Thread(number: UInt32(Self.number)))
+    /// What signals do.
+    var signals = ProcessSignals()
+    /// What sends signals by the clock.
+    var timers = Timers()
+    /// What the first thread left when it ended before others.
+    var firstThreadStatus: UInt8?
+    /// What the process has set for itself, and nothing here goes by.
+    var limits = ProcessLimits()
+    /// `PR_SET_NO_NEW_PRIVS`: there are none anyway.
+    var hasNoNewPrivileges = false
+    /// 0 to 19; all threads have the same turns whatever it is.
+    var niceness = 0
 
     /// Whether the program has said that it is ready, and nobody has taken that yet.
     var hasSaidReady = false

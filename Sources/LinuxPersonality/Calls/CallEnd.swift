@@ -7,8 +7,12 @@ enum CallEnd: Sendable, Hashable {
     case value(UInt64)
     /// The thread cannot go on yet. When one of these may have come about the same call is served again, from its beginning.
     case wait(Wait)
-    /// The thread goes on with registers that the call has put in place itself.
-    case resumed
+    /// The thread goes on when this has been done with its registers.
+    case onProcessor(ProcessorTask)
+    /// The thread goes on with 0 in RAX, when all others had their turn.
+    case yield
+    /// The thread is no more.
+    case threadOver
     /// The process is over.
     case over(ProcessEnd)
 
@@ -17,10 +21,29 @@ enum CallEnd: Sendable, Hashable {
     static func value(_ count: Int) -> CallEnd { .value(UInt64(count)) }
 }
 
+/// What a call does to registers that only the vCPU has.
+enum ProcessorTask: Sendable, Hashable {
+    /// Makes a thread that goes on like this one.
+    case clone(CloneRequest)
+    /// Takes all registers from the frame of a signal's handler.
+    case returnFromSignal
+    /// Sets FS.base or GS.base.
+    case setBase(SegmentBase, UInt64)
+    /// Stores FS.base or GS.base at an address.
+    case storeBase(SegmentBase, at: UInt64)
+    /// Begins a program that has just been loaded.
+    case begin(LinuxProcess.Start)
+}
+
+/// A segment's base that programs use.
+enum SegmentBase: Sendable { case fs, gs }
+
 /// What a thread waits for.
 struct Wait: Sendable, Hashable {
     /// Any of these lets it go on.
     var events: Set<WaitEvent>
+    /// So does one of these signals, though it is blocked.
+    var signals = SignalSet()
     /// Or this instant, in nanoseconds of the guest's monotonic clock; the call is served again with
     /// ``LinuxProcess/hasTimedOut`` then.
     var deadline: UInt64?
@@ -32,8 +55,6 @@ enum WaitEvent: Sendable, Hashable {
     case standardInput
     /// Something was read from, written to or closed at this pipe, event counter or the like.
     case object(ObjectNumber)
-    /// `FUTEX_WAKE` at this address.
-    case futex(UInt64)
     /// A signal came for the thread.
     case signal
 }

@@ -12,5 +12,12 @@ struct CallRow: Sendable {
 
 /// All calls that are served, and those that are refused on purpose. The list is closed: any other call is `ENOSYS`.
 enum SystemCallTable {
-    static let rows = MemoryCallRows.rows + FileCallRows.rows + IdentityCallRows.rows
+    static let rows =
+        MemoryCallRows.rows + FileCallRows.rows + IdentityCallRows.rows + ThreadCallRows.rows + SignalCallRows.rows
+        + LimitCallRows.rows
+
+    /// Whether programs ask for a call only to find out that it is not there. One that would have been a process is missed.
+    static func isExpectedToBeRefused(_ call: SystemCall) -> Bool {
+        call != .fork && call != .vfork && rows.contains { $0.refused == "ENOSYS" && $0.calls.contains(call) }
+    }
 }

@@ -15,7 +15,10 @@ extension LinuxProcess {
         if let end = try performOnNames(call, arguments, memory) { return end }
         if let end = try performOnReadiness(call, arguments, memory) { return end }
         if let end = try performOnTime(call, arguments, memory) { return end }
+        if let end = try performOnThreads(call, arguments, memory) { return end }
+        if let end = try performOnSignals(call, arguments, memory) { return end }
         if let end = try performOnIdentity(call, arguments, memory) { return end }
+        if let end = try performOnLimits(call, arguments, memory) { return end }
         throw .enosys
     }
 

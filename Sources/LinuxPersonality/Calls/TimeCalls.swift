@@ -85,13 +85,13 @@ extension LinuxProcess {
         hasTimedOut || deadline <= moment.monotonic ? .zero : .wait(Wait(events: [.signal], deadline: deadline))
     }
 
-    private static func sum(_ one: UInt64, _ other: UInt64) -> UInt64 {
+    static func sum(_ one: UInt64, _ other: UInt64) -> UInt64 {
         let (sum, overflow) = one.addingReportingOverflow(other)
         return overflow ? .max : sum
     }
 
     /// A `struct timespec` in nanoseconds, at most all that 64 bits hold.
-    private mutating func duration(at address: UInt64, _ memory: borrowing GuestMemory) throws(Errno) -> UInt64 {
+    mutating func duration(at address: UInt64, _ memory: borrowing GuestMemory) throws(Errno) -> UInt64 {
         let (seconds, rest) = (try word64(address, memory), try word64(Self.sum(address, 8), memory))
         guard Int64(bitPattern: seconds) >= 0, rest < Self.billion else { throw .einval }
         let (whole, overflow) = seconds.multipliedReportingOverflow(by: Self.billion)

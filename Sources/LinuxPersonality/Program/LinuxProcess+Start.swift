@@ -44,6 +44,13 @@ extension LinuxProcess {
         }
     }
 
+    /// Finds out whether a program can be executed, as far as that is known without memory for it.
+    mutating func check(_ program: Program) throws(ProgramError) {
+        let (program, bytes) = try find(program)
+        guard let linker = try executable(bytes, at: program.path).interpreter else { return }
+        _ = try executable(try contents(of: linker), at: linker)
+    }
+
     /// The program that is executed in the end, behind the interpreters of scripts.
     private mutating func find(_ program: Program) throws(ProgramError) -> (Program, FileBytes) {
         var program = program
@@ -76,7 +83,7 @@ extension LinuxProcess {
     /// The bytes of a file that may be executed.
     private mutating func contents(of path: [UInt8]) throws(ProgramError) -> FileBytes {
         do throws(Errno) {
-            let end = try files.tree.find(path, from: .root, follows: true)
+            let end = try files.tree.find(path, from: files.workingDirectory, follows: true)
             guard case .inode(let number)? = end.target else { throw .enoent }
             guard files.tree[number].attributes.type == .regular, files.tree.allows(.execute, number) else {
                 throw .eacces

@@ -19,14 +19,6 @@ extension LinuxProcess {
         return hasSaidReady
     }
 
-    /// Notes a call that nothing serves.
-    mutating func noteUnknown(_ number: UInt64) {
-        guard counts.unknown.count < ProgramReport.unknownCallLimit, let number = UInt32(exactly: number) else {
-            return
-        }
-        counts.unknown.insert(number)
-    }
-
     /// The function that an address is in, by the symbols of the file that is mapped there: "main+0x14". nil where nobody can tell.
     public func place(of address: UInt64) -> String? {
         let index = space.regions.firstIndex(endingBehind: address)

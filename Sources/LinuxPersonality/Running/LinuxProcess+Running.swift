@@ -13,23 +13,37 @@ extension LinuxProcess {
     public mutating func serveCall(
         on processor: any GuestProcessor, at moment: Moment, _ memory: borrowing GuestMemory
     ) throws(KVMError) -> Course {
-        (self.moment, callStarted) = (moment, moment.monotonic)
+        go(to: moment)
+        (callStarted, hasTimedOut) = (moment.monotonic, false)
         counts.calls &+= 1
-        return try serve(on: processor, memory)
+        threads.running.registers = processor.registers
+        if let course = try serve(on: processor, memory) { return course }
+        return try goOnWithNext(on: processor, memory)
     }
 
     /// Answers an exception of the running thread: a page comes in, or a signal does.
     public mutating func serveFault(
         _ fault: Fault, on processor: any GuestProcessor, at moment: Moment, _ memory: borrowing GuestMemory
     ) throws(KVMError) -> Course {
-        self.moment = moment
+        go(to: moment)
+        var violation: MemoryViolation?
         if fault.vector == 14, let address = fault.address {
             switch space.resolveFault(at: address, for: MemoryAccess(pageFault: fault.errorCode ?? 0), memory) {
-            case .mapped: return .run
-            case .violation, .noMemory: break
+            case .mapped:
+                if let failure = space.failure { throw failure }
+                if !hasSignals { return .run }
+                threads.running.registers = processor.registers
+                return try resume(on: processor, memory)
+            // What Linux does where it has no memory left.
+            case .noMemory: return .over(.killed(signal: Signal.kill.number, fault: fault))
+            case .violation(let found): violation = found
             }
         }
-        return .over(.killed(signal: 11, fault: fault))
+        threads.running.registers = processor.registers
+        threads.running.trap = SignalFrame.Trap(fault)
+        let isComputation = fault.vector == 16 || fault.vector == 19
+        let state = isComputation ? ExtendedState(ofProcessor: try takeExtendedState(of: processor)) : nil
+        return try resume(taking: SignalInfo(fault, violation, state), on: processor, memory)
     }
 
     /// Brings in the page that a fault asks for, if the program may have it. False for what is its own mistake.
@@ -42,61 +56,27 @@ extension LinuxProcess {
     public mutating func preempt(
         on processor: any GuestProcessor, at moment: Moment, _ memory: borrowing GuestMemory
     ) throws(KVMError) -> Course {
-        self.moment = moment
-        return .run
+        go(to: moment)
+        guard wantsTimeSlices || hasSignals else { return .run }
+        threads.running.registers = processor.registers
+        return try goOnWithNext(on: processor, memory)
     }
 
     /// Goes on after ``Course/sleep(until:)``: a thread whose deadline has come, or for which something came, is served.
     public mutating func goOn(
         on processor: any GuestProcessor, at moment: Moment, _ memory: borrowing GuestMemory
     ) throws(KVMError) -> Course {
-        self.moment = moment
-        hasTimedOut = sleepEnd.map { moment.monotonic >= $0 } ?? false
-        return try serve(on: processor, memory)
+        go(to: moment)
+        return try goOnWithNext(on: processor, memory)
     }
 
     /// Whether the running thread is to be interrupted by ``preempt(on:at:_:)`` now and then, since others want to run.
-    public var wantsTimeSlices: Bool { false }
+    public var wantsTimeSlices: Bool { threads.isAnotherReady }
 
-    /// When the running thread is to be interrupted at the latest, in nanoseconds of the monotonic clock: a timer of its own ends.
-    public var nextTimer: UInt64? { nil }
-
-    // MARK: One call
-
-    private mutating func serve(
-        on processor: any GuestProcessor, _ memory: borrowing GuestMemory
-    ) throws(KVMError) -> Course {
-        var registers = processor.registers
-        let arguments = CallArguments(registers)
-        do throws(Errno) {
-            guard let call = SystemCall(rawValue: registers.rax) else {
-                noteUnknown(registers.rax)
-                throw .enosys
-            }
-            // TEMPORARY
-            switch call {
-            case .exit, .exitGroup: return .over(.exited(status: UInt8(truncatingIfNeeded: registers.rdi)))
-            case .archPrctl:
-                if registers.rdi == 0x1002 { processor.fsBase = registers.rsi }
-                registers.rax = 0
-                processor.registers = registers
-                return .run
-            case .setTidAddress: registers.rax = 1; processor.registers = registers; return .run
-            default: break
-            }
-            switch try perform(call, arguments, memory) {
-            case .value(let value): registers.rax = value
-            case .resumed: return .run
-            case .wait(let wait):
-                sleepEnd = wait.deadline
-                return .sleep(until: wait.deadline)
-            case .over(let end): return .over(end)
-            }
-        } catch {
-            registers.rax = error.returnValue
-        }
-        processor.registers = registers
-        if let failure = space.failure { throw failure }
-        return .run
+    /// When the running thread is to be interrupted at the latest, in nanoseconds of the monotonic clock: a timer ends, or another
+    /// thread's sleep does.
+    public var nextTimer: UInt64? {
+        let next = min(threads.nextDeadline, timers.due)
+        return next == .max ? nil : next
     }
 }

@@ -12,6 +12,7 @@ extension LinuxProcess {
     public mutating func supply(_ bytes: some Sequence<UInt8>, isEnd: Bool) {
         standardInput.append(bytes)
         if isEnd { standardInput.end() }
+        threads.wake(for: [.standardInput])
     }
 
     /// Forgets what belonged to the job in which the process came to where it is: its input, and what was counted. The bytes that it found

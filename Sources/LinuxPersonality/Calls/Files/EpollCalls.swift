@@ -72,13 +72,15 @@ extension LinuxProcess {
         try epollWait(arguments, until: deadline(milliseconds: arguments.int(3)), memory)
     }
 
-    /// `epoll_pwait`; its signal mask is not put in place.
+    /// `epoll_pwait`
     mutating func epollPwait(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        try epollWait(arguments, memory)
+        try putMaskInPlace(arguments[4], bytes: arguments[5], memory)
+        return try epollWait(arguments, memory)
     }
 
     mutating func epollPwait2(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        try epollWait(arguments, until: try deadline(at: arguments[3], memory), memory)
+        try putMaskInPlace(arguments[4], bytes: arguments[5], memory)
+        return try epollWait(arguments, until: try deadline(at: arguments[3], memory), memory)
     }
 
     /// Reports what is ready, those first that were not reported for the longest time.

@@ -57,7 +57,7 @@ enum FileCallRows {
         CallRow(calls: [.eventfd, .eventfd2], supported: "with EFD_SEMAPHORE", refused: "other flags EINVAL"),
         CallRow(
             calls: [.poll, .ppoll, .select, .pselect6], supported: "all kinds of descriptors",
-            refused: "signal masks are not put in place"),
+            refused: "more than 1024 descriptors EINVAL"),
         CallRow(
             calls: [.epollCreate, .epollCreate1, .epollCtl, .epollWait, .epollPwait, .epollPwait2],
             supported: "levels, edges, one shot", refused: "files EPERM; an epoll in another EINVAL"),

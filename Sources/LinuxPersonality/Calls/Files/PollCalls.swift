@@ -8,9 +8,10 @@ extension LinuxProcess {
         try poll(arguments[0], arguments.uint(1), until: deadline(milliseconds: arguments.int(2)), memory)
     }
 
-    /// `ppoll`; its signal mask is not put in place.
+    /// `ppoll`
     mutating func ppoll(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        try poll(arguments[0], arguments.uint(1), until: try deadline(at: arguments[2], memory), memory)
+        try putMaskInPlace(arguments[3], bytes: arguments[4], memory)
+        return try poll(arguments[0], arguments.uint(1), until: try deadline(at: arguments[2], memory), memory)
     }
 
     private mutating func poll(
@@ -44,9 +45,13 @@ extension LinuxProcess {
         try select(arguments, until: try deadline(at: arguments[4], unit: 1000, memory), memory)
     }
 
-    /// `pselect6`; its signal mask is not put in place.
+    /// `pselect6`
     mutating func pselect6(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        try select(arguments, until: try deadline(at: arguments[4], memory), memory)
+        if arguments[5] != 0 {
+            let (mask, bytes) = (try word64(arguments[5], memory), try word64(arguments[5] &+ 8, memory))
+            try putMaskInPlace(mask, bytes: bytes, memory)
+        }
+        return try select(arguments, until: try deadline(at: arguments[4], memory), memory)
     }
 
     private mutating func select(
