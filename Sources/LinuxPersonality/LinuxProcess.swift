@@ -11,6 +11,9 @@ public struct LinuxProcess: Sendable {
     /// Guest memory as the program sees it.
     var space: AddressSpace
 
+    /// What is executed, with the interpreters of scripts put in front.
+    var program = Program(path: [], arguments: [])
+
     // MARK: Files
 
     /// Descriptors, the tree, and where the process stands in it.
@@ -33,6 +36,8 @@ public struct LinuxProcess: Sendable {
     var callStarted: UInt64 = 0
     /// Whether the call is served again because its deadline came.
     var hasTimedOut = false
+    /// Which signals are blocked while the call waits, where it asks for that: `ppoll` and its kin.
+    var temporaryMask: UInt64?
     /// When the sleep that the process is in is over.
     var sleepEnd: UInt64?
 
