@@ -8,7 +8,8 @@ enum FileCallRows {
             calls: [.open, .openat, .openat2, .creat],
             supported:
                 "all access modes and O_CREAT, EXCL, TRUNC, APPEND, NONBLOCK, DIRECTORY, NOFOLLOW, CLOEXEC, PATH",
-            refused: "O_TMPFILE EOPNOTSUPP; a file without the right EACCES; full scratch ENOSPC; ways to resolve a path "
+            refused:
+                "O_TMPFILE EOPNOTSUPP; a file without the right EACCES; full scratch ENOSPC; ways to resolve a path "
                 + "other than the usual one ENOSYS"),
         CallRow(calls: [.close, .closeRange], supported: "with CLOSE_RANGE_CLOEXEC", refused: "other flags EINVAL"),
         CallRow(
@@ -16,7 +17,7 @@ enum FileCallRows {
             supported: "files, devices, standard input, pipes, event counters, timers", refused: "RWF flags EOPNOTSUPP"),
         CallRow(
             calls: [.write, .writev, .pwrite64, .pwritev, .pwritev2],
-            supported: "files, devices, standard output and error (64 KiB a call), pipes, event counters, timers",
+            supported: "files, devices, standard output and error (64 KiB a call), pipes, event counters",
             refused: "RWF flags EOPNOTSUPP; full scratch ENOSPC; beyond 1 TiB EFBIG"),
         CallRow(
             calls: [.stat, .lstat, .fstat, .newfstatat, .statx], supported: "all fields that files have",
@@ -27,14 +28,18 @@ enum FileCallRows {
         CallRow(
             calls: [.readlink, .readlinkat], supported: "with /proc/self/exe and /proc/self/fd",
             refused: "others EINVAL"),
-        CallRow(calls: [.getdents64, .getdents], supported: "in the order of the names' bytes", refused: "no directory ENOTDIR"),
+        CallRow(
+            calls: [.getdents64, .getdents], supported: "in the order of the names' bytes",
+            refused: "no directory ENOTDIR"),
         CallRow(
             calls: [
                 .unlink, .unlinkat, .rmdir, .mkdir, .mkdirat, .rename, .renameat, .renameat2, .link, .linkat, .symlink,
                 .symlinkat, .mknod, .mknodat,
             ],
             supported: "in the whole tree, as far as the scratch has room; RENAME_NOREPLACE and RENAME_EXCHANGE",
-            refused: "full scratch ENOSPC; RENAME_WHITEOUT EINVAL; devices and pipes EPERM; linkat with AT_EMPTY_PATH ENOENT"),
+            refused:
+                "full scratch ENOSPC; RENAME_WHITEOUT EINVAL; devices and pipes EPERM; linkat with AT_EMPTY_PATH ENOENT"
+        ),
         CallRow(
             calls: [.chdir, .fchdir, .getcwd, .umask, .chmod, .fchmod, .fchmodat],
             supported: "as Linux", refused: "files of the personality's own EPERM"),

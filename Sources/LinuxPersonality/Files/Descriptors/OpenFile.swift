@@ -42,7 +42,8 @@ struct OpenFile: Sendable {
     /// The inode that it keeps alive.
     var inode: InodeNumber? {
         switch kind {
-        case .file(let number), .directory(let number), .path(let number), .device(_, let number), .report(_, let number):
+        case .file(let number), .directory(let number), .path(let number), .device(_, let number),
+            .report(_, let number):
             number
         default: nil
         }

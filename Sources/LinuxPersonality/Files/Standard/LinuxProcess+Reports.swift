@@ -127,7 +127,8 @@ extension LinuxProcess {
         let ticks = moment.monotonic / (Self.billion / GuestSystem.ticksPerSecond)
         let boot = (moment.realtime - min(moment.realtime, moment.monotonic)) / Self.billion
         let times = "\(ticks) 0 0 0 0 0 0 0 0 0"
-        return "cpu  \(times)\ncpu0 \(times)\nintr 0\nctxt 0\nbtime \(boot)\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n"
+        return
+            "cpu  \(times)\ncpu0 \(times)\nintr 0\nctxt 0\nbtime \(boot)\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n"
     }
 
     /// Seconds with two digits behind the point.

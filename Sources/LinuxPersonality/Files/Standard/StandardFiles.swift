@@ -84,13 +84,17 @@ enum StandardFiles {
     ]
 
     /// What every 64-bit processor is; which instructions this one has is CPUID's to say.
-    private static let processors = [
-        ("processor", "0"), ("vendor_id", "kvmjob"), ("cpu family", "6"), ("model", "0"), ("model name", "kvmjob"),
-        ("stepping", "0"), ("cpu MHz", "1000.000"), ("physical id", "0"), ("siblings", "1"), ("core id", "0"),
-        ("cpu cores", "1"), ("apicid", "0"), ("fpu", "yes"), ("fpu_exception", "yes"), ("cpuid level", "13"),
-        ("wp", "yes"),
-        ("flags", "fpu tsc msr pae cx8 apic cmov pat clflush mmx fxsr sse sse2 syscall nx lm constant_tsc nonstop_tsc"),
-        ("bogomips", "2000.00"), ("clflush size", "64"), ("cache_alignment", "64"),
-        ("address sizes", "46 bits physical, 48 bits virtual"),
-    ].map { "\($0.0)\t: \($0.1)\n" }.joined() + "\n"
+    private static let processors =
+        [
+            ("processor", "0"), ("vendor_id", "kvmjob"), ("cpu family", "6"), ("model", "0"), ("model name", "kvmjob"),
+            ("stepping", "0"), ("cpu MHz", "1000.000"), ("physical id", "0"), ("siblings", "1"), ("core id", "0"),
+            ("cpu cores", "1"), ("apicid", "0"), ("fpu", "yes"), ("fpu_exception", "yes"), ("cpuid level", "13"),
+            ("wp", "yes"),
+            (
+                "flags",
+                "fpu tsc msr pae cx8 apic cmov pat clflush mmx fxsr sse sse2 syscall nx lm constant_tsc nonstop_tsc"
+            ),
+            ("bogomips", "2000.00"), ("clflush size", "64"), ("cache_alignment", "64"),
+            ("address sizes", "46 bits physical, 48 bits virtual"),
+        ].map { "\($0.0)\t: \($0.1)\n" }.joined() + "\n"
 }
