@@ -81,7 +81,7 @@ import Testing
 
         private func holds(_ byte: UInt8, count: Int, at address: UInt64) -> Bool {
             var bytes: [UInt8] = []
-            return caller.memory.append(count, at: address, to: &bytes) && bytes.allSatisfy { $0 == byte }
+            return caller.memory.append(count, at: address, to: &bytes) && bytes == [UInt8](repeating: byte, count: count)
         }
 
         /// Calls that may replace the pages of an address.
@@ -91,25 +91,24 @@ import Testing
     @Test func `a bad pointer in any argument is an error or nothing, and harms nothing`() throws {
         var (faulted, succeeded): (Set<SystemCall>, Set<SystemCall>) = ([], [])
         for call in SystemCall.allCases {
+            var world = try World()
             for position in 0..<6 {
-                var world = try World()
                 for (index, pointer) in World.pointers.enumerated() {
-                    // A third of them for each pointer: all meet each call somewhere.
-                    for number in World.fillers.indices where (number + index + position) % 3 == 0 {
-                        let filler = World.fillers[number]
-                        var registers = [UInt64](repeating: filler, count: 6)
+                    // Half of them for each pointer: all meet each call somewhere.
+                    for number in World.fillers.indices where (number + index + position) % 2 == 0 {
+                        var registers = [UInt64](repeating: World.fillers[number], count: 6)
                         registers[position] = pointer
                         let value = try world.serve(call, registers)
                         if value == -14 { faulted.insert(call) }
                         if value >= 0 { succeeded.insert(call) }
                     }
                 }
-                let isUnharmed = world.isUnharmed(by: call)
-                #expect(isUnharmed, "\(call.name)")
             }
+            let isUnharmed = world.isUnharmed(by: call)
+            #expect(isUnharmed, "\(call.name)")
         }
         // Nothing is served that was not tried in earnest.
-        #expect(faulted.count > 80 && succeeded.count > 120, "\(faulted.count), \(succeeded.count)")
+        #expect(faulted.count > 80 && succeeded.count > 100, "\(faulted.count), \(succeeded.count)")
     }
 
     @Test(arguments: UInt64(1)...4) func `random arguments harm nothing`(seed: UInt64) throws {
