@@ -20,7 +20,9 @@ extension LinuxProcess {
         if let end = try performOnTime(call, arguments, memory) { return end }
         if let end = try performOnIdentity(call, arguments, memory) { return end }
         if let end = try performOnScheduling(call, arguments, memory) { return end }
-        throw RefusedCallRows.errors[call] ?? .enosys
+        if let refusal = RefusedCallRows.errors[call] { throw refusal }
+        noteUnknown(call.rawValue)
+        throw .enosys
     }
 
     /// Those that programs make most come first.
