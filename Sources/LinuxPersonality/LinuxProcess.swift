@@ -11,6 +11,9 @@ public struct LinuxProcess: Sendable {
     /// Guest memory as the program sees it.
     var space: AddressSpace
 
+    /// What is executed, with the interpreters of scripts put in front.
+    var program = Program(path: [], arguments: [])
+
     // MARK: Files
 
     /// Descriptors, the tree, and where the process stands in it.

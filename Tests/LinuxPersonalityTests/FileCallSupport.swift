@@ -96,16 +96,3 @@ struct Caller: ~Copyable {
         }
     }
 }
-
-extension LinuxProcess {
-    static let fileCalls: [SystemCall] = [
-        .open, .openat, .creat, .close, .closeRange, .read, .pread64, .readv, .preadv, .preadv2, .write, .pwrite64,
-        .writev, .pwritev, .pwritev2, .stat, .lstat, .fstat, .newfstatat, .statx, .access, .faccessat, .faccessat2,
-        .readlink, .readlinkat, .unlink, .rmdir, .unlinkat, .mkdir, .mkdirat, .rename, .renameat, .renameat2, .link,
-        .linkat, .symlink, .symlinkat, .chdir, .fchdir, .getcwd, .umask, .chmod, .fchmodat, .fchmod, .getdents64, .dup,
-        .dup2, .dup3, .fcntl, .lseek, .pipe, .pipe2, .truncate, .ftruncate, .fsync, .ioctl, .getrandom,
-        .poll, .ppoll, .select, .pselect6, .eventfd, .eventfd2, .epollCreate, .epollCreate1, .epollCtl, .epollWait,
-        .epollPwait, .epollPwait2, .chown, .lchown, .fchown, .fchownat, .utimensat, .statfs, .fstatfs, .flock,
-        .fallocate, .memfdCreate, .sendfile, .copyFileRange, .socket, .connect,
-    ]
-}

@@ -23,20 +23,4 @@ import Testing
         #expect(SystemCall.rtSigaction.name == "rt_sigaction")
         #expect(Set(SystemCall.allCases.map(\.name)).count == SystemCall.allCases.count)
     }
-
-    @Test func `the table names each call once, and every call that is served`() throws {
-        let named = SystemCallTable.rows.flatMap(\.calls)
-        #expect(Set(named).count == named.count)
-        for call in SystemCall.allCases {
-            var caller = try Caller()
-            let value = try caller.raw(call, [])
-            #expect(value == -38 || named.contains(call), "\(call.name) is served and no row says so")
-            #expect(value != -38 || !named.contains(call) || isRefused(call), "\(call.name) is not served")
-        }
-    }
-
-    /// Whether its row says `ENOSYS` first.
-    private func isRefused(_ call: SystemCall) -> Bool {
-        SystemCallTable.rows.contains { $0.calls.contains(call) && $0.refused.hasPrefix("ENOSYS") }
-    }
 }

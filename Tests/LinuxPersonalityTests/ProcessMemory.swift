@@ -83,7 +83,6 @@ extension ProcessMemory {
                 complaints.append("region \(region.start)")
             }
             if region.isCharged { charged += region.pages }
-            if region.needsCharge && !region.isCharged { complaints.append("not charged: \(region.start)") }
         }
         var frames = tableFrames
         var index = 0

@@ -11,7 +11,11 @@ extension LinuxProcess {
     /// `uname`: a Linux of which nothing is the host's.
     mutating func uname(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         var record = GuestRecord()
-        for (index, text) in ["Linux", "kvmjob", "6.1.0", "#1 SMP kvmjob", "x86_64", "(none)"].enumerated() {
+        let names = [
+            GuestSystem.name, GuestSystem.host, GuestSystem.release, GuestSystem.version, GuestSystem.architecture,
+            GuestSystem.domain,
+        ]
+        for (index, text) in names.enumerated() {
             record.append(text.utf8)
             record.pad(to: (index + 1) * 65)
         }
@@ -41,22 +45,48 @@ extension LinuxProcess {
         return .value(Self.number)
     }
 
-    /// `sched_getaffinity`: one processor.
-    mutating func schedGetaffinity(
-        _ arguments: CallArguments, _ memory: borrowing GuestMemory
-    ) throws(Errno) -> CallEnd {
-        guard arguments.uint(1) >= 8, arguments.uint(1) % 8 == 0 else { throw .einval }
-        try put(1, bytes: 8, at: arguments[2], memory)
-        return .value(8 as UInt64)
+    /// `setpgid`: it leads the one group there is.
+    func setpgid(_ arguments: CallArguments) throws(Errno) -> CallEnd {
+        guard arguments.int(1) >= 0 else { throw .einval }
+        guard [0, Self.number].contains(UInt64(arguments.uint(0))) else { throw .esrch }
+        guard [0, Self.number].contains(UInt64(arguments.uint(1))) else { throw .eperm }
+        return .zero
+    }
+
+    /// `capget`: none. Of a version that is not known the newest one is told.
+    mutating func capget(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        let version = try word32(arguments[0], memory)
+        guard [0x1998_0330, 0x2007_1026, 0x2008_0522].contains(version) else {
+            try put(0x2008_0522, bytes: 4, at: arguments[0], memory)
+            guard arguments[1] == 0 else { throw .einval }
+            return .zero
+        }
+        let thread = try word32(arguments[0] &+ 4, memory)
+        guard thread == 0 || threads.index(of: thread) != nil else { throw .esrch }
+        guard arguments[1] != 0 else { return .zero }
+        try space.write([UInt8](repeating: 0, count: version == 0x1998_0330 ? 12 : 24), at: arguments[1], memory)
+        return .zero
+    }
+
+    /// `personality`: that of Linux; its flags mean nothing here.
+    func personality(_ arguments: CallArguments) throws(Errno) -> CallEnd {
+        guard arguments.uint(0) == .max || arguments.uint(0) & 0xFF == 0 else { throw .einval }
+        return .zero
+    }
+
+    /// `getcpu`: the first processor of the first node.
+    mutating func getcpu(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        for index in 0..<2 where arguments[index] != 0 { try put(0, bytes: 4, at: arguments[index], memory) }
+        return .zero
     }
 
     /// `sysinfo`.
     mutating func sysinfo(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         var record = GuestRecord()
-        record.append(moment.monotonic / 1_000_000_000)
+        record.append(moment.monotonic / Self.billion)
         for _ in 0..<3 { record.append(0 as UInt64) }
         record.append(memory.bytes)
-        record.append(UInt64(max(0, space.frames.available)) * GuestMemory.pageBytes)
+        record.append(UInt64(space.frames.free) * GuestMemory.pageBytes)
         record.pad(to: 80)
         record.append(1, bytes: 2)
         record.pad(to: 104)
@@ -82,28 +112,19 @@ extension LinuxProcess {
         case .getpgid, .getsid: try group(arguments)
         case .getgroups: .zero
         case .uname: try uname(arguments, memory)
-        case .schedGetaffinity: try schedGetaffinity(arguments, memory)
+        case .setfsuid, .setfsgid: .value(UInt64(ProcessFiles.user))
+        case .setpgid: try setpgid(arguments)
+        case .setsid: throw .eperm
+        case .capget: try capget(arguments, memory)
+        case .personality: try personality(arguments)
+        case .getcpu: try getcpu(arguments, memory)
         case .sysinfo: try sysinfo(arguments, memory)
-        default: nil
-        }
-    }
-
-    mutating func performOnTime(
-        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
-    ) throws(Errno) -> CallEnd? {
-        switch call {
-        case .clockGettime: try clockGettime(arguments, memory)
-        case .clockGetres: try clockGetres(arguments, memory)
-        case .gettimeofday: try gettimeofday(arguments, memory)
-        case .time: try time(arguments, memory)
-        case .nanosleep: try nanosleep(arguments, memory)
-        case .clockNanosleep: try clockNanosleep(arguments, memory)
         default: nil
         }
     }
 }
 
-/// What is supported of the calls about the process itself and about time.
+/// What is supported of the calls about the process itself.
 enum IdentityCallRows {
     static let rows: [CallRow] = [
         CallRow(
@@ -111,17 +132,28 @@ enum IdentityCallRows {
             supported: "one process, number 1, without a parent", refused: "others ESRCH"),
         CallRow(
             calls: [.getuid, .geteuid, .getgid, .getegid, .getresuid, .getresgid, .getgroups],
-            supported: "user and group 1000, no further groups", refused: ""),
+            supported: "user and group 1000, no further groups"),
         CallRow(
             calls: [.setuid, .setgid, .setreuid, .setregid, .setresuid, .setresgid], supported: "to what it is",
             refused: "others EPERM"),
+        CallRow(calls: [.setfsuid, .setfsgid], supported: "answered with what it is"),
         CallRow(
-            calls: [.uname, .sysinfo, .schedGetaffinity], supported: "one processor, the job's memory", refused: ""),
+            calls: [.setpgid, .setsid], supported: "setpgid to what it is",
+            refused: "setsid EPERM, as for who leads a group; other processes ESRCH"),
+        CallRow(calls: [.capget], supported: "no capabilities", refused: "unknown versions EINVAL"),
+        CallRow(calls: [.personality], supported: "that of Linux, with any flags", refused: "others EINVAL"),
+        CallRow(calls: [.uname, .sysinfo, .getcpu], supported: "one processor, the job's memory"),
         CallRow(
-            calls: [.clockGettime, .clockGetres, .gettimeofday, .time],
-            supported: "eight clocks; processor time is the time that has passed", refused: "other clocks EINVAL"),
+            calls: [.schedGetaffinity, .schedSetaffinity], supported: "one processor",
+            refused: "masks without it EINVAL"),
         CallRow(
-            calls: [.nanosleep, .clockNanosleep], supported: "relative and absolute",
-            refused: "clocks that cannot wake EOPNOTSUPP"),
+            calls: [
+                .schedGetscheduler, .schedSetscheduler, .schedGetparam, .schedSetparam, .schedGetPriorityMax,
+                .schedGetPriorityMin, .schedRrGetInterval, .schedGetattr, .schedSetattr,
+            ], supported: "SCHED_OTHER, and SCHED_BATCH and SCHED_IDLE, which are the same",
+            refused: "real-time policies EPERM; other threads ESRCH"),
+        CallRow(
+            calls: [.getpriority, .setpriority, .ioprioGet, .ioprioSet], supported: "a niceness that changes nothing",
+            refused: "a better one than before EACCES; others ESRCH"),
     ]
 }

@@ -10,9 +10,9 @@ enum MemoryCallRows {
             calls: [.mmap],
             supported:
                 "anonymous memory and private or read-only file mappings; FIXED, FIXED_NOREPLACE, 32BIT, GROWSDOWN, NORESERVE, "
-                + "POPULATE; writable memory is charged when it is mapped, reservations without rights cost nothing",
+                + "STACK, POPULATE; reservations without rights, and stacks that are not used, cost nothing",
             refused:
-                "writable shared files ENODEV; HUGETLB ENOMEM; below 64 KiB EPERM; more than memory has, or 16,384 regions, "
+                "writable shared files ENODEV; HUGETLB ENOMEM; below 64 KiB EPERM; writable memory beyond what is free, or 16,384 regions, "
                 + "ENOMEM"),
         CallRow(
             calls: [.munmap, .mprotect], supported: "as Linux, taking effect at once",
@@ -24,10 +24,9 @@ enum MemoryCallRows {
             calls: [.madvise],
             supported: "DONTNEED and FREE at once, POPULATE_READ and _WRITE; hints are accepted",
             refused: "REMOVE as on private memory; COLLAPSE and unknown advice EINVAL"),
-        CallRow(calls: [.mincore], supported: "pages that were brought in", refused: ""),
+        CallRow(calls: [.mincore], supported: "pages that were brought in"),
         CallRow(
             calls: [.msync, .mlock, .mlock2, .munlock, .mlockall, .munlockall],
             supported: "nothing to do: no memory is paged out", refused: "gaps ENOMEM"),
-        CallRow(calls: [.pkeyMprotect, .pkeyAlloc, .pkeyFree], supported: "", refused: "ENOSYS"),
     ]
 }

@@ -20,6 +20,7 @@ extension LinuxProcess {
             protection: Protection(rawValue: UInt8(truncatingIfNeeded: arguments[2] & 7)),
             placement: flags.placement)
         if flags.contains(.noReserve) { request.traits.insert(.unreserved) }
+        if flags.contains(.stack) { request.traits.insert(.threadStack) }
         if flags.contains(.growsDown) { request.traits.insert(.growsDown) }
         if flags.kind != .isPrivate {
             request.traits.insert(.shared)

@@ -13,6 +13,7 @@ struct MapFlags: OptionSet, Sendable {
     static let growsDown = MapFlags(rawValue: 0x100)
     static let noReserve = MapFlags(rawValue: 0x4000)
     static let populate = MapFlags(rawValue: 0x8000)
+    static let stack = MapFlags(rawValue: 0x2_0000)
     static let hugePages = MapFlags(rawValue: 0x4_0000)
     static let fixedIfFree = MapFlags(rawValue: 0x10_0000)
 

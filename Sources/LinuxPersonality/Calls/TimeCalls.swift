@@ -32,8 +32,6 @@ enum GuestClock: Int32, CaseIterable, Sendable {
 }
 
 extension LinuxProcess {
-    private static var billion: UInt64 { 1_000_000_000 }
-
     /// `clock_gettime`.
     mutating func clockGettime(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         guard let clock = GuestClock(rawValue: arguments.int(0)) else { throw .einval }
@@ -64,8 +62,7 @@ extension LinuxProcess {
 
     /// `nanosleep`. Nothing but a signal ends it early, which leaves the rest of the time where the program wants it.
     mutating func nanosleep(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        let nanoseconds = try duration(at: arguments[0], memory)
-        return sleep(until: Self.sum(callStarted, nanoseconds))
+        sleep(until: Self.sum(callStarted, try span(at: arguments[0], memory)))
     }
 
     /// `clock_nanosleep`.
@@ -74,7 +71,7 @@ extension LinuxProcess {
     ) throws(Errno) -> CallEnd {
         guard let clock = GuestClock(rawValue: arguments.int(0)) else { throw .einval }
         guard clock.wakes else { throw .eopnotsupp }
-        let nanoseconds = try duration(at: arguments[2], memory)
+        let nanoseconds = try span(at: arguments[2], memory)
         // TIMER_ABSTIME
         guard arguments.uint(1) & 1 != 0 else { return sleep(until: Self.sum(callStarted, nanoseconds)) }
         let now = clock.nanoseconds(of: moment)
@@ -85,26 +82,37 @@ extension LinuxProcess {
         hasTimedOut || deadline <= moment.monotonic ? .zero : .wait(Wait(events: [.signal], deadline: deadline))
     }
 
-    static func sum(_ one: UInt64, _ other: UInt64) -> UInt64 {
-        let (sum, overflow) = one.addingReportingOverflow(other)
-        return overflow ? .max : sum
-    }
+    // MARK: The table
 
-    /// A `struct timespec` in nanoseconds, at most all that 64 bits hold.
-    mutating func duration(at address: UInt64, _ memory: borrowing GuestMemory) throws(Errno) -> UInt64 {
-        let (seconds, rest) = (try word64(address, memory), try word64(Self.sum(address, 8), memory))
-        guard Int64(bitPattern: seconds) >= 0, rest < Self.billion else { throw .einval }
-        let (whole, overflow) = seconds.multipliedReportingOverflow(by: Self.billion)
-        return overflow ? .max : Self.sum(whole, rest)
+    mutating func performOnTime(
+        _ call: SystemCall, _ arguments: CallArguments, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd? {
+        switch call {
+        case .clockGettime: try clockGettime(arguments, memory)
+        case .clockGetres: try clockGetres(arguments, memory)
+        case .gettimeofday: try gettimeofday(arguments, memory)
+        case .time: try time(arguments, memory)
+        case .nanosleep: try nanosleep(arguments, memory)
+        case .clockNanosleep: try clockNanosleep(arguments, memory)
+        case .timerfdCreate: try timerfdCreate(arguments, memory)
+        case .timerfdSettime: try timerfdSettime(arguments, memory)
+        case .timerfdGettime: try timerfdGettime(arguments, memory)
+        default: nil
+        }
     }
+}
 
-    /// A `struct timespec` or `struct timeval`.
-    private mutating func put(
-        _ time: UInt64, parts: UInt64, at address: UInt64, _ memory: borrowing GuestMemory
-    ) throws(Errno) {
-        var record = GuestRecord()
-        record.append(time / parts)
-        record.append(time % parts)
-        try space.write(record.bytes, at: address, memory)
-    }
+/// What is supported of the calls about time.
+enum TimeCallRows {
+    static let rows: [CallRow] = [
+        CallRow(
+            calls: [.clockGettime, .clockGetres, .gettimeofday, .time],
+            supported: "eight clocks; processor time is the time that has passed", refused: "other clocks EINVAL"),
+        CallRow(
+            calls: [.nanosleep, .clockNanosleep], supported: "relative and absolute",
+            refused: "clocks that cannot wake EOPNOTSUPP"),
+        CallRow(
+            calls: [.timerfdCreate, .timerfdSettime, .timerfdGettime],
+            supported: "once or again and again, relative and absolute", refused: "other clocks and flags EINVAL"),
+    ]
 }

@@ -5,8 +5,6 @@ internal import KVM
 
 /// What the process asks and says about itself: limits, times, names.
 extension LinuxProcess {
-    private static var billion: UInt64 { 1_000_000_000 }
-
     // MARK: Limits
 
     /// `prlimit64`
@@ -110,25 +108,10 @@ extension LinuxProcess {
         case .times: return try times(arguments, memory)
         case .archPrctl: return try archPrctl(arguments)
         case .prctl: return try prctl(arguments, memory)
-        case .personality: return try personality(arguments)
         case .execve: return try execve(arguments, memory)
         case .wait4, .waitid: throw .echild
-        case .setpgid:
-            guard arguments.int(0) == 0 || UInt64(arguments.uint(0)) == Self.number else { throw .esrch }
-            guard arguments.int(1) == 0 || UInt64(arguments.uint(1)) == Self.number else { throw .eperm }
-            return .zero
-        case .capget: return try capget(arguments, memory)
         case .seccomp: throw .einval
-        case _ where Self.privileged.contains(call): throw .eperm
         default: return nil
         }
     }
-
-    /// What nobody but a machine's administrator may do, or what would be about other processes.
-    static let privileged: Set<SystemCall> = [
-        .ptrace, .mount, .umount2, .pivotRoot, .chroot, .reboot, .sethostname, .setdomainname, .swapon, .swapoff, .iopl,
-        .ioperm, .initModule, .finitModule, .deleteModule, .kexecLoad, .kexecFileLoad, .bpf, .perfEventOpen, .unshare,
-        .setns, .settimeofday, .clockSettime, .adjtimex, .clockAdjtime, .acct, .quotactl, .syslog, .vhangup,
-        .userfaultfd, .setsid, .setgroups, .capset, .processVmReadv, .processVmWritev, .kcmp, .openByHandleAt,
-    ]
 }

@@ -54,24 +54,4 @@ extension LinuxProcess {
             return try space.read(address, count: Self.nameBytes, memory)
         }
     }
-
-    /// `personality`: Linux as it is, with addresses that never were random.
-    func personality(_ arguments: CallArguments) throws(Errno) -> CallEnd {
-        // ADDR_NO_RANDOMIZE
-        guard [0, 0x004_0000, .max].contains(arguments.uint(0)) else { throw .einval }
-        return .zero
-    }
-
-    /// `capget`: none.
-    mutating func capget(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        let known: [UInt32: Int] = [0x1998_0330: 12, 0x2007_1026: 24, 0x2008_0522: 24]
-        guard let count = known[try word32(arguments[0], memory)] else {
-            try put(0x2008_0522, bytes: 4, at: arguments[0], memory)
-            throw .einval
-        }
-        let thread = try word32(arguments[0] &+ 4, memory)
-        guard thread == 0 || threads.index(of: thread) != nil else { throw .esrch }
-        if arguments[1] != 0 { try space.write([UInt8](repeating: 0, count: count), at: arguments[1], memory) }
-        return .zero
-    }
 }

@@ -107,6 +107,8 @@ extension AddressSpace {
             MapRequest(
                 address: AddressLayout.stackTop - bytes, bytes: bytes, protection: [.read, .write],
                 placement: .fixedIfFree, traits: [.growsDown, .stack]), memory)
+        // All of it now, in one go: programs use most of it.
+        if let index = regions.index(containing: start) { try populate(regions[index], for: .write, memory) }
         return start + bytes
     }
 }

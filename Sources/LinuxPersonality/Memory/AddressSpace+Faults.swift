@@ -58,23 +58,30 @@ extension AddressSpace {
         let page = address & ~(GuestMemory.pageBytes - 1)
         guard let present = region.presentable, page < present.upperBound else { return .violation(.beyondFile) }
         let window = self.window(around: page, in: region, present)
-        guard fill(window, from: page, of: region, memory) else {
-            frames.noteRefusal()
-            return .noMemory
-        }
-        return .mapped
+        if fill(window, from: page, of: region, memory) { return .mapped }
+        if !region.isCharged, breakPromises(memory), fill(window, from: page, of: region, memory) { return .mapped }
+        frames.noteRefusal()
+        return .noMemory
+    }
+
+    /// Makes the frames that were set aside everybody's, for want of others. False if there were none.
+    private mutating func breakPromises(_ memory: borrowing GuestMemory) -> Bool {
+        guard frames.promised > 0 else { return false }
+        frames.uncharge(frames.charged, backed: frames.chargedBacked)
+        regions.removeCharges()
+        return true
     }
 
     /// Which pages come in with one, all in one page table.
     ///
-    /// Pages that are charged and anonymous come in as many as a table has: their frames are set aside anyway, and take no host
-    /// memory before they are used; an entry costs nanoseconds, and a fault tens of microseconds.
+    /// Pages that are charged and anonymous come in as many as a table has, while there is plenty: their frames are set aside
+    /// anyway, and take no host memory before they are used; an entry costs nanoseconds, and a fault tens of microseconds.
     private mutating func window(
         around page: UInt64, in region: Region, _ present: Range<UInt64>
     ) -> Range<UInt64> {
         let table = page & ~(PageTables.leafBytes - 1)
         var window = present.clamped(to: table..<table + PageTables.leafBytes)
-        if region.isCharged, region.file == nil { return window }
+        if region.isCharged, region.file == nil, frames.isPlentiful { return window }
         var pages = Self.clusterPages
         if page == lastWindow.end { pages = min(max(lastWindow.pages * 2, pages), Self.largestClusterPages) }
         let bytes = UInt64(pages) * GuestMemory.pageBytes
@@ -84,10 +91,11 @@ extension AddressSpace {
         return window
     }
 
-    /// A new region's pages, where that is likely to spare a fault: all, if they are charged and no more than a page table has, or
-    /// from a file and no more than a cluster.
+    /// A new region's pages, where that is likely to spare a fault and there is plenty: all, if they are charged and no more than a
+    /// page table has, or from a file and no more than a cluster.
     mutating func bringInAtOnce(_ region: Region, _ memory: borrowing GuestMemory) {
-        guard let present = region.presentable, !region.protection.isEmpty, region.isCharged || region.file != nil,
+        guard frames.isPlentiful, let present = region.presentable, !region.protection.isEmpty,
+            region.isCharged || region.file != nil,
             region.pages <= (region.file == nil ? Int(PageTables.leafBytes / GuestMemory.pageBytes) : Self.clusterPages)
         else { return }
         var page = present.lowerBound
@@ -174,21 +182,8 @@ extension AddressSpace {
         }
         guard page >= lowest else { return nil }
         let preferred = max(lowest, region.start - min(region.start, Self.stackStep))
-        for start in [min(page, preferred), page] where extend(index, to: start, memory) { return index }
-        return nil
-    }
-
-    private mutating func extend(_ index: Int, to start: UInt64, _ memory: borrowing GuestMemory) -> Bool {
-        let added = start..<regions[index].start
-        let pages = Int((added.upperBound - added.lowerBound) / GuestMemory.pageBytes)
-        if regions[index].isCharged {
-            guard pages <= frames.available, makeTables(for: added, memory), frames.charge(pages) else {
-                frames.noteRefusal()
-                return false
-            }
-        }
-        regions.extendDown(index, to: start)
-        return true
+        regions.extendDown(index, to: min(page, preferred))
+        return index
     }
 }
 

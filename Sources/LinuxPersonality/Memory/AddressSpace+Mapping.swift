@@ -36,7 +36,7 @@ extension AddressSpace {
 
     /// Makes a region. Returns where it is.
     ///
-    /// Private writable memory is charged as a whole, unless it is unreserved; what was written under the old mapping is lost.
+    /// Which frames it gets, and when, is ``FrameAccount``'s rule; what was written under the old mapping is lost.
     ///
     /// - Throws: `EINVAL`, `ENOMEM`, `EPERM`, `EEXIST`, `EOVERFLOW` as `mmap` does.
     mutating func map(_ request: MapRequest, _ memory: borrowing GuestMemory) throws(Errno) -> UInt64 {
@@ -53,10 +53,7 @@ extension AddressSpace {
         var region = Region(
             start: range.lowerBound, end: range.upperBound, protection: request.protection,
             content: request.content, traits: request.traits)
-        if region.needsCharge || request.isWhole {
-            region.traits.insert(.charged)
-            try prepareCharge(of: range, memory)
-        }
+        if try demandFrames(for: region, request, memory) { region.traits.insert(.charged) }
         remove(range, memory)
         if region.isCharged { guard frames.charge(region.pages) else { throw .enomem } }
         regions.insert([region])
@@ -64,15 +61,38 @@ extension AddressSpace {
         return range.lowerBound
     }
 
-    /// Checks that there are frames for all pages of a range and makes its page tables, so that nothing can be missing later.
-    /// What the range has now counts as given up.
-    private mutating func prepareCharge(of range: Range<UInt64>, _ memory: borrowing GuestMemory) throws(Errno) {
-        let pages = Int((range.upperBound - range.lowerBound) / GuestMemory.pageBytes)
-        let missing = pages - chargedPages(in: range)
-        guard missing <= frames.available, makeTables(for: range, memory), missing <= frames.available else {
-            frames.noteRefusal()
-            throw .enomem
+    /// Whether frames are to be set aside for a new region. If so its page tables are made, so that nothing can be missing later.
+    /// What there is in its place counts as given up.
+    private mutating func demandFrames(
+        for region: Region, _ request: MapRequest, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> Bool {
+        guard region.needsCharge || request.isWhole else { return false }
+        let missing = region.pages - chargedPages(in: region.addresses)
+        if request.isWhole || frames.mayCharge(region.pages, missing: missing) {
+            guard missing <= frames.available, makeTables(for: region.addresses, memory), missing <= frames.available
+            else { throw refuse() }
+            return true
         }
+        let isCommitment =
+            request.placement == .fixed && region.pages > frames.largestCharge && isReserved(region.addresses)
+        if !isCommitment { try demandFree(missing) }
+        return false
+    }
+
+    /// Whether all of a range is mapped without any rights.
+    private func isReserved(_ range: Range<UInt64>) -> Bool {
+        regions.covers(range) && regions.indices(overlapping: range).allSatisfy { regions[$0].protection.isEmpty }
+    }
+
+    /// - Throws: `ENOMEM` if so many pages, with their tables, are more than there are free frames.
+    mutating func demandFree(_ pages: Int) throws(Errno) {
+        guard pages + pages / 512 + 1 <= frames.free else { throw refuse() }
+    }
+
+    /// Notes that memory is used up.
+    mutating func refuse() -> Errno {
+        frames.noteRefusal()
+        return .enomem
     }
 
     private func chargedPages(in range: Range<UInt64>) -> Int {
@@ -237,8 +257,10 @@ extension AddressSpace {
 }
 
 extension Region {
-    /// Whether frames are set aside for it: private memory that may be written.
-    var needsCharge: Bool { protection.contains(.write) && !traits.contains(.unreserved) }
+    /// Whether frames are set aside for it, or at least asked for, when it is mapped: memory that may be written.
+    var needsCharge: Bool {
+        protection.contains(.write) && traits.isDisjoint(with: [.unreserved, .growsDown, .threadStack])
+    }
 }
 
 extension RegionList {

@@ -65,23 +65,33 @@ extension AddressSpace {
         let next = regions.firstIndex(endingBehind: region.end)
         guard next == regions.count || regions[next].start >= added.upperBound else { return false }
         guard region.reachesNoEndOfOffsets(with: grown) else { throw .einval }
+        let grownPages = Int(grown / GuestMemory.pageBytes)
+        var region = region
+        if try demandFrames(forMore: grownPages, than: &region, memory) {
+            guard makeTables(for: added, memory), frames.charge(grownPages) else { throw refuse() }
+        }
+        // One region, so that it can grow again: its parts have the same traits.
+        _ = regions.remove(region.addresses)
         var part = region
         (part.start, part.end) = (added.lowerBound, added.upperBound)
         part.content = region.content.advanced(by: region.bytes)
-        try charge(part, memory)
-        regions.insert([part])
+        regions.insert([region, part])
         bringInAtOnce(part, memory)
         return true
     }
 
-    /// Sets frames aside for a region, if it is one that they are set aside for.
-    private mutating func charge(_ part: Region, _ memory: borrowing GuestMemory) throws(Errno) {
-        guard part.isCharged else { return }
-        guard part.pages <= frames.available, makeTables(for: part.addresses, memory), frames.charge(part.pages)
-        else {
-            frames.noteRefusal()
-            throw .enomem
-        }
+    /// Whether frames are to be set aside for what a region grows by. A region that becomes too large for that has none set aside
+    /// from then on.
+    private mutating func demandFrames(
+        forMore pages: Int, than region: inout Region, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> Bool {
+        guard region.needsCharge || region.isCharged else { return false }
+        if region.isCharged, frames.mayCharge(region.pages + pages, missing: pages) { return true }
+        try demandFree(pages)
+        guard region.isCharged else { return false }
+        frames.uncharge(region.pages, backed: backedPages(of: region.addresses, memory))
+        region.traits.remove(.charged)
+        return false
     }
 
     // MARK: To another place
@@ -92,22 +102,29 @@ extension AddressSpace {
         let kept = request.address..<request.address + min(request.oldBytes, request.newBytes)
         guard regions.count + 3 <= RegionList.maximumCount else { throw .enomem }
         guard region.reachesNoEndOfOffsets(with: request.newBytes) else { throw .einval }
-        var moved = region.clipped(to: kept)
         // What grows is charged whether it moves or not; what moves keeps its charge.
-        let grown = Int(target.upperBound - target.lowerBound - (kept.upperBound - kept.lowerBound))
-        let grownPages = moved.isCharged ? grown / Int(GuestMemory.pageBytes) : 0
-        guard grownPages <= frames.available,
-            makeTables(for: target, ofPagesFrom: moved, memory), grownPages <= frames.available
-        else {
-            frames.noteRefusal()
-            throw .enomem
+        var moved = region.clipped(to: kept)
+        let grownPages = Int((target.upperBound - target.lowerBound) / GuestMemory.pageBytes) - moved.pages
+        let isCharged = moved.isCharged
+        if grownPages > 0 {
+            guard try demandFrames(forMore: grownPages, than: &moved, memory) || !moved.isCharged else {
+                throw refuse()
+            }
+            if isCharged, !moved.isCharged {
+                _ = regions.remove(kept)
+                regions.insert([moved])
+            }
         }
+        let missing = moved.isCharged ? grownPages : 0
+        guard missing <= frames.available, makeTables(for: target, ofPagesFrom: moved, memory),
+            missing <= frames.available
+        else { throw refuse() }
         // Of the old range what is behind the kept part goes, over other regions as well.
         remove(target, memory)
         if request.oldBytes > request.newBytes {
             remove(kept.upperBound..<request.address + request.oldBytes, memory)
         }
-        guard frames.charge(grownPages) else { throw .enomem }
+        guard frames.charge(missing) else { throw .enomem }
         _ = regions.remove(kept)
         moveEntries(kept, to: target.lowerBound, memory)
         (moved.start, moved.end) = (target.lowerBound, target.upperBound)

@@ -6,8 +6,9 @@ internal import KVM
 extension AddressSpace {
     /// Gives the regions of a range other rights, up to the first address that has none.
     ///
-    /// Memory that becomes writable is charged from then on. Memory that was reserved without rights and with `MAP_NORESERVE` is
-    /// charged too, unlike on Linux: so the C library's arenas fail to grow, rather than the program dying of a fault.
+    /// Memory that becomes writable is charged from then on, by ``FrameAccount``'s rule. Memory that was reserved without rights and
+    /// with `MAP_NORESERVE` is charged too, unlike on Linux: so the C library's arenas fail to grow, rather than the program dying
+    /// of a fault.
     ///
     /// - Throws: `ENOMEM` if something in the range is not mapped or cannot be charged, `EACCES` if it is a shared file and shall be
     ///   written; what lies before that has its new rights.
@@ -42,19 +43,25 @@ extension AddressSpace {
     ) throws(Errno) {
         guard part.protection != protection else { return }
         if part.traits.contains(.neverWritable), protection.contains(.write) { throw .eacces }
-        if part.protection.isEmpty { part.traits.remove(.unreserved) }
+        let wasReserved = part.protection.isEmpty
+        if wasReserved { part.traits.remove(.unreserved) }
         part.protection = protection
-        if part.needsCharge, !part.isCharged {
-            let backed = backedPages(of: part.addresses, memory)
-            guard part.pages - backed <= frames.available, makeTables(for: part.addresses, memory),
-                frames.charge(part.pages, backed: backed)
-            else {
-                frames.noteRefusal()
-                throw .enomem
+        if part.needsCharge, !part.isCharged { try demandFrames(for: &part, wasReserved: wasReserved, memory) }
+        rewrite(part, &narrowed, memory)
+    }
+
+    private mutating func demandFrames(
+        for part: inout Region, wasReserved: Bool, _ memory: borrowing GuestMemory
+    ) throws(Errno) {
+        let backed = backedPages(of: part.addresses, memory)
+        if frames.mayCharge(part.pages, missing: part.pages - backed) {
+            guard makeTables(for: part.addresses, memory), frames.charge(part.pages, backed: backed) else {
+                throw refuse()
             }
             part.traits.insert(.charged)
+        } else if !wasReserved || part.pages <= frames.largestCharge {
+            try demandFree(part.pages - backed)
         }
-        rewrite(part, &narrowed, memory)
     }
 
     /// How many pages of a range have a frame.

@@ -85,6 +85,8 @@ struct Region: Sendable {
         static let stack = Traits(rawValue: 32)
         /// It cannot be made writable: a shared mapping of a file.
         static let neverWritable = Traits(rawValue: 64)
+        /// A thread's: `MAP_STACK`. Most of it is never touched.
+        static let threadStack = Traits(rawValue: 128)
     }
 
     var addresses: Range<UInt64> { start..<end }

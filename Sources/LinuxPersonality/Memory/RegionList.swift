@@ -104,6 +104,21 @@ struct RegionList: Sendable {
         regions.replaceSubrange(low..<high, with: merged)
     }
 
+    /// No region has frames set aside any more, and some are one with their neighbours now.
+    mutating func removeCharges() {
+        let old = regions
+        regions = []
+        regions.reserveCapacity(old.count)
+        for var region in old {
+            region.traits.remove(.charged)
+            if let last = regions.last, last.continues(into: region) {
+                regions[regions.count - 1].end = region.end
+            } else {
+                regions.append(region)
+            }
+        }
+    }
+
     /// Makes one region begin lower, where there is nothing.
     mutating func extendDown(_ index: Int, to start: UInt64) { regions[index].start = start }
 }

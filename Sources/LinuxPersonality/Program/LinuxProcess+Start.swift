@@ -24,6 +24,8 @@ extension LinuxProcess {
             )
         }
         let file = try executable(bytes, at: program.path)
+        self.program = program
+        files.tree.setExecutable(realPath(of: program.path))
         let bias = file.isPositionIndependent ? AddressLayout.programBias.rounded(upTo: file.alignment) : 0
         let main = try map(file, bytes, at: program.path, bias: bias, memory)
         space.setProgramBreak(main.end)
@@ -94,6 +96,13 @@ extension LinuxProcess {
             let what = error == .eacces ? "is no file that may be executed" : "is not among the job's files"
             throw ProgramError(error, "\(shown(path)) \(what) (\(error.name))")
         }
+    }
+
+    /// A path behind all links, for one that leads to a file.
+    private mutating func realPath(of path: [UInt8]) -> [UInt8] {
+        guard let end = try? files.tree.find(path, from: files.workingDirectory, follows: true), let name = end.name
+        else { return path }
+        return files.tree.path(of: name, in: end.parent) ?? path
     }
 
     private func executable(_ bytes: FileBytes, at path: [UInt8]) throws(ProgramError) -> ELFFile {
@@ -183,9 +192,9 @@ extension LinuxProcess {
 }
 
 /// A guest's bytes as people can read them, in quotes.
-func shown(_ bytes: [UInt8]) -> String {
-    let printable = bytes.prefix(256).map { (0x20..<0x7F).contains($0) ? Character(UnicodeScalar($0)) : "?" }
-    return "\"" + String(printable) + "\""
+private func shown(_ bytes: [UInt8]) -> String {
+    let words = bytes.prefix(256).split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+    return "\"" + words.map { String(printable: $0) }.joined(separator: " ") + "\""
 }
 
 extension UInt64 {

@@ -13,6 +13,8 @@ public struct Program: Sendable {
 
     /// Where it is in the job's files.
     public var path: [UInt8]
+    /// What `/proc/self/comm` calls it: the last part of the path, at most 15 bytes of it. A script keeps its own.
+    private(set) var name: [UInt8]
     /// `argv`, the first of which is the program's name.
     public var arguments: [[UInt8]]
     /// `envp`, such as "HOME=/".
@@ -22,6 +24,7 @@ public struct Program: Sendable {
     public init(path: [UInt8], arguments: [[UInt8]], environment: [[UInt8]] = []) {
         let whole: ([UInt8]) -> [UInt8] = { Array($0.prefix { $0 != 0 }) }
         self.path = whole(path)
+        name = Array((self.path.split(separator: UInt8(ascii: "/")).last ?? []).prefix(15))
         (self.arguments, self.environment) = (arguments.map(whole), environment.map(whole))
     }
 
@@ -40,9 +43,11 @@ public struct Program: Sendable {
         let rest = words.dropFirst(name.count).drop(while: isBlank)
         let trimmed = rest.prefix(rest.count - rest.reversed().prefix(while: isBlank).count)
         let option = trimmed.isEmpty ? [] : [Array(trimmed)]
-        return Program(
+        var program = Program(
             path: Array(name), arguments: [Array(name)] + option + [path] + arguments.dropFirst(),
             environment: environment)
+        program.name = self.name
+        return program
     }
 }
 

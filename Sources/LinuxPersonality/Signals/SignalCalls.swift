@@ -79,7 +79,7 @@ extension LinuxProcess {
     mutating func rtSigtimedwait(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         try demandSetSize(arguments[3])
         let set = try signalSet(at: arguments[0], memory)
-        let end = arguments[2] == 0 ? nil : Self.sum(callStarted, try duration(at: arguments[2], memory))
+        let end = arguments[2] == 0 ? nil : Self.sum(callStarted, try span(at: arguments[2], memory))
         if let info = takeSignal(of: set) {
             if arguments[1] != 0 { try space.write(info.record, at: arguments[1], memory) }
             return .value(UInt64(info.signal.number))

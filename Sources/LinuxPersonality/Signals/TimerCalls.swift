@@ -4,7 +4,6 @@
 internal import KVM
 
 extension LinuxProcess {
-    private static var billion: UInt64 { 1_000_000_000 }
     private static var million: UInt64 { 1_000_000 }
 
     /// Sends the signals of timers that have come.
@@ -143,8 +142,8 @@ extension LinuxProcess {
         _ arguments: CallArguments, _ memory: borrowing GuestMemory
     ) throws(Errno) -> CallEnd {
         guard arguments[2] != 0 else { throw .einval }
-        let interval = try duration(at: arguments[2], memory)
-        let value = try duration(at: arguments[2] &+ 16, memory)
+        let interval = try span(at: arguments[2], memory)
+        let value = try span(at: arguments[2] &+ 16, memory)
         let number = try timerNumber(arguments.int(0))
         guard let old = timers.made[number] else { throw .einval }
         // TIMER_ABSTIME

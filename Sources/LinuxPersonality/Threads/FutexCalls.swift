@@ -59,7 +59,7 @@ extension LinuxProcess {
         _ arguments: CallArguments, _ memory: borrowing GuestMemory
     ) throws(Errno) -> UInt64? {
         guard arguments[3] != 0 else { return nil }
-        let end = try duration(at: arguments[3], memory)
+        let end = try span(at: arguments[3], memory)
         guard arguments.uint(1) & 0x7F == 9 else { return Self.sum(moment.monotonic, end) }
         guard arguments.uint(1) & 0x100 != 0 else { return end }
         return Self.sum(moment.monotonic, end > moment.realtime ? end - moment.realtime : 0)

@@ -115,9 +115,8 @@ extension LinuxProcess {
         case .getRobustList: return try getRobustList(arguments, memory)
         case .schedYield: return .yield
         case .membarrier: return try membarrier(arguments)
-        case .getcpu: return try getcpu(arguments, memory)
         case .fork, .vfork, .clone3, .rseq: throw .enosys
-        default: return try performOnScheduling(call, arguments, memory)
+        default: return nil
         }
     }
 }

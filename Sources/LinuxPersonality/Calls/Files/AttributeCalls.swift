@@ -3,7 +3,7 @@
 
 internal import KVM
 
-/// Owners, times, space and locks of files.
+/// Owners, space and locks of files.
 extension LinuxProcess {
     private static var here: Int32 { ProcessFiles.currentDirectory }
 
@@ -38,38 +38,6 @@ extension LinuxProcess {
     private func own(_ number: InodeNumber, _ user: UInt32, _ group: UInt32) throws(Errno) -> CallEnd {
         let owner = files.tree.attributes(number).isOwned ? ProcessFiles.user : 0
         guard user == owner || user == .max, group == owner || group == .max else { throw .eperm }
-        return .zero
-    }
-
-    /// `utimensat`, with UTIME_NOW and UTIME_OMIT.
-    mutating func utimensat(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        guard arguments.uint(3) & ~0x1100 == 0 else { throw .einval }
-        var times: [FileTime?] = [now, now]
-        for index in 0..<2 where arguments[2] != 0 {
-            let seconds = Int64(bitPattern: try word64(arguments[2] &+ UInt64(index * 16), memory))
-            switch try word64(arguments[2] &+ UInt64(index * 16 + 8), memory) {
-            case 0x3FFF_FFFF: times[index] = now
-            case 0x3FFF_FFFE: times[index] = nil
-            case let part where part < 1_000_000_000:
-                times[index] = FileTime(seconds: seconds, nanoseconds: UInt32(part))
-            default: throw .einval
-            }
-        }
-        let number: InodeNumber
-        if arguments[1] == 0 {
-            guard let opened = try files.file(arguments.int(0)).inode else { throw .eacces }
-            number = opened
-        } else {
-            let path = try path(arguments[1], memory)
-            number = try inode(arguments.int(0), path, follows: arguments.uint(3) & 0x100 == 0)
-        }
-        guard files.tree.attributes(number).isOwned else { throw .eperm }
-        let (accessed, modified, time) = (times[0], times[1], now)
-        try files.tree.change(number) { inode in
-            if let accessed { inode.attributes.accessed = accessed }
-            if let modified { inode.attributes.modified = modified }
-            inode.attributes.changed = time
-        }
         return .zero
     }
 

@@ -31,7 +31,7 @@ extension LinuxProcess {
         return object
     }
 
-    /// `epoll_ctl`. An `epoll` cannot watch another: EINVAL.
+    /// `epoll_ctl`. An `epoll` can watch another that itself watches none.
     mutating func epollCtl(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         let operation = arguments.uint(1)
         var (events, word): (UInt32, UInt64) = (0, 0)
@@ -46,7 +46,7 @@ extension LinuxProcess {
         default: break
         }
         let object = try epoll(arguments.int(0))
-        if case .epoll = watched.kind { throw .einval }
+        if operation == 1, case .epoll(let inner) = watched.kind { try demandNesting(of: inner, in: object) }
         let key = InterestList.Key(descriptor: arguments.int(2), file: try files.number(arguments.int(2)))
         let isThere = files.epolls[object]?.interests[key] != nil
         switch operation {
@@ -66,6 +66,16 @@ extension LinuxProcess {
         }
         files.raise(object)
         return .zero
+    }
+
+    /// Linux allows five levels; what programs use is two.
+    private func demandNesting(of inner: ObjectNumber, in outer: ObjectNumber) throws(Errno) {
+        guard inner != outer else { throw .einval }
+        func isEpoll(_ file: OpenFile) -> Bool { if case .epoll = file.kind { true } else { false } }
+        let isWatched = files.epolls.keys.contains { other in
+            files.watched(by: other).contains { $0.file.kind == .epoll(outer) }
+        }
+        guard !isWatched, !files.watched(by: inner).contains(where: { isEpoll($0.file) }) else { throw .eloop }
     }
 
     mutating func epollWait(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
@@ -92,21 +102,20 @@ extension LinuxProcess {
         let object = try epoll(arguments.int(0))
         guard let list = files.epolls[object] else { throw .einval }
         var (record, reported): (GuestRecord, [(InterestList.Key, UInt32)]) = (GuestRecord(), [])
-        var events: Set<WaitEvent> = [.object(object), .signal]
+        var (expiry, events) = (UInt64?.none, Set<WaitEvent>([.object(object), .signal]))
         for key in list.order {
             guard let interest = list.interests[key], let file = files.open[key.file] else { continue }
             events.formUnion(files.events(of: file))
+            expiry = [expiry, self.expiry(of: file)].compactMap { $0 }.min()
             guard reported.count < Int(most), !interest.isOff else { continue }
-            let ready = files.readiness(file, standardInput).rawValue & (interest.events | Readiness.unasked.rawValue)
+            let ready = readiness(file).rawValue & (interest.events | Readiness.unasked.rawValue)
             let isNew = ready & ~interest.reported != 0 || interest.seen != changes(of: file)
             guard ready != 0, interest.events & Self.edgeTriggered == 0 || isNew else { continue }
             record.append(ready)
             record.append(interest.word)
             reported.append((key, ready))
         }
-        if reported.isEmpty {
-            return isOver(deadline) ? .zero : .wait(Wait(events: events, deadline: deadline))
-        }
+        if reported.isEmpty { return nothing(until: deadline, or: expiry, events) }
         try space.write(record.bytes, at: arguments[1], memory)
         note(reported, object)
         return .value(reported.count)
@@ -117,6 +126,8 @@ extension LinuxProcess {
         switch file.kind {
         case .pipeReader(let object), .pipeWriter(let object), .eventCounter(let object):
             return files.changes[object] ?? 0
+        case .timer(let object):
+            return (files.changes[object] ?? 0) &+ (files.timers[object]?.expirations(at: moment.monotonic) ?? 0)
         case .standardInput: return UInt64(standardInput.count) + 1
         default: return 0
         }

@@ -5,14 +5,16 @@
 enum FileCallRows {
     static let rows: [CallRow] = [
         CallRow(
-            calls: [.open, .openat, .creat],
+            calls: [.open, .openat, .openat2, .creat],
             supported:
                 "all access modes and O_CREAT, EXCL, TRUNC, APPEND, NONBLOCK, DIRECTORY, NOFOLLOW, CLOEXEC, PATH",
-            refused: "O_TMPFILE EOPNOTSUPP; a file without the right EACCES; full scratch ENOSPC"),
+            refused:
+                "O_TMPFILE EOPNOTSUPP; a file without the right EACCES; full scratch ENOSPC; ways to resolve a path "
+                + "other than the usual one ENOSYS"),
         CallRow(calls: [.close, .closeRange], supported: "with CLOSE_RANGE_CLOEXEC", refused: "other flags EINVAL"),
         CallRow(
             calls: [.read, .readv, .pread64, .preadv, .preadv2],
-            supported: "files, devices, standard input, pipes, event counters", refused: "RWF flags EOPNOTSUPP"),
+            supported: "files, devices, standard input, pipes, event counters, timers", refused: "RWF flags EOPNOTSUPP"),
         CallRow(
             calls: [.write, .writev, .pwrite64, .pwritev, .pwritev2],
             supported: "files, devices, standard output and error (64 KiB a call), pipes, event counters",
@@ -26,28 +28,43 @@ enum FileCallRows {
         CallRow(
             calls: [.readlink, .readlinkat], supported: "with /proc/self/exe and /proc/self/fd",
             refused: "others EINVAL"),
-        CallRow(calls: [.getdents64], supported: "in the order of the names' bytes", refused: "no directory ENOTDIR"),
+        CallRow(
+            calls: [.getdents64, .getdents], supported: "in the order of the names' bytes",
+            refused: "no directory ENOTDIR"),
         CallRow(
             calls: [
                 .unlink, .unlinkat, .rmdir, .mkdir, .mkdirat, .rename, .renameat, .renameat2, .link, .linkat, .symlink,
-                .symlinkat,
+                .symlinkat, .mknod, .mknodat,
             ],
             supported: "in the whole tree, as far as the scratch has room; RENAME_NOREPLACE and RENAME_EXCHANGE",
-            refused: "full scratch ENOSPC; RENAME_WHITEOUT EINVAL; linkat with AT_EMPTY_PATH ENOENT"),
+            refused:
+                "full scratch ENOSPC; RENAME_WHITEOUT EINVAL; devices and pipes EPERM; linkat with AT_EMPTY_PATH ENOENT"
+        ),
         CallRow(
             calls: [.chdir, .fchdir, .getcwd, .umask, .chmod, .fchmod, .fchmodat],
             supported: "as Linux", refused: "files of the personality's own EPERM"),
         CallRow(
             calls: [.chown, .lchown, .fchown, .fchownat], supported: "to the owner that a file has",
             refused: "any other EPERM"),
-        CallRow(calls: [.utimensat], supported: "with UTIME_NOW and UTIME_OMIT", refused: "bad times EINVAL"),
+        CallRow(
+            calls: [.utimensat, .futimesat, .utimes, .utime], supported: "with UTIME_NOW and UTIME_OMIT",
+            refused: "bad times EINVAL"),
+        CallRow(
+            calls: [
+                .getxattr, .lgetxattr, .fgetxattr, .listxattr, .llistxattr, .flistxattr, .setxattr, .lsetxattr,
+                .fsetxattr, .removexattr, .lremovexattr, .fremovexattr,
+            ], supported: "no file has extended attributes",
+            refused: "asking for one ENODATA; changing one EOPNOTSUPP"),
+        CallRow(
+            calls: [.fadvise64, .readahead, .syncFileRange], supported: "nothing to do: all files are in memory",
+            refused: "streams ESPIPE, or EINVAL for readahead"),
         CallRow(
             calls: [.lseek, .truncate, .ftruncate], supported: "with SEEK_DATA and SEEK_HOLE (64 KiB)",
             refused: "streams ESPIPE; beyond 1 TiB EFBIG"),
         CallRow(calls: [.fallocate], supported: "mode 0, as growth", refused: "other modes EOPNOTSUPP"),
         CallRow(
             calls: [.fsync, .fdatasync, .syncfs, .sync], supported: "nothing to do", refused: "streams EINVAL"),
-        CallRow(calls: [.statfs, .fstatfs], supported: "the scratch, as a tmpfs", refused: ""),
+        CallRow(calls: [.statfs, .fstatfs], supported: "the scratch, as a tmpfs"),
         CallRow(
             calls: [.dup, .dup2, .dup3, .fcntl, .flock],
             supported: "DUPFD, CLOEXEC, GETFD, SETFD, GETFL, SETFL, locks (always granted), GETPIPE_SZ, SETPIPE_SZ",
@@ -60,18 +77,16 @@ enum FileCallRows {
             refused: "more than 1024 descriptors EINVAL"),
         CallRow(
             calls: [.epollCreate, .epollCreate1, .epollCtl, .epollWait, .epollPwait, .epollPwait2],
-            supported: "levels, edges, one shot", refused: "files EPERM; an epoll in another EINVAL"),
+            supported: "levels, edges, one shot", refused: "files EPERM; an epoll in one that is in another ELOOP"),
         CallRow(calls: [.memfdCreate], supported: "MFD_CLOEXEC", refused: "MFD_HUGETLB EINVAL; seals EINVAL"),
         CallRow(
             calls: [.sendfile, .copyFileRange], supported: "from files to files or standard output, 64 KiB a call",
             refused: "others EINVAL"),
         CallRow(calls: [.getrandom], supported: "from the job's seed", refused: "unknown flags EINVAL"),
-        CallRow(calls: [.socket, .socketpair], supported: "", refused: "EAFNOSUPPORT"),
         CallRow(
             calls: [
                 .bind, .listen, .accept, .accept4, .connect, .getsockname, .getpeername, .sendto, .recvfrom, .sendmsg,
                 .recvmsg, .sendmmsg, .recvmmsg, .shutdown, .setsockopt, .getsockopt,
-            ], supported: "", refused: "ENOTSOCK"),
-        CallRow(calls: [.splice, .tee, .vmsplice], supported: "", refused: "EINVAL"),
+            ], refused: "ENOTSOCK: no descriptor is a socket"),
     ]
 }

@@ -5,9 +5,6 @@ internal import KVM
 
 /// How file calls take their arguments from the guest and give it what they found.
 extension LinuxProcess {
-    /// What one call transfers at most: `MAX_RW_COUNT`.
-    static var maximumTransfer: UInt64 { 0x7FFF_F000 }
-
     /// How much is copied from the guest at a time.
     static var pieceBytes: Int { FileContent.chunkBytes }
 
@@ -65,7 +62,14 @@ extension LinuxProcess {
 
 /// Numbers one behind the other, as the kernel's structures have them: little-endian.
 struct GuestRecord {
-    private(set) var bytes: [UInt8] = []
+    private(set) var bytes: [UInt8]
+
+    init(_ bytes: [UInt8] = []) { self.bytes = bytes }
+
+    /// A number of 1 to 8 bytes that is there.
+    func number(at offset: Int, bytes count: Int) -> UInt64 {
+        bytes[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
 
     mutating func append(_ value: UInt64, bytes count: Int) {
         for shift in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> UInt64(shift * 8))) }

@@ -53,6 +53,33 @@ extension LinuxProcess {
         return .zero
     }
 
+    /// `mknod`: a regular file; the guest may make no device, and there are no pipes with names.
+    mutating func mknod(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try makeNode(Self.here, arguments[0], arguments.uint(1), memory)
+    }
+
+    /// `mknodat`, likewise.
+    mutating func mknodat(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        try makeNode(arguments.int(0), arguments[1], arguments.uint(2), memory)
+    }
+
+    private mutating func makeNode(
+        _ start: Int32, _ address: UInt64, _ mode: UInt32, _ memory: borrowing GuestMemory
+    ) throws(Errno) -> CallEnd {
+        let path = try path(address, memory)
+        switch mode >> 12 & 0xF {
+        case 0, 8: break
+        case 1, 2, 6, 12: throw .eperm
+        default: throw .einval
+        }
+        let end = try parent(start, path)
+        let name = try files.tree.vacancy(end)
+        let bits = UInt16(truncatingIfNeeded: mode) & 0o7777 & ~files.mask
+        let inode = Inode(attributes: FileAttributes(.regular, mode: bits, at: now), body: .regular)
+        _ = try files.tree.create(inode, name, in: end.parent, at: now)
+        return .zero
+    }
+
     mutating func rename(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         try rename((Self.here, arguments[0]), (Self.here, arguments[1]), 0, memory)
     }
@@ -134,6 +161,7 @@ extension LinuxProcess {
         files.tree.retain(number)
         files.tree.release(files.workingDirectory)
         files.workingDirectory = number
+        files.tree.setWorkingDirectory(number)
         return .zero
     }
 
@@ -171,60 +199,5 @@ extension LinuxProcess {
             inode.attributes.changed = time
         }
         return .zero
-    }
-
-    /// `getdents64`: records of 19 bytes and the name with its NUL, each a multiple of 8.
-    mutating func getdents64(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        let number = try files.number(arguments.int(0))
-        let file = try files.usableFile(arguments.int(0))
-        guard case .directory(let directory) = file.kind else { throw .enotdir }
-        guard files.tree.attributes(directory).links > 0 else { throw .enoent }
-        let listing = file.offset == 0 ? nil : file.listing
-        let names = listing ?? self.names(in: directory)
-        var (record, next) = (GuestRecord(), file.offset)
-        let limit = Int(min(arguments.uint(2), 1 << 16))
-        while next < names.count + 2 {
-            guard let entry = entry(next, of: directory, names) else {
-                next += 1
-                continue
-            }
-            let length = (19 + entry.name.count + 1 + 7) / 8 * 8
-            guard record.bytes.count + length <= limit else {
-                if record.bytes.isEmpty { throw .einval }
-                break
-            }
-            let end = record.bytes.count + length
-            next += 1
-            record.append(entry.inode)
-            record.append(next)
-            record.append(UInt64(length), bytes: 2)
-            record.append(UInt64(entry.type.rawValue), bytes: 1)
-            record.append(entry.name)
-            record.pad(to: end)
-        }
-        try space.write(record.bytes, at: arguments[1], memory)
-        files.open[number]?.listing = names
-        files.open[number]?.offset = next
-        return .value(record.bytes.count)
-    }
-
-    private func names(in directory: InodeNumber) -> [FileName] {
-        if case .descriptors = files.tree[directory].body { return files.table.numbers.map { FileName("\($0)") } }
-        return files.tree.names(in: directory)
-    }
-
-    /// An entry by its place: the dots first; nil for one that was removed since the listing was made.
-    private mutating func entry(
-        _ place: Int, of directory: InodeNumber, _ names: [FileName]
-    ) -> (inode: UInt64, type: FileType, name: [UInt8])? {
-        switch place {
-        case 0: return (directory.value, .directory, [46])
-        case 1: return (files.tree.parent(of: directory).value, .directory, [46, 46])
-        default:
-            let name = names[place - 2]
-            if case .descriptors = files.tree[directory].body { return (directory.value, .symbolicLink, name.bytes) }
-            guard let child = files.tree.child(name, of: directory) else { return nil }
-            return (child.value, files.tree.attributes(child).type, name.bytes)
-        }
     }
 }

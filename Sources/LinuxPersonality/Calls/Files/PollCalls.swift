@@ -10,39 +10,42 @@ extension LinuxProcess {
 
     /// `ppoll`
     mutating func ppoll(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
+        let deadline = try deadline(at: arguments[2], memory)
         try putMaskInPlace(arguments[3], bytes: arguments[4], memory)
-        return try poll(arguments[0], arguments.uint(1), until: try deadline(at: arguments[2], memory), memory)
+        return try poll(arguments[0], arguments.uint(1), until: deadline, memory)
     }
 
     private mutating func poll(
         _ address: UInt64, _ count: UInt32, until deadline: UInt64?, _ memory: borrowing GuestMemory
     ) throws(Errno) -> CallEnd {
         guard Int(count) <= DescriptorTable.limit else { throw .einval }
-        var records = try space.read(address, count: Int(count) * 8, memory)
-        var (ready, events): (Int, Set<WaitEvent>) = (0, [.signal])
-        for start in stride(from: 0, to: records.count, by: 8) {
-            let descriptor = Int32(
-                truncatingIfNeeded: records[start..<start + 4].reversed().reduce(0) { $0 << 8 | Int64($1) })
-            let asked = UInt32(records[start + 4]) | UInt32(records[start + 5]) << 8
-            var found: UInt32 = 0
+        let asked = GuestRecord(try space.read(address, count: Int(count) * 8, memory))
+        var (answer, ready, expiry, events) = (GuestRecord(), 0, UInt64?.none, Set<WaitEvent>([.signal]))
+        for place in stride(from: 0, to: asked.bytes.count, by: 8) {
+            let descriptor = Int32(truncatingIfNeeded: asked.number(at: place, bytes: 4))
+            let wanted = Readiness(rawValue: UInt32(asked.number(at: place + 4, bytes: 2)))
+            var found: Readiness = []
             if descriptor >= 0 {
                 if let file = try? files.file(descriptor) {
-                    found = files.readiness(file, standardInput).rawValue & (asked | Readiness.unasked.rawValue)
+                    found = readiness(file).intersection(wanted.union(.unasked))
                     events.formUnion(files.events(of: file))
+                    expiry = [expiry, self.expiry(of: file)].compactMap { $0 }.min()
                 } else {
-                    found = 0x20
+                    found = .invalid
                 }
             }
-            (records[start + 6], records[start + 7]) = (UInt8(found & 0xFF), UInt8(found >> 8 & 0xFF))
-            if found != 0 { ready += 1 }
+            answer.append(asked.bytes[place..<place + 6])
+            answer.append(UInt64(found.rawValue), bytes: 2)
+            if !found.isEmpty { ready += 1 }
         }
-        if ready == 0, !isOver(deadline) { return .wait(Wait(events: events, deadline: deadline)) }
-        try space.write(records, at: address, memory)
+        if ready == 0, case .wait(let wait) = nothing(until: deadline, or: expiry, events) { return .wait(wait) }
+        try space.write(answer.bytes, at: address, memory)
         return .value(ready)
     }
 
     mutating func select(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        try select(arguments, until: try deadline(at: arguments[4], unit: 1000, memory), memory)
+        let span = arguments[4] == 0 ? nil : try spanOfMicroseconds(at: arguments[4], memory)
+        return try select(arguments, until: span.flatMap { deadline(after: $0) }, memory)
     }
 
     /// `pselect6`
@@ -61,7 +64,7 @@ extension LinuxProcess {
         let count = min(Int(arguments.int(0)), DescriptorTable.limit)
         let bytes = (count + 63) / 64 * 8
         let masks: [Readiness] = [[.readable, .hungUp, .error], [.writable, .error], []]
-        var (ready, events): (Int, Set<WaitEvent>) = (0, [.signal])
+        var (ready, expiry, events) = (0, UInt64?.none, Set<WaitEvent>([.signal]))
         var results: [[UInt8]] = []
         for (index, mask) in masks.enumerated() {
             let address = arguments[index + 1]
@@ -69,7 +72,8 @@ extension LinuxProcess {
             for descriptor in 0..<count where !set.isEmpty && set[descriptor / 8] >> (descriptor % 8) & 1 != 0 {
                 let file = try files.file(Int32(descriptor))
                 events.formUnion(files.events(of: file))
-                if files.readiness(file, standardInput).intersection(mask).isEmpty {
+                expiry = [expiry, self.expiry(of: file)].compactMap { $0 }.min()
+                if readiness(file).intersection(mask).isEmpty {
                     set[descriptor / 8] &= ~(1 << (descriptor % 8))
                 } else {
                     ready += 1
@@ -77,7 +81,7 @@ extension LinuxProcess {
             }
             results.append(set)
         }
-        if ready == 0, !isOver(deadline) { return .wait(Wait(events: events, deadline: deadline)) }
+        if ready == 0, case .wait(let wait) = nothing(until: deadline, or: expiry, events) { return .wait(wait) }
         for (index, set) in results.enumerated() where !set.isEmpty {
             try space.write(set, at: arguments[index + 1], memory)
         }

@@ -69,7 +69,8 @@ extension LinuxProcess {
         if let number = file.inode { return status(number) }
         let attributes = FileAttributes(.fifo, mode: 0o600, at: .zero)
         switch file.kind {
-        case .pipeReader(let object), .pipeWriter(let object), .eventCounter(let object), .epoll(let object):
+        case .pipeReader(let object), .pipeWriter(let object), .eventCounter(let object), .timer(let object),
+            .epoll(let object):
             return FileStatus(inode: 1 << 60 | object.value, attributes: attributes, size: 0)
         default: return FileStatus(inode: 1 << 61, attributes: attributes, size: 0)
         }
@@ -165,8 +166,11 @@ extension LinuxProcess {
         switch try target(directory, path, follows: false) {
         case .descriptor(let descriptor): text = place(of: try files.fileThroughProc(descriptor))
         case .inode(let number):
-            guard case .symbolicLink(let target) = files.tree[number].body else { throw .einval }
-            text = target
+            switch files.tree[number].body {
+            case .symbolicLink(let target): text = target
+            case .place(let directory): text = files.tree.path(of: directory) ?? Array("(deleted)".utf8)
+            default: throw .einval
+            }
         }
         let part = text.prefix(Int(count))
         try space.write(part, at: buffer, memory)
@@ -175,12 +179,15 @@ extension LinuxProcess {
 
     /// What a link in `/proc/self/fd` says.
     private func place(of file: OpenFile) -> [UInt8] {
-        if let number = file.inode, files.tree.isDirectory(number), let path = files.tree.path(of: number) {
-            return path
-        }
-        if let place = file.place, let path = files.tree.path(of: place.parent) {
-            return (path == [47] ? [] : path) + [47] + place.name.bytes
-        }
-        return Array("pipe:[\(status(file).inode)]".utf8)
+        if let path = files.path(of: file) { return path }
+        let kind =
+            switch file.kind {
+            case .eventCounter: "anon_inode:[eventfd]"
+            case .timer: "anon_inode:[timerfd]"
+            case .epoll: "anon_inode:[eventpoll]"
+            case .file: "/memfd: (deleted)"
+            default: "pipe:[\(status(file).inode)]"
+            }
+        return Array(kind.utf8)
     }
 }

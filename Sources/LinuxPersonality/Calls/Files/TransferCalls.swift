@@ -58,11 +58,6 @@ extension LinuxProcess {
         }
     }
 
-    /// `socket`, `socketpair`: there is no network, and no family of addresses is known.
-    mutating func socket(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        throw .eafnosupport
-    }
-
     /// All calls on sockets: no descriptor is one.
     mutating func onSocket(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
         _ = try files.usableFile(arguments.int(0))

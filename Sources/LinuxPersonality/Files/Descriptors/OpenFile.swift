@@ -14,7 +14,10 @@ struct OpenFile: Sendable {
         case pipeReader(ObjectNumber)
         case pipeWriter(ObjectNumber)
         case eventCounter(ObjectNumber)
+        case timer(ObjectNumber)
         case epoll(ObjectNumber)
+        /// A file of `/proc` that is made as it is read.
+        case report(ProcessReport, InodeNumber)
     }
 
     var kind: Kind
@@ -28,6 +31,8 @@ struct OpenFile: Sendable {
     var place: Place?
     /// The names of a directory as they were when it was first read from its beginning.
     var listing: [FileName]?
+    /// A report as it was when it was last read from its beginning.
+    var report: [UInt8]?
 
     struct Place: Sendable {
         var parent: InodeNumber
@@ -37,7 +42,9 @@ struct OpenFile: Sendable {
     /// The inode that it keeps alive.
     var inode: InodeNumber? {
         switch kind {
-        case .file(let number), .directory(let number), .path(let number), .device(_, let number): number
+        case .file(let number), .directory(let number), .path(let number), .device(_, let number),
+            .report(_, let number):
+            number
         default: nil
         }
     }

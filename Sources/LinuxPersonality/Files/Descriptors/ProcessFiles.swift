@@ -13,6 +13,7 @@ struct ProcessFiles: Sendable {
     var open: [OpenFileNumber: OpenFile] = [:]
     var pipes: [ObjectNumber: Pipe] = [:]
     var counters: [ObjectNumber: EventCounter] = [:]
+    var timers: [ObjectNumber: DescriptorTimer] = [:]
     var epolls: [ObjectNumber: InterestList] = [:]
     /// How often something changed about an object: what edges are told by.
     var changes: [ObjectNumber: UInt64] = [:]
@@ -114,6 +115,9 @@ struct ProcessFiles: Sendable {
         case .eventCounter(let object):
             counters[object] = nil
             changes[object] = nil
+        case .timer(let object):
+            timers[object] = nil
+            changes[object] = nil
         case .epoll(let object):
             epolls[object] = nil
             changes[object] = nil
@@ -157,6 +161,13 @@ struct ProcessFiles: Sendable {
         }
         if case .descriptor(let descriptor) = target { _ = try fileThroughProc(descriptor) }
         return target
+    }
+
+    /// The path that an open file was found by, as far as its directory is still there.
+    func path(of file: OpenFile) -> [UInt8]? {
+        if let number = file.inode, tree.isDirectory(number) { return tree.path(of: number) }
+        guard let place = file.place else { return nil }
+        return tree.path(of: place.name, in: place.parent)
     }
 
     /// The open file behind an entry of `/proc/self/fd`; one that is not there has no entry.

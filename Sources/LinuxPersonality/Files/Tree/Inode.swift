@@ -52,8 +52,6 @@ struct Inode: Sendable {
     var content = FileContent()
     /// Entries of a directory; likewise.
     var directory = Directory()
-    /// How many descriptors, working directories and the like keep it alive without a name.
-    var openings = 0
     /// Whether it counts against the scratch's limit.
     var isCounted = false
 
@@ -64,6 +62,10 @@ struct Inode: Sendable {
         case device(Device)
         /// `/proc/self/fd`.
         case descriptors
+        /// A file that is made as it is read.
+        case report(ProcessReport)
+        /// A symbolic link that leads to a directory by itself, whatever that is called: `/proc/self/cwd`.
+        case place(InodeNumber)
     }
 }
 

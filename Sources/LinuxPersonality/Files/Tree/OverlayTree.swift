@@ -15,24 +15,33 @@ struct OverlayTree: Sendable {
     }
 
     /// The trees, the one on top first.
-    let layers: [FileTree]
-    let limits: Limits
+    private(set) var layers: [FileTree] = []
+    private(set) var limits = Limits()
     private(set) var usedBytes = 0
     private(set) var usedInodes = 0
     private(set) var usedNames = 0
     private var inodes: [InodeNumber: Inode] = [:]
+    /// How many descriptors, working directories and the like keep a file alive without a name.
+    private var openings: [InodeNumber: Int] = [:]
     private var nextNumber: UInt64 = 2
+
+    /// What every tree begins with, made once.
+    private static let standard = OverlayTree(standardAt: .zero)
+
+    private init(standardAt time: FileTime) {
+        inodes[.root] = Inode(attributes: FileAttributes(.directory, mode: 0o755, links: 2, at: time), body: .directory)
+        openings[.root] = 1
+        addStandardFiles(at: time)
+    }
 
     /// - Parameter layers: the trees, the lowest first: a later one takes the place of an earlier one, entry by entry.
     init(layers: [FileTree] = [], limits: Limits = Limits(), at time: FileTime = .zero) {
+        self = Self.standard
         self.layers = layers.reversed()
         self.limits = limits
-        var root = Inode(attributes: FileAttributes(.directory, mode: 0o755, links: 2, at: time), body: .directory)
-        root.directory.parts = layers.indices.map { TreePart(layer: $0, node: FileTree.root) }
-        if let top = layers.last { root.attributes.mode = top.nodes[0].mode }
-        root.openings = 1
-        inodes[.root] = root
-        addStandardFiles(at: time)
+        inodes[.root]?.directory.parts = layers.indices.map { TreePart(layer: $0, node: FileTree.root) }
+        if let top = layers.last { inodes[.root]?.attributes.mode = top.nodes[0].mode }
+        addOpenDirectories(at: time)
     }
 
     // MARK: What is there
@@ -77,7 +86,7 @@ struct OverlayTree: Sendable {
         case .regular: return inode.content.count
         case .symbolicLink(let target): return target.count
         case .directory: return 4096
-        case .device, .descriptors: return 0
+        case .device, .descriptors, .report, .place: return 0
         }
     }
 
@@ -123,6 +132,11 @@ struct OverlayTree: Sendable {
         }
         if path.isEmpty { return [UInt8(ascii: "/")] }
         return path.reversed().reduce(into: []) { $0 += [UInt8(ascii: "/")] + $1 }
+    }
+
+    /// The path of a name in a directory.
+    func path(of name: FileName, in directory: InodeNumber) -> [UInt8]? {
+        path(of: directory).map { ($0 == [UInt8(ascii: "/")] ? [] : $0) + [UInt8(ascii: "/")] + name.bytes }
     }
 
     /// Whether `directory` is `ancestor` or lies in it.
@@ -195,7 +209,7 @@ struct OverlayTree: Sendable {
         let number = InodeNumber(value: nextNumber)
         nextNumber += 1
         inodes[number] = inode
-        inodes[number]?.openings = 1
+        openings[number] = 1
         return number
     }
 
@@ -235,6 +249,9 @@ struct OverlayTree: Sendable {
         inodes[directory]?.directory.entries[name] = .some(number)
     }
 
+    /// Makes one of the personality's own files something else.
+    mutating func setStandardBody(_ body: Inode.Body, of number: InodeNumber) { inodes[number]?.body = body }
+
     /// The permission bits of a directory that was gone into.
     mutating func setMode(_ mode: UInt16, of directory: InodeNumber) { inodes[directory]?.attributes.mode = mode }
 
@@ -251,20 +268,18 @@ struct OverlayTree: Sendable {
     }
 
     /// Keeps a file alive while it has no name.
-    mutating func retain(_ number: InodeNumber) {
-        if inodes[number] != nil { inodes[number]?.openings += 1 }
-    }
+    mutating func retain(_ number: InodeNumber) { openings[number, default: 0] += 1 }
 
     /// The opposite of ``retain(_:)``.
     mutating func release(_ number: InodeNumber) {
-        guard let inode = inodes[number] else { return }
-        inodes[number]?.openings = max(0, inode.openings - 1)
+        guard let count = openings[number] else { return }
+        openings[number] = count > 1 ? count - 1 : nil
         collect(number)
     }
 
     /// Forgets a file that has neither names nor openings.
     mutating func collect(_ number: InodeNumber) {
-        guard let inode = inodes[number], inode.attributes.links <= 0, inode.openings == 0 else { return }
+        guard let inode = inodes[number], inode.attributes.links <= 0, openings[number] == nil else { return }
         if inode.isCounted { usedInodes -= 1 }
         usedBytes -= inode.content.chunkTotal
         if case .symbolicLink(let target) = inode.body, number.origin == nil { usedBytes -= target.count }

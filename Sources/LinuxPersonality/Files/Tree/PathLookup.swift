@@ -127,7 +127,7 @@ extension OverlayTree {
         guard name.bytes.count <= FileName.maximumBytes else { throw .enametoolong }
         if case .descriptors = self[walk.current].body {
             guard let number = Self.descriptor(name) else { throw .enoent }
-            // The rest of the path, if any, is walked from what the descriptor refers to; only directories can be gone into.
+            // Linux goes on from a descriptor that is a directory; nothing is known of descriptors here.
             guard isFinal else { throw .enotdir }
             return .ended(.descriptor(number))
         }
@@ -135,9 +135,13 @@ extension OverlayTree {
             if isFinal { return .ended(nil) }
             throw .enoent
         }
-        if case .symbolicLink(let target) = self[number].body, !isFinal || follows {
+        switch self[number].body {
+        case .symbolicLink(let target) where !isFinal || follows:
             try walk.follow(target)
             return nil
+        case .place(let directory) where !isFinal || follows:
+            return isFinal ? .ended(.inode(directory)) : .at(directory)
+        default: break
         }
         if isFinal { return .ended(.inode(number)) }
         return .at(number)

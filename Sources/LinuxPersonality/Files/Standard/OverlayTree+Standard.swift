@@ -4,8 +4,8 @@
 /// What programs expect of a file system and no archive brings.
 ///
 /// `/dev` and `/proc` are the personality's own and hide what layers have there. `/tmp` is everybody's. `/etc/passwd` and
-/// `/etc/group` name the guest's one user where no layer has them: shells and interpreters look up who they are. Of `/proc` there is
-/// what C libraries and language runtimes read while they start.
+/// `/etc/group` name the guest's one user where no layer has them: shells and interpreters look up who they are. Of `/proc` and
+/// `/sys` there is what programs, C libraries and language runtimes read of their process and their machine.
 extension OverlayTree {
     mutating func addStandardFiles(at time: FileTime) {
         let dev = standardDirectory("dev", in: .root, at: time)
@@ -18,17 +18,68 @@ extension OverlayTree {
         for (name, number) in streams { addLink(name, "/proc/self/fd/\(number)", to: dev, at: time) }
         addLink("fd", "/proc/self/fd", to: dev, at: time)
         _ = standardDirectory("shm", in: dev, mode: 0o1777, at: time)
+        addProcessFiles(at: time)
+    }
+
+    private mutating func addProcessFiles(at time: FileTime) {
         let proc = standardDirectory("proc", in: .root, mode: 0o555, at: time)
         let own = standardDirectory("1", in: proc, mode: 0o555, at: time)
         addLink("self", "1", to: proc, at: time)
+        addLink("thread-self", "1/task/1", to: proc, at: time)
+        addLink("mounts", "self/mounts", to: proc, at: time)
         let descriptors = Inode(
             attributes: FileAttributes(.directory, mode: 0o500, links: 2, at: time), body: .descriptors)
         add("fd", descriptors, to: own, at: time)
-        addOpenDirectories(at: time)
+        let thread = standardDirectory(
+            "1", in: standardDirectory("task", in: own, mode: 0o555, at: time), mode: 0o555, at: time)
+        for name in ["exe", "cwd", "root"] { addLink(name, "/", to: own, at: time) }
+        for report in ProcessReport.allCases {
+            let node = Inode(
+                attributes: FileAttributes(.regular, mode: 0o444, at: time), body: .report(report))
+            add(report, node, at: time)
+            if report.isOfThread { add(report.name, node, to: thread, at: time) }
+        }
+        for (path, text) in StandardFiles.texts {
+            let (directory, name) = place(path, at: time)
+            addFile(name, Array(text.utf8), to: directory, at: time)
+        }
+        setWorkingDirectory(.root)
+    }
+
+    private mutating func add(_ report: ProcessReport, _ node: Inode, at time: FileTime) {
+        let (directory, name) = place(report.rawValue, at: time)
+        add(name, node, to: directory, at: time)
+    }
+
+    /// The directory and the name of a path from the root, whose directories are made where they are missing.
+    private mutating func place(_ path: String, at time: FileTime) -> (directory: InodeNumber, name: String) {
+        var (directory, names) = (InodeNumber.root, path.split(separator: "/").map(String.init))
+        let name = names.popLast() ?? ""
+        for name in names {
+            directory =
+                child(FileName(name), of: directory)
+                ?? standardDirectory(name, in: directory, mode: 0o555, at: time)
+        }
+        return (directory, name)
+    }
+
+    // MARK: Links of the process
+
+    /// `/proc/self/exe`.
+    mutating func setExecutable(_ path: [UInt8]) { setOwnLink("exe", .symbolicLink(path)) }
+
+    /// `/proc/self/cwd`.
+    mutating func setWorkingDirectory(_ directory: InodeNumber) { setOwnLink("cwd", .place(directory)) }
+
+    private mutating func setOwnLink(_ name: String, _ body: Inode.Body) {
+        guard let proc = child(FileName("proc"), of: .root), let own = child(FileName("1"), of: proc),
+            let link = child(FileName(name), of: own)
+        else { return }
+        setStandardBody(body, of: link)
     }
 
     /// Directories that are there in any case, and with what layers put into them.
-    private mutating func addOpenDirectories(at time: FileTime) {
+    mutating func addOpenDirectories(at time: FileTime) {
         let temporary = openDirectory("tmp", mode: 0o1777, at: time)
         setMode(0o1777, of: temporary)
         let settings = openDirectory("etc", mode: 0o755, at: time)
@@ -41,25 +92,12 @@ extension OverlayTree {
         }
     }
 
-    /// Puts a file there that is the personality's own, such as `/proc/cpuinfo`; it cannot be written. The directory must be there.
-    mutating func addFile(_ name: String, _ bytes: [UInt8], to directory: InodeNumber, at time: FileTime) {
+    /// Puts a file there that is the personality's own; it cannot be written. The directory must be there.
+    private mutating func addFile(_ name: String, _ bytes: [UInt8], to directory: InodeNumber, at time: FileTime) {
         let node = Inode(
             attributes: FileAttributes(.regular, mode: 0o444, at: time), body: .regular,
             content: FileContent(FileBytes(bytes)))
         add(name, node, to: directory, at: time)
-    }
-
-    /// The same, under `/proc`, or under `/proc/self` for a name that begins with `self/`.
-    mutating func addProcFile(_ name: String, _ bytes: [UInt8], at time: FileTime) {
-        guard let proc = child(FileName("proc"), of: .root), let own = child(FileName("1"), of: proc) else { return }
-        let isOwn = name.hasPrefix("self/")
-        addFile(isOwn ? String(name.dropFirst(5)) : name, bytes, to: isOwn ? own : proc, at: time)
-    }
-
-    /// `/proc/self/exe`.
-    mutating func setExecutable(_ path: String, at time: FileTime) {
-        guard let proc = child(FileName("proc"), of: .root), let own = child(FileName("1"), of: proc) else { return }
-        addLink("exe", path, to: own, at: time)
     }
 
     private mutating func add(_ name: String, _ inode: Inode, to directory: InodeNumber, at time: FileTime) {
