@@ -84,8 +84,8 @@ let package = Package(
         .target(
             name: "Worker",
             dependencies: [
-                "JobModel", "VMRuntime", "KVM", "GuestImage", "JobScheduling", "JobProtocol", "JobTransport", logging,
-                nioCore, nioPosix, nioLocks,
+                "JobModel", "VMRuntime", "LinuxPersonality", "KVM", "GuestImage", "JobScheduling", "JobProtocol",
+                "JobTransport", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
         .target(
             name: "KVMJobClient",
@@ -153,8 +153,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "VMRuntime", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling", "JobModel",
-                "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
+                "Worker", "VMRuntime", "LinuxPersonality", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling",
+                "JobModel", "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",

@@ -16,12 +16,13 @@ class Job:
     can_pause: bool
     # of the image: awaited, offered by its digest, or (from a snapshot) none
     upload: str
+    layers: list[int] | None = None  # of a program: their bytes
     state: str = "submitted"  # accepted, started, paused, ended, refused
     image: int = 0
     image_ended: bool = False
     input: int = 0
     input_ended: bool = False
-    output: dict[int, int] = field(default_factory=lambda: {1: 0, 3: 0, 4: 0, 5: 0})
+    output: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0, 3: 0, 4: 0, 5: 0})
     granted: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
     used: dict[str, int] = field(default_factory=lambda: {"client": 0, "worker": 0})
 
@@ -72,9 +73,11 @@ class Conversation:
         if frame.type == "SUBMIT":
             require(frame.job > max(self.jobs, default=0), "bad-job")
             fields = frame.fields
-            upload = "none" if "from" in fields else "offered" if "image_digest" in fields else "awaited"
+            offered = "image_digest" in fields or "program" in fields
+            upload = "none" if "from" in fields else "offered" if offered else "awaited"
             size, has_input = int(fields.get("image_bytes", 0)), fields.get("input", False)
-            self.jobs[frame.job] = Job(size, has_input, fields.get("pause", False), upload)
+            layers = [int(layer["bytes"]) for layer in fields.get("layers", [])] if "program" in fields else None
+            self.jobs[frame.job] = Job(size, has_input, fields.get("pause", False), upload, layers)
             return
         require(frame.job in self.jobs, "unexpected-frame")
         job = self.jobs[frame.job]
@@ -129,6 +132,7 @@ class Conversation:
         require(name != "ACCEPTED" or job.image_ended or job.upload != "awaited", "unexpected-frame")
         if name == "WANT_IMAGE":
             require(job.upload == "offered", "unexpected-frame")
+            self.take_demand(job, frame.fields.get("layers"))
             job.upload = "awaited"
         require(name != "PAUSED" or job.can_pause, "unexpected-frame")
         job.state = after
@@ -137,6 +141,15 @@ class Conversation:
             require(int(frame.fields["offset"]) == job.output[channel], "bad-offset")
             job.output[channel] += count
             self.spend("worker", job, count)
+
+    def take_demand(self, job: Job, wanted: int | None) -> None:
+        """Which layers of a program will come; of an image nothing is said."""
+        if job.layers is None:
+            require(wanted is None, "bad-value")
+            return
+        require(wanted is not None, "field-missing")
+        require(wanted >> len(job.layers) == 0, "bad-value")
+        job.image_bytes = sum(size for place, size in enumerate(job.layers) if wanted >> place & 1)
 
     def open_jobs(self) -> list[int]:
         return [number for number, job in self.jobs.items() if job.state not in ("refused", "ended")]

@@ -129,6 +129,55 @@ def snapshot_point() -> Kind:
     return Kind(kind.fits, read, kind.write)
 
 
+def path(most: int) -> Kind:
+    """Bytes, at least one and none of them zero."""
+
+    def read(data: bytes) -> Json:
+        require(0 not in data, "bad-value")
+        return data.hex()
+
+    return Kind(lambda n: 1 <= n <= most, read, bytes.fromhex)
+
+
+def strings(most: int, count: int) -> Kind:
+    """Strings of bytes, behind each of which is a zero."""
+
+    def read(data: bytes) -> Json:
+        require(data[-1:] in (b"", b"\0") and data.count(0) <= count, "bad-value")
+        return [part.hex() for part in data.split(b"\0")[:-1]]
+
+    return Kind(lambda n: n <= most, read, lambda rows: b"".join(bytes.fromhex(row) + b"\0" for row in rows))
+
+
+def named(digests: Kind) -> Kind:
+    """Layers, whose digests are four numbers of 8 bytes to `record`, and one to people."""
+    keys = ["a", "b", "c", "d"]
+
+    def read(data: bytes) -> Json:
+        return [
+            {"digest": b"".join(U64.write(row[key]) for key in keys).hex(), "bytes": row["bytes"]}
+            for row in digests.read(data)
+        ]
+
+    def write(rows: Json) -> bytes:
+        return b"".join(bytes.fromhex(row["digest"]) + U64.write(row["bytes"]) for row in rows)
+
+    return Kind(digests.fits, read, write)
+
+
+def call_numbers(most: int) -> Kind:
+    """Numbers of system calls, which rise strictly."""
+
+    def read(data: bytes) -> Json:
+        numbers = [int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4)]
+        require(all(a < b for a, b in zip(numbers, numbers[1:])), "bad-value")
+        return numbers
+
+    return Kind(
+        lambda n: n % 4 == 0 and n // 4 <= most, read, lambda value: b"".join(n.to_bytes(4, "big") for n in value)
+    )
+
+
 def blob(most: int, least: int = 0) -> Kind:
     return Kind(lambda n: least <= n <= most, bytes.hex, bytes.fromhex)
 
@@ -174,6 +223,8 @@ FIRST_CONTROLS = record("BQ", "register value", range(7), rising(5))
 PIECES = record("QQ", "address count", range(1025))
 DUMPS = record("QQ", "address count", range(65))
 SNAPSHOT = snapshot_point()
+STRINGS = strings(122_880, 4096)
+LAYERS = named(record("QQQQQ", "a b c d bytes", range(17)))
 EXIT_LOG = record(
     "BBxxIQQQ", "kind size elements address value rip", range(33), lambda rows: all(1 <= r["kind"] <= 9 for r in rows)
 )
@@ -242,6 +293,13 @@ FIELDS: dict[str, Table] = {
         0x801A: ("image_digest", blob(32, 32)),
         0x801B: ("snapshot", SNAPSHOT),
         0x801C: ("from", blob(32, 32)),
+        0x801D: ("program", path(4095)),
+        0x801E: ("arguments", STRINGS),
+        0x801F: ("environment", STRINGS),
+        0x8020: ("layers", LAYERS),
+        0x8021: ("clock", uint(1, 1, 2)),
+        0x8022: ("seed", U64),
+        0x8023: ("scratch_bytes", U64),
     },
     "ACCEPTED": {0x0001: ("queue_position", U32)},
     "STARTED": {
@@ -284,6 +342,11 @@ FIELDS: dict[str, Table] = {
         0x001F: ("fpu", blob(512, 512)),
         0x0020: ("digest", blob(32, 32)),
         0x0021: ("snapshot", blob(32, 32)),
+        0x0022: ("signal", uint(1, 1, 64)),
+        0x0023: ("system_calls", U64),
+        0x0024: ("unknown_calls", call_numbers(64)),
+        0x0025: ("place", text(256)),
+        0x0026: ("peak_bytes", U64),
     },
     "EXTEND": {0x8001: ("steps*", U64)},
     "PAUSED": {
@@ -292,7 +355,7 @@ FIELDS: dict[str, Table] = {
         0x0003: ("registers", LAST_REGISTERS),
         0x0004: ("system", SYSTEM),
     },
-    "WANT_IMAGE": {},
+    "WANT_IMAGE": {0x0001: ("layers", uint(4, 1))},
 }
 OUTCOME_TAGS = {*range(0x0002, 0x000C), 0x0021}
 # outcome: the tags it requires (section 5), the tags it may have besides
@@ -331,7 +394,7 @@ MESSAGES: dict[int, Message] = {
     0x14: Message("EXTEND", "c", "n", "fields"),
     0x20: Message("ACCEPTED", "w", "n", "fields"),
     0x21: Message("STARTED", "w", "n", "fields"),
-    0x22: Message("OUTPUT", "w", "n", (1, 3, 4, 5)),
+    0x22: Message("OUTPUT", "w", "n", (1, 2, 3, 4, 5)),
     0x23: Message("RESULT", "w", "n", "fields"),
     0x24: Message("PAUSED", "w", "n", "fields"),
     0x25: Message("WANT_IMAGE", "w", "n", "fields"),

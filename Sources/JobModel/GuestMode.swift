@@ -19,6 +19,11 @@ public enum GuestMode: UInt8, Sendable, Hashable, CaseIterable {
     /// The modes in which bare images run: all but ``linux``.
     public static let imageModes = [real16, protected32, long64, user64]
 
+    /// Guest memory when the submitter names none: ``ProgramSpec/defaultMemoryBytes`` or ``JobSpec/defaultMemoryBytes``.
+    public var defaultMemoryBytes: UInt64 {
+        self == .linux ? ProgramSpec.defaultMemoryBytes : JobSpec.defaultMemoryBytes
+    }
+
     /// The name in the command line, in JSON and in logs.
     public var name: String {
         switch self {

@@ -5,6 +5,8 @@
 public struct ProgramSpec: Sendable, Hashable {
     /// The most archives that a job's files can be made of: 16.
     public static let layerLimit = 16
+    /// The most bytes of a path: 4095, as on Linux.
+    public static let pathLimit = 4095
     /// The most bytes of path, arguments and environment together, each with a zero behind it: 120 KiB.
     public static let stringBytesLimit = 120 << 10
     /// The most arguments and variables together: 4096.
@@ -61,6 +63,18 @@ public struct ProgramSpec: Sendable, Hashable {
     public init(path: [UInt8], arguments: [[UInt8]], environment: [[UInt8]] = [], layers: [Layer] = []) {
         (self.path, self.arguments, self.environment) = (path, arguments, environment)
         self.layers = layers
+    }
+
+    /// Bytes of path, arguments and environment, each with a zero behind it.
+    public var stringBytes: Int { (arguments + environment).reduce(path.count + 1) { $0 + $1.count + 1 } }
+
+    /// Bytes of all layers together; nil where that is beyond 64 bits.
+    public var layerBytes: UInt64? {
+        layers.reduce(0) { sum, layer in
+            guard let sum else { return nil }
+            let (bytes, overflow) = sum.addingReportingOverflow(layer.bytes)
+            return overflow ? nil : bytes
+        }
     }
 }
 

@@ -15,6 +15,8 @@ public enum SnapshotPoint: Sendable, Hashable {
 public enum JobSource: Sendable, Hashable {
     /// An image.
     case image(Image)
+    /// A Linux program's files: archives, the lowest first. Each has its digest.
+    case program([Image])
     /// A snapshot that the worker has, by name.
     case snapshot(ContentDigest)
 }

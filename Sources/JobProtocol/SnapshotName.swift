@@ -19,18 +19,24 @@ extension Submit {
         return fields
     }
 
-    /// Mode to memory_bytes, segments to pieces, deterministic, snapshot.
+    /// Mode to memory_bytes, segments to pieces, deterministic, snapshot, and what describes a program.
     private static let namedTags: [ClosedRange<UInt16>] = [
-        0x8002...0x8007, 0x8013...0x8016, 0x8019...0x8019, 0x801B...0x801B,
+        0x8002...0x8007, 0x8013...0x8016, 0x8019...0x8019, 0x801B...0x801B, 0x801D...0x8023,
     ]
 }
 
 extension ContentDigest {
     private static let snapshotDomain = Array("kvmjob-snapshot-1\0".utf8)
 
-    /// The name of the snapshot of a job with this image whose SUBMIT has these fields, those of ``Submit/namedFields``.
-    init(snapshotOf image: Image, fields: [UInt8]) {
-        let digest = image.digest ?? ContentDigest(hashing: image.bytes)
+    /// The name of the snapshot of a job with this source whose SUBMIT has these fields, those of ``Submit/namedFields``. What a
+    /// program's layers hold is among the fields.
+    init(snapshotOf source: JobSource, fields: [UInt8]) {
+        let digest =
+            if case .image(let image) = source {
+                image.digest ?? ContentDigest(hashing: image.bytes)
+            } else {
+                ContentDigest(hashing: [])
+            }
         self.init(hashing: Self.snapshotDomain + digest.bytes + fields)
     }
 }
@@ -38,7 +44,7 @@ extension ContentDigest {
 extension ServerSession {
     /// What the snapshot is called that this job is to end as; nil for a job that is not to end so. Takes a pass over the image where
     /// its digest is not known.
-    public func snapshotName(of job: UInt32, _ image: Image) -> ContentDigest? {
-        namedFields(of: job).map { ContentDigest(snapshotOf: image, fields: $0) }
+    public func snapshotName(of job: UInt32, _ source: JobSource) -> ContentDigest? {
+        namedFields(of: job).map { ContentDigest(snapshotOf: source, fields: $0) }
     }
 }

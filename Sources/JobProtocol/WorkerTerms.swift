@@ -5,8 +5,8 @@ public import JobModel
 
 /// What a worker offers on a connection: it fills the worker's HELLO, and the session holds clients to it.
 public struct WorkerTerms: Sendable {
-    /// A worker's usual largest payload: 64 KiB.
-    public static let defaultFrameLimit: UInt32 = 65_536
+    /// A worker's usual largest payload: 128 KiB, in which every SUBMIT has room, a program's strings at their most included.
+    public static let defaultFrameLimit: UInt32 = 131_072
     /// A worker's usual first credit for a job's input: 64 KiB.
     public static let defaultInputWindow: UInt32 = 65_536
     /// The usual most jobs in flight on a connection.
@@ -91,7 +91,7 @@ public struct WorkerTerms: Sendable {
     ///
     /// Layout, mode and queue are the worker's to judge: it has the machine.
     func refusal(of submit: Submit) -> Refusal? {
-        if let refusal = submit.snapshotRefusal { return refusal }
+        if let refusal = submit.snapshotRefusal ?? submit.programRefusal { return refusal }
         if submit.from != nil { return budgetRefusal(of: submit) }
         if submit.imageBytes > imageLimit {
             return Refusal(
@@ -99,7 +99,7 @@ public struct WorkerTerms: Sendable {
                 limit: imageLimit, value: submit.imageBytes)
         }
         if submit.imageBytes == 0 { return Refusal(.imageEmpty, "an image needs at least one byte") }
-        return memoryRefusal(submit.memoryBytes ?? JobSpec.defaultMemoryBytes)
+        return memoryRefusal(submit.memoryBytes ?? submit.defaultMemoryBytes)
             ?? budgetRefusal(of: submit)
             ?? modeRefusal(submit.mode)
     }
@@ -129,12 +129,20 @@ public struct WorkerTerms: Sendable {
     }
 
     private func modeRefusal(_ mode: UInt8) -> Refusal? {
-        guard GuestMode(rawValue: mode) == nil else { return nil }
-        return Refusal(.modeUnavailable, "mode \(mode) is not known here", value: UInt64(mode))
+        guard let known = GuestMode(rawValue: mode) else {
+            return Refusal(.modeUnavailable, "mode \(mode) is not known here", value: UInt64(mode))
+        }
+        // A program's files are many bytes, which need not come for this to be told.
+        guard known == .linux, !modes.contains(where: { $0.0 == .linux }) else { return nil }
+        return Refusal(.modeUnavailable, "this worker does not run Linux programs", value: UInt64(mode))
     }
 }
 
 extension Submit {
+    fileprivate var defaultMemoryBytes: UInt64 {
+        GuestMode(rawValue: mode)?.defaultMemoryBytes ?? JobSpec.defaultMemoryBytes
+    }
+
     /// What is wrong with a budget that leaves nothing to use.
     fileprivate var emptyBudget: String? {
         if stepBudget == 0 { return "a step budget is at least 1" }

@@ -7,6 +7,8 @@ public struct Holding: Sendable, Hashable {
     public var bytes: Int
     /// What it has in common with others that wait.
     public var shared: Shared?
+    /// Of a program, the layers of its files, each of which others may have beside layers of their own.
+    public var layers: [Shared]
 
     /// Something that many jobs keep in memory together, once.
     public struct Shared: Sendable, Hashable {
@@ -18,7 +20,9 @@ public struct Holding: Sendable, Hashable {
     }
 
     /// What a job keeps.
-    public init(bytes: Int, shared: Shared? = nil) { (self.bytes, self.shared) = (bytes, shared) }
+    public init(bytes: Int, shared: Shared? = nil, layers: [Shared] = []) {
+        (self.bytes, self.shared, self.layers) = (bytes, shared, layers)
+    }
 }
 
 /// What all jobs that wait keep in memory: what several have in common counts once, from the first of them to the last.
@@ -28,19 +32,30 @@ struct WaitingBytes: Sendable {
 
     /// How much one job more would add.
     func increase(by holding: Holding) -> Int {
-        guard let other = holding.shared, shared[other.number] == nil else { return holding.bytes }
-        return holding.bytes + other.bytes
+        var bytes = holding.bytes
+        if let other = holding.shared { bytes += increase(by: other) }
+        for layer in holding.layers { bytes += increase(by: layer) }
+        return bytes
     }
+
+    private func increase(by other: Holding.Shared) -> Int { shared[other.number] == nil ? other.bytes : 0 }
 
     mutating func add(_ holding: Holding) {
         total += increase(by: holding)
-        guard let other = holding.shared else { return }
-        shared[other.number, default: (0, other.bytes)].jobs += 1
+        if let other = holding.shared { add(other) }
+        for layer in holding.layers { add(layer) }
     }
+
+    private mutating func add(_ other: Holding.Shared) { shared[other.number, default: (0, other.bytes)].jobs += 1 }
 
     mutating func remove(_ holding: Holding) {
         total -= holding.bytes
-        guard let other = holding.shared, let (jobs, bytes) = shared[other.number] else { return }
+        if let other = holding.shared { remove(other) }
+        for layer in holding.layers { remove(layer) }
+    }
+
+    private mutating func remove(_ other: Holding.Shared) {
+        guard let (jobs, bytes) = shared[other.number] else { return }
         shared[other.number] = jobs == 1 ? nil : (jobs - 1, bytes)
         if jobs == 1 { total -= bytes }
     }

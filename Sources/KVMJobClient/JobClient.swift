@@ -147,6 +147,30 @@ public final class JobClient: Sendable {
         return try await submit(spec, .image(Image(image)), firstInput: input, inputEnds: !moreInput)
     }
 
+    /// Submits a Linux program, and returns when the worker has accepted it.
+    ///
+    /// The spec has the mode `linux` and a program; which layers that has, the files say. Layers that the worker has of earlier jobs of
+    /// this user are not sent again. What the program writes to its standard error comes on
+    /// ``JobModel/OutputChannel/standardError``. `spec.hasInput` says whether ``RunningJob/send(_:)`` will be used for its standard input;
+    /// the program may run before the first of it is there.
+    ///
+    /// - Parameter files: archives (tar), the lowest first; make each once, by `Image(bytes).hashed` or `Image(submitting:)`, if it is
+    ///   submitted again and again.
+    /// - Throws: as ``submit(_:image:)-(_,[UInt8])``.
+    public func submit(_ spec: JobSpec, files: [Image]) async throws -> RunningJob {
+        try await submit(spec, .program(files.map(\.hashed)), firstInput: [], inputEnds: false)
+    }
+
+    /// Submits a Linux program with the beginning of its standard input, as ``submit(_:image:input:moreInput:)`` does an image. The
+    /// input is there before the program only where some layer has to be sent behind it.
+    public func submit(
+        _ spec: JobSpec, files: [Image], input: [UInt8], moreInput: Bool = false
+    ) async throws -> RunningJob {
+        var spec = spec
+        spec.hasInput = true
+        return try await submit(spec, .program(files.map(\.hashed)), firstInput: input, inputEnds: !moreInput)
+    }
+
     /// Submits a job that starts where a snapshot was taken, in a copy of its own, and returns when the worker has accepted it.
     ///
     /// The name is that of the ``JobModel/Outcome/snapshotTaken(_:)`` with which a job of the same user on the same worker ended. The

@@ -15,7 +15,7 @@ final class ActiveJob {
     let peer: Peer
     /// Its number on that connection.
     let number: UInt32
-    let label: String
+    let title: JobTitle
     let memoryBytes: UInt64
     /// What the slot will run; nil once it has it.
     var admitted: AdmittedJob?
@@ -45,7 +45,7 @@ final class ActiveJob {
         _ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, prepared: Dispatcher.PreparedJob
     ) {
         (self.key, self.number, self.connection, peer) = (key, number, connection, connection.peer)
-        (label, memoryBytes) = (spec.label, prepared.memoryBytes)
+        (title, memoryBytes) = (JobTitle(spec), prepared.memoryBytes)
         (admitted, snapshotUse) = (prepared.job, prepared.use)
         control = JobControl(hasInput: spec.hasInput)
     }

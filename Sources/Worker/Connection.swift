@@ -131,6 +131,7 @@ final class Connection {
             switch action {
             case .send(let bytes): outgoing.writeBytes(bytes)
             case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
+            case .lookUpLayers(let job, let layers): lookUp(job, layers)
             case .submit(let job, let spec, let source):
                 starts += submit(job, spec, source)
                 if isReading, source.letsInputFollow(of: spec) { dispatcher.holdStarts() }
@@ -189,10 +190,15 @@ final class Connection {
         perform(countingUploads { session in image.map { session.imageFound(job, $0) } ?? session.imageWanted(job) })
     }
 
+    private func lookUp(_ job: UInt32, _ layers: [ProgramSpec.Layer]) {
+        let found = layers.map { dispatcher.known.image($0.digest, bytes: $0.bytes, of: peer.tenant) }
+        perform(countingUploads { $0.layersFound(job, found) })
+    }
+
     /// Tells the client whether the job is accepted; returns what the scheduler wants done then.
     private func submit(_ job: UInt32, _ spec: JobSpec, _ source: JobSource) -> [SchedulerAction] {
         do throws(Refusal) {
-            let name: (Image) -> ContentDigest? = { self.session.snapshotName(of: job, $0) }
+            let name: () -> ContentDigest? = { self.session.snapshotName(of: job, source) }
             let admission = try dispatcher.admit(spec, source, named: name, number: job, from: self)
             keys[job] = admission.key
             perform(
@@ -201,7 +207,7 @@ final class Connection {
                     snapshotMemoryBytes: admission.memoryBytes))
             return admission.actions
         } catch {
-            dispatcher.log.jobRefused(error, label: spec.label, peer: peer)
+            dispatcher.log.jobRefused(error, of: JobTitle(spec), peer: peer)
             perform(session.refused(job, error))
             return []
         }

@@ -18,31 +18,42 @@ extension Dispatcher {
     }
 
     func prepare(
-        _ spec: JobSpec, _ source: JobSource, named name: (Image) -> ContentDigest?, for peer: Peer
+        _ spec: JobSpec, _ source: JobSource, named name: () -> ContentDigest?, for peer: Peer
     ) throws(Refusal) -> PreparedJob {
         switch source {
         case .image(let image):
-            let terms = try snapshotTerms(spec, name, image, for: peer)
-            // Kept whatever becomes of this job: the next one that names the digest may be another.
-            known.keep(image, of: peer.tenant)
-            try scheduler.checkRoom()
-            let start = try known.start(of: image, spec, of: peer.tenant)
-            let job = try AdmittedJob(
-                start.point, spec: spec, keeping: terms, on: backend.profile,
-                reusesMachine: keeping.mayKeepMachine(memoryBytes: spec.memoryBytes, of: peer.tenant))
-            // The start may be in the cache, which may drop it: so it is on this account too, once for all that wait for it.
-            let holding = Holding(
-                bytes: spec.listBytes, shared: .init(number: start.number, bytes: start.point.byteCount))
-            return PreparedJob(job: job, holding: holding, memoryBytes: spec.memoryBytes)
+            return try prepare(spec, keeping: [image], named: name, for: peer) { known, user throws(Refusal) in
+                try known.start(of: image, spec, of: user)
+            }
+        case .program(let layers):
+            return try prepare(spec, keeping: layers, named: name, for: peer) { known, user throws(Refusal) in
+                try known.start(ofProgram: layers, spec, of: user)
+            }
         case .snapshot(let name): return try prepare(spec, from: name, for: peer)
         }
     }
 
+    private func prepare(
+        _ spec: JobSpec, keeping images: [Image], named name: () -> ContentDigest?, for peer: Peer,
+        start: (inout KnownImages, UInt32?) throws(Refusal) -> KnownImages.Start
+    ) throws(Refusal) -> PreparedJob {
+        let terms = try snapshotTerms(spec, name, for: peer)
+        // Kept whatever becomes of this job: the next one that names the digests may be another.
+        for image in images { known.keep(image, of: peer.tenant) }
+        try scheduler.checkRoom()
+        let start = try start(&known, peer.tenant)
+        let job = try AdmittedJob(
+            start.point, spec: spec, keeping: terms, on: backend.profile,
+            reusesMachine: keeping.mayKeepMachine(memoryBytes: spec.memoryBytes, of: peer.tenant))
+        // The start may be in the cache, which may drop it: so it is on this account too, once for all that wait for it.
+        return PreparedJob(job: job, holding: start.holding(spec), memoryBytes: spec.memoryBytes)
+    }
+
     /// Nil for a job that is not to end as a snapshot.
     private func snapshotTerms(
-        _ spec: JobSpec, _ name: (Image) -> ContentDigest?, _ image: Image, for peer: Peer
+        _ spec: JobSpec, _ name: () -> ContentDigest?, for peer: Peer
     ) throws(Refusal) -> SnapshotTerms? {
-        guard spec.snapshot != nil, let name = name(image) else { return nil }
+        guard spec.snapshot != nil, let name = name() else { return nil }
         guard peer.tenant != nil else {
             throw Refusal(
                 .invalidField, "a snapshot could not be kept, for this connection's user cannot be told from others")

@@ -134,9 +134,9 @@ final class Dispatcher {
 
     /// Takes a job into the queue, or says why not. The actions are to be performed after the client has been told.
     ///
-    /// - Parameter name: what the snapshot of a job with an image is called, if it is to end as one.
+    /// - Parameter name: what the job's snapshot is called, if it is to end as one.
     func admit(
-        _ spec: JobSpec, _ source: JobSource, named name: (Image) -> ContentDigest?, number: UInt32,
+        _ spec: JobSpec, _ source: JobSource, named name: () -> ContentDigest?, number: UInt32,
         from connection: Connection
     ) throws(Refusal) -> (key: JobKey, position: Int, memoryBytes: UInt64, actions: [SchedulerAction]) {
         let prepared = try prepare(spec, source, named: name, for: connection.peer)
@@ -368,7 +368,7 @@ final class Dispatcher {
         jobs[key]?.snapshotUse = nil
         var result = result
         result.queueNanoseconds = job.queueNanoseconds
-        log.jobFinished(key.number, label: job.label, result, peer: job.peer)
+        log.jobFinished(key.number, job.title, result, peer: job.peer)
         finishedCount += 1
         if !result.outcome.isSuccess { failedCount += 1 }
         guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: job) }

@@ -70,6 +70,8 @@ public struct WorkerLimits: Sendable, Hashable {
     public var knownImageBytes: Int
     /// Images that are kept for users who may submit them again, each as often as there are users who submitted it.
     public var knownImages: Int
+    /// Bytes of the files in programs' layers that are kept beside the layers themselves, so that those need not be read again.
+    public var fileTreeBytes: Int
     /// Bytes of what jobs started from that are kept for jobs which may start so again.
     public var startingPointBytes: Int
     /// As ``startingPointBytes``, their number.
@@ -108,8 +110,8 @@ public struct WorkerLimits: Sendable, Hashable {
         wallTime: Duration = WorkerTerms.defaultWallMaximum, pauseTime: Duration = WorkerLimits.defaultPauseTime,
         pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30,
         keptMachinesPerSlot: Int = MachineKeeping.defaultMachinesPerSlot, keptMemoryBytes: UInt64 = 2 << 30,
-        knownImageBytes: Int = 256 << 20, knownImages: Int = 1024, startingPointBytes: Int = 256 << 20,
-        startingPoints: Int = 1024, snapshotBytes: UInt64 = 512 << 20, snapshots: Int = 256
+        knownImageBytes: Int = 256 << 20, knownImages: Int = 1024, fileTreeBytes: Int = 256 << 20,
+        startingPointBytes: Int = 256 << 20, startingPoints: Int = 1024, snapshotBytes: UInt64 = 512 << 20, snapshots: Int = 256
     ) {
         self.connections = connections
         self.jobsPerConnection = jobsPerConnection
@@ -124,6 +126,7 @@ public struct WorkerLimits: Sendable, Hashable {
         self.pausedMemoryBytes = pausedMemoryBytes
         (self.keptMachinesPerSlot, self.keptMemoryBytes) = (keptMachinesPerSlot, keptMemoryBytes)
         (self.knownImageBytes, self.knownImages) = (knownImageBytes, knownImages)
+        self.fileTreeBytes = fileTreeBytes
         (self.startingPointBytes, self.startingPoints) = (startingPointBytes, startingPoints)
         (self.snapshotBytes, self.snapshots) = (snapshotBytes, snapshots)
     }

@@ -9,26 +9,27 @@ struct WorkerLog {
     let logger: Logger
     let jobs: JobLogging
 
-    func jobFinished(_ key: UInt64, label: String, _ result: JobResult, peer: Peer) {
+    func jobFinished(_ key: UInt64, _ title: JobTitle, _ result: JobResult, peer: Peer) {
         guard jobs == .all || (jobs == .failures && !result.outcome.isSuccess) else { return }
         var metadata = peer.metadata
         metadata["event"] = "job-finished"
         metadata["kvmjob_id"] = "\(key)"
-        metadata["kvmjob_label"] = "\(label)"
+        title.put(in: &metadata)
         metadata["kvmjob_outcome"] = "\(result.outcome.name)"
         metadata["kvmjob_steps"] = result.steps.map { "\($0)" }
         metadata["kvmjob_exits"] = "\(result.exits.total)"
         metadata["kvmjob_wall_usec"] = "\(result.wallNanoseconds / 1000)"
         metadata["kvmjob_queue_usec"] = "\(result.queueNanoseconds / 1000)"
         metadata["kvmjob_output_bytes"] = "\(result.outputBytes)"
+        metadata["kvmjob_signal"] = result.program?.signal.map { "\($0)" }
         logger.log(level: result.outcome.logLevel, "job \(key) ended: \(result.outcome.name)", metadata: metadata)
     }
 
-    func jobRefused(_ refusal: Refusal, label: String, peer: Peer) {
+    func jobRefused(_ refusal: Refusal, of title: JobTitle, peer: Peer) {
         guard jobs != .none else { return }
         var metadata = peer.metadata
         metadata["event"] = "job-refused"
-        metadata["kvmjob_label"] = "\(label)"
+        title.put(in: &metadata)
         metadata["kvmjob_rule"] = "\(refusal.rule)"
         logger.warning("job refused: \(refusal.message)", metadata: metadata)
     }
@@ -41,6 +42,22 @@ struct WorkerLog {
 
     func draining(jobs: Int) {
         logger.notice("draining: \(jobs) jobs to finish", metadata: ["event": "worker-draining"])
+    }
+}
+
+/// What a job is called in the log.
+struct JobTitle: Sendable, Hashable {
+    private let label: String
+    /// The path of a Linux program.
+    private let program: String?
+
+    init(_ spec: JobSpec) {
+        (label, program) = (spec.label, spec.program.map { String(decoding: $0.path, as: UTF8.self) })
+    }
+
+    func put(in metadata: inout Logger.Metadata) {
+        metadata["kvmjob_label"] = "\(label)"
+        metadata["kvmjob_program"] = program.map { "\($0)" }
     }
 }
 

@@ -90,6 +90,18 @@ def point(value: tuple[int, int]) -> tuple[str, Json]:
     return f"{value[0]:02x} {value[1]:016x}", {"kind": value[0], "value": str(value[1])}
 
 
+def strings(value: list[bytes]) -> tuple[str, Json]:
+    return " ".join(f"{part.hex()}00" for part in value), [part.hex() for part in value]
+
+
+def layers(value: list[tuple[str, int]]) -> tuple[str, Json]:
+    return " ".join(f"{d} {n:016x}" for d, n in value), [{"digest": d, "bytes": str(n)} for d, n in value]
+
+
+def call_numbers(value: list[int]) -> tuple[str, Json]:
+    return " ".join(f"{n:08x}" for n in value), value
+
+
 def window(value: tuple[int, bytes]) -> tuple[str, Json]:
     address, content = value
     return f"{address:016x} {content.hex()}".rstrip(), {"address": str(address), "bytes": content.hex()}
@@ -186,6 +198,13 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "image_digest": (0x801A, raw),
         "snapshot": (0x801B, point),
         "from": (0x801C, raw),
+        "program": (0x801D, raw),
+        "arguments": (0x801E, strings),
+        "environment": (0x801F, strings),
+        "layers": (0x8020, layers),
+        "clock": (0x8021, u8),
+        "seed": (0x8022, u64),
+        "scratch_bytes": (0x8023, u64),
     },
     "ACCEPTED": {"queue_position": (1, u32)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},
@@ -223,10 +242,15 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "fpu": (31, raw),
         "digest": (32, raw),
         "snapshot": (33, raw),
+        "signal": (34, u8),
+        "system_calls": (35, u64),
+        "unknown_calls": (36, call_numbers),
+        "place": (37, words),
+        "peak_bytes": (38, u64),
     },
     "EXTEND": {"steps": (0x8001, u64)},
     "PAUSED": {"steps": (1, u64), "keep_ns": (2, u64), "registers": (3, last_registers), "system": (4, system)},
-    "WANT_IMAGE": {},
+    "WANT_IMAGE": {"layers": (1, u32)},
 }
 
 # Frames: each is {"hex", "decoded"}.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.encoder import Json, data, message, opaque, skipped
+from generator.programs import programs
 from generator.right_images import images_and_snapshots
 from generator.right_reports import RightFrames, post_mortems, resumptions, states
 from generator.values import (
@@ -150,9 +151,9 @@ def submits(frames: RightFrames) -> None:
         "a field of a later minor version, not critical, between label and mode: skipped. 0x0002 is not 0x8002",
         message("SUBMIT", 5, {0x0002: "0102", 0x7000: ""}, label="new", mode=4, image_bytes=6),
     )
-    refused = message("SUBMIT", 6, {0x8020: "01"}, mode=1, image_bytes=1)
+    refused = message("SUBMIT", 6, {0x8042: "01"}, mode=1, image_bytes=1)
     del refused["canonical"]
-    refused["decoded"] = {"type": "SUBMIT", "job": 6, "refused": "unknown-critical-field", "field_tag": 0x8020}
+    refused["decoded"] = {"type": "SUBMIT", "job": 6, "refused": "unknown-critical-field", "field_tag": 0x8042}
     frames.add(
         "submit-unknown-critical",
         "section 6: in a SUBMIT that is otherwise in order this refuses the job, and is not fatal",
@@ -289,7 +290,7 @@ def ignored_parts(frames: RightFrames) -> None:
     frames.add(
         "result-unknown-field",
         "a field of a later minor version is skipped",
-        message("RESULT", 9, {0x0022: "00" * 8}, outcome=2, code=0),
+        message("RESULT", 9, {0x0030: "00" * 8}, outcome=2, code=0),
     )
     stray = message("RESULT", 9, outcome=2, code=0, vector=13, canceller=1, snapshot="5a" * 32)
     for name in ["vector", "canceller", "snapshot"]:
@@ -330,6 +331,7 @@ def right_frames() -> list[Json]:
         post_mortems,
         resumptions,
         images_and_snapshots,
+        programs,
         ignored_parts,
     ]:
         part(frames)

@@ -51,7 +51,7 @@ def images_and_snapshots(frames: RightFrames) -> None:
     frames.add("want-image-minimum", "no fields", want(1))
     frames.add("want-image-maximum", "the largest job number", want(MOST32))
     frames.add(
-        "want-image-unknown-field", "a field of a later minor version is skipped", message("WANT_IMAGE", 1, {1: "00"})
+        "want-image-unknown-field", "a field of a later minor version is skipped", message("WANT_IMAGE", 1, {9: "00"})
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.encoder import data, message, opaque, skipped
+from generator.programs import program_talks
 from generator.right_images import images, snapshots
 from generator.script import DONE, Conversations, Script, cancelled, grant, halted, refusal
 from generator.pause_talks import channels, pauses
@@ -288,6 +289,7 @@ def right_conversations() -> list[Script]:
         channels,
         images,
         snapshots,
+        program_talks,
     ]:
         part(talks)
     return talks.scripts

@@ -25,7 +25,7 @@ WORKER_HELLO: dict[str, Any] = {
     "memory_maximum": 1024 * MIB,
     "wall_maximum": 3600 * SECOND,
     "slots": 2,
-    "modes": [(1, 1), (2, 1), (3, 1), (4, 2)],
+    "modes": [(1, 1), (2, 1), (3, 1), (4, 2), (5, 0)],
 }
 HI_DIGEST, SNAPSHOT_NAME = sha256(HI).hexdigest(), sha256(b"a snapshot").hexdigest()
 REGISTERS = [0x69, 0, 0, 0, 0, 0, 0, 0x7000, 0, 0, 0, 0, 0, 0, 0, 0, 0x1009, 0x2]

@@ -21,6 +21,7 @@ from generator.bad_frames import (
     BadFrames,
 )
 from generator.encoder import TYPE, tlv, wire
+from generator.programs import wrong_programs
 from generator.values import MIB, MOST32
 from generator.wrong_lists import list_sizes, list_values, report_values, resumption_fields, snapshot_values
 
@@ -121,7 +122,7 @@ def fixed_sizes(bad: BadFrames) -> None:
         "WINDOW": {1: 4},
         "SUBMIT": {0x8002: 1, 0x8003: 8, 0x8004: 8, 0x8005: 8, 0x8007: 8, 0x8008: 8, 0x8009: 8, 0x800A: 1, 0x800B: 1}
         | {0x800C: 8, 0x800D: 8, 0x800E: 8, 0x800F: 8, 0x8010: 1, 0x8011: 1, 0x8012: 1, 0x8018: 1, 0x8019: 1}
-        | {0x801A: 32, 0x801B: 9, 0x801C: 32},
+        | {0x801A: 32, 0x801B: 9, 0x801C: 32, 0x8021: 1, 0x8022: 8, 0x8023: 8},
         "EXTEND": {0x8001: 8},
         "ACCEPTED": {1: 4},
         "STARTED": {1: 8, 2: 8, 3: 8, 4: 8},
@@ -153,14 +154,18 @@ def fixed_sizes(bad: BadFrames) -> None:
             31: 512,
             32: 32,
             33: 32,
+            34: 1,
+            35: 8,
+            38: 8,
         },
         "PAUSED": {1: 8, 2: 8, 3: 144, 4: 204},
+        "WANT_IMAGE": {1: 4},
     }
     for name, tags in fixed.items():
         for tag, right in tags.items():
             for length in [right - 1, right + 1]:
                 ahead = [outcome_owner(tag)] if name == "RESULT" and tag != 1 else []
-                to = "client" if name in ("GOAWAY", "ACCEPTED", "STARTED", "RESULT", "PAUSED") else "worker"
+                to = "client" if name in ("GOAWAY", "ACCEPTED", "STARTED", "RESULT", "PAUSED", "WANT_IMAGE") else "worker"
                 number = 1 if TYPE[name] >= 0x10 or name == "WINDOW" else 0
                 bad.payload(
                     f"size-{name.lower()}-{tag:04x}-{length}",
@@ -426,7 +431,7 @@ def check_order(bad: BadFrames) -> None:
     bad.payload(
         "order-fatal-before-refusal",
         "a SUBMIT with a wrong size before an unknown critical field is malformed, not refused",
-        wire(0x10, 1, tlv(0x8002, "0101"), IMAGE, tlv(0x8020)),
+        wire(0x10, 1, tlv(0x8002, "0101"), IMAGE, tlv(0x8042)),
         SIZE,
         0x8002,
     )
@@ -439,4 +444,4 @@ def outcome_owner(tag: int) -> str:
 
 
 FIELD_PARTS = [truncation, tag_order, critical, fixed_sizes, other_sizes, texts, values, missing, check_order]
-FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields, snapshot_values]
+FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields, snapshot_values, wrong_programs]

@@ -173,7 +173,7 @@ def data_headers(bad: BadFrames) -> None:
             NOT_ZERO,
             to=to,
         )
-        for other in ["01", "03", "ff"] if name != "OUTPUT" else ["00", "02", "06"]:
+        for other in ["01", "03", "ff"] if name != "OUTPUT" else ["00", "06", "ff"]:
             bad.payload(
                 f"data-channel-{other}-{low}",
                 "no such channel here",

@@ -8,6 +8,7 @@ from generator.encoder import data, message, opaque, tlv, wire
 from generator.right_images import wrong_images
 from generator.script import Conversations, Script, cancelled, extend, grant, halted, paused, refusal
 from generator.pause_talks import wrong_pauses
+from generator.programs import wrong_program_talks
 from generator.values import CLIENT_HELLO, HI, LOOP, MOST64, MOST_CREDIT, WORKER_HELLO
 
 NEVER = "unexpected-frame"
@@ -216,6 +217,7 @@ def wrong_conversations() -> list[Script]:
         outputs,
         wrong_pauses,
         wrong_images,
+        wrong_program_talks,
     ]:
         part(talks)
     return talks.scripts

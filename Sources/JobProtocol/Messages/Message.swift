@@ -37,8 +37,8 @@ public enum Message: Sendable, Hashable {
     case result(job: UInt32, ResultReport)
     /// The job has used up its steps and waits.
     case paused(job: UInt32, Paused)
-    /// The worker has no image with the digest that the SUBMIT named: it is to be sent.
-    case wantImage(job: UInt32)
+    /// The worker has no image with the digest that the SUBMIT named, or not these layers of the program: they are to be sent.
+    case wantImage(job: UInt32, layers: LayerSet? = nil)
     /// A type that is not known here and may be ignored.
     case skipped(Frame)
 
@@ -79,9 +79,7 @@ public enum Message: Sendable, Hashable {
             self = .output(job: job, OutputChannel(rawValue: number) ?? .console, chunk)
         case .result: self = .result(job: job, try ResultReport(frame))
         case .paused: self = .paused(job: job, try Paused(frame))
-        case .wantImage:
-            try frame.skipFields(.wantImage)
-            self = .wantImage(job: job)
+        case .wantImage: self = .wantImage(job: job, layers: try LayerSet.decode(frame))
         }
     }
 
@@ -104,7 +102,7 @@ public enum Message: Sendable, Hashable {
         case .output(let job, let channel, let chunk): chunk.frame(.output, job: job, channel: channel.rawValue)
         case .result(let job, let report): report.frame(job: job)
         case .paused(let job, let paused): paused.frame(job: job)
-        case .wantImage(let job): Frame(.wantImage, job: job, payload: [])
+        case .wantImage(let job, let layers): LayerSet.frame(layers, job: job)
         case .skipped(let frame): frame
         }
     }
@@ -114,12 +112,6 @@ public enum Message: Sendable, Hashable {
 }
 
 extension Frame {
-    /// Reads a payload of fields of which none is known.
-    fileprivate func skipFields(_ type: FrameType) throws(WireError) {
-        var fields = FieldReader(self, type)
-        while let field = try fields.next() { try field.skip() }
-    }
-
     /// The payload of a type that always has this many bytes.
     fileprivate func opaque(_ size: Int) throws(WireError) -> [UInt8] {
         guard payload.count == size else {

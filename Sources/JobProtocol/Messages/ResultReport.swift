@@ -58,6 +58,16 @@ public struct ResultReport: Sendable, Hashable {
     public var fpu: [UInt8]?
     /// SHA-256 of what can be repeated.
     public var digest: [UInt8]?
+    /// The signal that ended the program.
+    public var signal: UInt8?
+    /// System calls of the program that were served.
+    public var systemCalls: UInt64?
+    /// Numbers of those that nothing serves.
+    public var unknownCalls: [UInt32]?
+    /// Where the program's fault was.
+    public var place: String?
+    /// The most bytes of guest memory that the program had at once.
+    public var peakBytes: UInt64?
 
     /// Bytes of a digest.
     static let digestSize = 32
@@ -72,6 +82,7 @@ public struct ResultReport: Sendable, Hashable {
         case meter, meterReason, steps, queueNanoseconds, wallNanoseconds, exits, outputBytes, unclaimedPortWrites
         case droppedMemoryWrites, registers, system, cpuNanoseconds, touchedBytes
         case causeVector, causeErrorCode, causeAddress, codeWindow, stackWindow, exitLog, fpu, digest, snapshot
+        case signal, systemCalls, unknownCalls, place, peakBytes
     }
 
     init(_ frame: Frame) throws(WireError) {
@@ -115,6 +126,11 @@ public struct ResultReport: Sendable, Hashable {
         case .exitLog: exitLog = try field.exitLog()
         case .fpu: fpu = Array(try field.bytes(exactly: PostMortem.fpuBytes))
         case .digest: digest = Array(try field.bytes(exactly: Self.digestSize))
+        case .signal: signal = try field.integer(in: UInt8(1)...64)
+        case .systemCalls: systemCalls = try field.integer()
+        case .unknownCalls: unknownCalls = try field.callNumbers()
+        case .place: place = try field.text(atMost: ProgramReport.placeBytesLimit)
+        case .peakBytes: peakBytes = try field.integer()
         case .outcome, .code, .vector, .errorCode, .address, .rip, .instruction, .limit, .used, .canceller, .text,
             .snapshot:
             preconditionFailure("the outcome's fields are taken before these")
@@ -147,6 +163,11 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.fpu, bytes: fpu)
         fields.put(Tag.digest, bytes: digest)
         fields.put(Tag.snapshot, bytes: details.snapshot?.bytes)
+        fields.put(Tag.signal, signal)
+        fields.put(Tag.systemCalls, systemCalls)
+        fields.put(Tag.unknownCalls, bytes: unknownCalls.map(\.wire))
+        fields.put(Tag.place, text: place, atMost: ProgramReport.placeBytesLimit)
+        fields.put(Tag.peakBytes, peakBytes)
         return fields.finish()
     }
 }
@@ -175,6 +196,15 @@ extension ResultReport {
         (causeErrorCode, causeAddress) = (postMortem.cause?.errorCode, postMortem.cause?.address)
         (code, stack, fpu) = (postMortem.code, postMortem.stack, postMortem.fpu)
         exitLog = postMortem.exits.isEmpty ? nil : postMortem.exits
+        result.program.map { describe($0) }
+    }
+
+    /// A program's steps are not counted, so that a reason why their figure may be off leaves its room to what is said here.
+    private mutating func describe(_ program: ProgramReport) {
+        (signal, systemCalls, peakBytes, place) =
+            (program.signal, program.systemCalls, program.peakBytes, program.place)
+        unknownCalls = program.unknownCalls.isEmpty ? nil : program.unknownCalls
+        (meter, meterReason, steps) = (nil, nil, nil)
     }
 
     /// The result that this reports; counts that the worker left out are zero.
@@ -198,7 +228,17 @@ extension ResultReport {
         result.cpuNanoseconds = cpuNanoseconds ?? 0
         (result.touchedBytes, result.digest) = (touchedBytes, digest)
         result.postMortem = postMortem
+        result.program = program
         return result
+    }
+
+    /// nil where nothing is said of one.
+    private var program: ProgramReport? {
+        let report = ProgramReport(
+            signal: signal, systemCalls: systemCalls ?? 0, unknownCalls: unknownCalls ?? [], place: place,
+            peakBytes: peakBytes ?? 0)
+        let isSaid = systemCalls != nil || peakBytes != nil
+        return isSaid || report != ProgramReport() ? report : nil
     }
 
     private var postMortem: PostMortem {
@@ -235,5 +275,24 @@ extension Field {
             records.append(record)
         }
         return records
+    }
+
+    /// Numbers of system calls, which rise strictly.
+    fileprivate func callNumbers() throws(WireError) -> [UInt32] {
+        let bytes = try bytes(atMost: ProgramReport.unknownCallLimit * 4, multipleOf: 4)
+        var numbers: [UInt32] = []
+        for at in stride(from: bytes.startIndex, to: bytes.endIndex, by: 4) {
+            let number = UInt32(bigEndianBytes: bytes[at..<at + 4])
+            if let last = numbers.last, number <= last { throw badValue(number) }
+            numbers.append(number)
+        }
+        return numbers
+    }
+}
+
+extension [UInt32] {
+    /// As many as a report has room for.
+    fileprivate var wire: [UInt8] {
+        prefix(ProgramReport.unknownCallLimit).reduce(into: []) { $0.append(bigEndian: $1) }
     }
 }

@@ -72,7 +72,7 @@ extension Submit {
             (memoryBytes != nil, "a size of memory"), (segments?.isEmpty == false, "segments"),
             (tables?.isEmpty == false, "tables"), (controls?.isEmpty == false, "controls"),
             (pieces?.isEmpty == false, "pieces"), (deterministic != nil, "deterministic"),
-            (imageDigest != nil, "an image's digest"),
+            (imageDigest != nil, "an image's digest"), (hasProgramField, "a program"),
         ]
         return fields.first(where: \.0)?.1
     }

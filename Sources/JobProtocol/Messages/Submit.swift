@@ -17,7 +17,7 @@ public struct Submit: Sendable, Hashable {
     public var label: String?
     /// The number of a mode.
     public var mode: UInt8
-    /// Bytes of the image; 0 with ``from``.
+    /// Bytes of the image, or of all layers together; 0 with ``from``.
     public var imageBytes: UInt64
     /// The guest physical address of the image's first byte.
     public var loadAddress: UInt64?
@@ -69,11 +69,25 @@ public struct Submit: Sendable, Hashable {
     public var snapshot: SnapshotPoint?
     /// The snapshot to start from, in place of an image.
     public var from: ContentDigest?
+    /// The path of a program to execute, in place of an image.
+    public var program: [UInt8]?
+    /// The program's arguments, its name first.
+    public var arguments: [[UInt8]]?
+    /// The program's environment.
+    public var environment: [[UInt8]]?
+    /// What the program's files are made of, the lowest first.
+    public var layers: [ProgramSpec.Layer]?
+    /// What the program's clocks show.
+    public var clock: ProgramSpec.Clock?
+    /// What the program's random bytes are made from.
+    public var seed: UInt64?
+    /// The most bytes that the program may have written to files.
+    public var scratchBytes: UInt64?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
 
-    /// The submission of this spec, from an image or a snapshot.
+    /// The submission of this spec, from an image, the files of a program, or a snapshot. Which layers the program has, the files say.
     ///
     /// A snapshot decides the mode and the size of memory, so that the spec's are left out; what else the spec says of the start is
     /// for the worker to refuse.
@@ -82,6 +96,12 @@ public struct Submit: Sendable, Hashable {
         case .image(let image):
             self.init(spec, imageBytes: UInt64(image.bytes.count))
             imageDigest = image.digest
+        case .program(let files):
+            let layers = files.compactMap { image in
+                image.digest.map { ProgramSpec.Layer(digest: $0, bytes: UInt64(image.bytes.count)) }
+            }
+            self.init(spec, imageBytes: layers.reduce(0) { $0 + $1.bytes })
+            self.layers = layers.isEmpty ? nil : layers
         case .snapshot(let name):
             self.init(spec, imageBytes: 0)
             (mode, memoryBytes, from) = (0, nil, name)
@@ -114,13 +134,22 @@ public struct Submit: Sendable, Hashable {
         trace = spec.isTraced ? true : nil
         deterministic = spec.isDeterministic ? true : nil
         snapshot = spec.snapshot
+        spec.program.map { describe($0) }
+    }
+
+    private mutating func describe(_ spec: ProgramSpec) {
+        program = spec.path
+        arguments = spec.arguments.isEmpty ? nil : spec.arguments
+        environment = spec.environment.isEmpty ? nil : spec.environment
+        layers = spec.layers.isEmpty ? nil : spec.layers
+        (clock, seed, scratchBytes) = (spec.clock, spec.seed, spec.scratchBytes)
     }
 
     /// The spec, with defaults filled in, of a submission in a mode that this program knows.
     func spec(mode: GuestMode) -> JobSpec {
         var spec = JobSpec(
             label: label ?? "", mode: mode, loadAddress: loadAddress, entryPoint: entryPoint,
-            registers: registers ?? [:], memoryBytes: memoryBytes ?? JobSpec.defaultMemoryBytes, budget: budget,
+            registers: registers ?? [:], memoryBytes: memoryBytes ?? mode.defaultMemoryBytes, budget: budget,
             reportsPortWrites: portWrites ?? false, hasInput: input ?? false)
         spec.meter = meter
         spec.pausesWhenStepsRunOut = pause ?? false
@@ -129,6 +158,17 @@ public struct Submit: Sendable, Hashable {
         (spec.pieces, spec.dumps) = (pieces ?? [], dumps ?? [])
         (spec.isTraced, spec.isDeterministic) = (trace ?? false, deterministic ?? false)
         spec.snapshot = snapshot
+        spec.program = programSpec
+        return spec
+    }
+
+    /// The program, with defaults filled in.
+    var programSpec: ProgramSpec? {
+        guard let program else { return nil }
+        var spec = ProgramSpec(
+            path: program, arguments: arguments ?? [], environment: environment ?? [], layers: layers ?? [])
+        (spec.clock, spec.seed) = (clock ?? .real, seed)
+        spec.scratchBytes = scratchBytes ?? ProgramSpec.defaultScratchBytes
         return spec
     }
 
@@ -145,6 +185,7 @@ public struct Submit: Sendable, Hashable {
         case imageBytes, loadAddress, entryPoint, registers, memoryBytes, stepBudget, wallBudget, portWrites, input
         case cpuBudget, exitBudget, outputBudget, memoryBudget, meter, pause, report, segments, tables, controls, pieces
         case dumps, trace, deterministic, imageDigest, snapshot, from
+        case program, arguments, environment, layers, clock, seed, scratchBytes
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -183,6 +224,13 @@ public struct Submit: Sendable, Hashable {
             case .imageDigest: imageDigest = try field.digest()
             case .snapshot: snapshot = try field.snapshotPoint()
             case .from: from = try field.digest()
+            case .program: program = try field.path()
+            case .arguments: arguments = try field.strings()
+            case .environment: environment = try field.strings()
+            case .layers: layers = try field.layers()
+            case .clock: clock = try field.known()
+            case .seed: seed = try field.integer()
+            case .scratchBytes: scratchBytes = try field.integer()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -241,6 +289,13 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.imageDigest, bytes: imageDigest?.bytes)
         fields.put(Tag.snapshot, bytes: snapshot?.wire)
         fields.put(Tag.from, bytes: from?.bytes)
+        fields.put(Tag.program, bytes: program)
+        fields.put(Tag.arguments, bytes: arguments?.wire)
+        fields.put(Tag.environment, bytes: environment?.wire)
+        fields.put(Tag.layers, bytes: layers?.wire)
+        fields.put(Tag.clock, clock?.rawValue)
+        fields.put(Tag.seed, seed)
+        fields.put(Tag.scratchBytes, scratchBytes)
         return fields.finish()
     }
 

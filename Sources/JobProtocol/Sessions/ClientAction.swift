@@ -7,7 +7,7 @@ public import JobModel
 public enum ClientAction: Sendable {
     /// Write these bytes to the connection.
     case send([UInt8])
-    /// The worker has not got the job's image: pull ``ClientSession/nextImageFrame(_:)``.
+    /// The worker has not got the job's image, or not all of its layers: pull ``ClientSession/nextImageFrame(_:)``.
     case imageWanted(job: UInt32)
     /// The worker's HELLO came and is answered: from here on payloads may be as long as this side's HELLO said.
     case ready(WorkerTerms)

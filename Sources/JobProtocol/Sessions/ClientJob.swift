@@ -10,8 +10,12 @@ struct ClientJob {
     }
 
     var stage = Stage.submitted
-    private var image: [UInt8]
-    private var imageSent = 0
+    /// What IMAGE frames hold that are not sent: the image, or a program's layers.
+    private var parts: [[UInt8]]
+    private var imageSent: UInt64 = 0
+    /// Bytes of the first part among them.
+    private var partSent = 0
+    private let isProgram: Bool
     private var upload: Upload
     private var outputWindow: ReceiveWindow
     private var outputOffsets = StreamOffsets()
@@ -26,7 +30,7 @@ struct ClientJob {
     private enum InputEnd { case open, asked, sent }
 
     private enum Upload {
-        /// The worker knows the image by its digest, and may want it.
+        /// The worker knows the image, or the layers, by digests, and may want them.
         case offered
         case sending
         case sent
@@ -36,8 +40,10 @@ struct ClientJob {
 
     init(source: JobSource, hasInput: Bool, canPause: Bool, outputWindow: UInt32, inputCredit: UInt32) {
         switch source {
-        case .image(let image): (self.image, upload) = (image.bytes, image.digest == nil ? .sending : .offered)
-        case .snapshot: (image, upload) = ([], .none)
+        case .image(let image):
+            (parts, isProgram, upload) = ([image.bytes], false, image.digest == nil ? .sending : .offered)
+        case .program(let layers): (parts, isProgram, upload) = (layers.map(\.bytes), true, .offered)
+        case .snapshot: (parts, isProgram, upload) = ([], false, .none)
         }
         self.canPause = canPause
         self.outputWindow = ReceiveWindow(credit: outputWindow)
@@ -45,9 +51,18 @@ struct ClientJob {
         inputEnd = hasInput ? .open : .sent
     }
 
-    /// The worker asks for the image. Returns false if there is nothing that it could ask for, or not any more.
-    mutating func sendImage() -> Bool {
+    /// The worker asks for the image, or for these layers. Returns false if there is nothing that it could ask for, or not any more.
+    mutating func sendImage(_ layers: LayerSet?) throws(WireError) -> Bool {
         guard upload == .offered else { return false }
+        if isProgram {
+            guard let layers else { throw .wantImage(.fieldMissing, "the layers that a program lacks are not named") }
+            guard layers.isWithin(parts.count) else {
+                throw .wantImage(.badValue, "layers are named beyond the \(parts.count) that there are", layers)
+            }
+            parts = parts.indices.filter(layers.contains).map { parts[$0] }
+        } else if let layers {
+            throw .wantImage(.badValue, "layers are named of a job that is no program", layers)
+        }
         upload = .sending
         return true
     }
@@ -55,18 +70,21 @@ struct ClientJob {
     /// The worker took the job. Returns false if it cannot have the image.
     mutating func releaseImage() -> Bool {
         guard upload != .sending else { return false }
-        (upload, image) = (.sent, [])
+        (upload, parts) = (.sent, [])
         return true
     }
 
     /// The next piece of the image that fits in a frame of the worker's, or nil when all is sent or nobody has asked for it.
     mutating func nextImageChunk(frameLimit: UInt32) -> StreamChunk? {
-        guard upload == .sending else { return nil }
-        let stop = min(image.count, imageSent + Int(frameLimit) - StreamChunk.headerSize)
+        guard upload == .sending, let part = parts.first else { return nil }
+        let stop = min(part.count, partSent + Int(frameLimit) - StreamChunk.headerSize)
+        let isPartEnd = stop == part.count
         let chunk = StreamChunk(
-            offset: UInt64(imageSent), bytes: Array(image[imageSent..<stop]), isEnd: stop == image.count)
-        imageSent = stop
-        if chunk.isEnd { (upload, image) = (.sent, []) }
+            offset: imageSent, bytes: Array(part[partSent..<stop]), isEnd: isPartEnd && parts.count == 1)
+        imageSent += UInt64(chunk.bytes.count)
+        partSent = isPartEnd ? 0 : stop
+        if isPartEnd { parts.removeFirst() }
+        if chunk.isEnd { upload = .sent }
         return chunk
     }
 
@@ -106,4 +124,12 @@ struct ClientJob {
     }
 
     mutating func grantOutput(_ count: Int) -> Window? { outputWindow.grant(count) }
+}
+
+extension WireError {
+    fileprivate static func wantImage(_ code: ErrorCode, _ message: String, _ layers: LayerSet? = nil) -> WireError {
+        WireError(
+            code, message, frameType: FrameType.wantImage.rawValue, fieldTag: LayerSet.Tag.layers.rawValue,
+            value: layers.map { UInt64($0.rawValue) })
+    }
 }

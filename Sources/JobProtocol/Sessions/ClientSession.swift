@@ -80,14 +80,16 @@ public struct ClientSession: Sendable {
 
 extension ClientSession {
     /// Submits a job, or returns nil while ``canSubmit`` is false. Then pull ``nextImageFrame(_:)`` until it returns nil,
-    /// as fast as the connection takes it. An image with a digest is kept here until the worker says whether it wants it, and there
+    /// as fast as the connection takes it. An image with a digest, and a program's layers, are kept here until the worker says whether it wants it, and there
     /// are no frames of it before ``ClientAction/imageWanted(job:)``. A spec that no SUBMIT can hold, or none that this worker
     /// takes, is refused here: to send it would end the connection.
     public mutating func submit(_ spec: JobSpec, source: JobSource) -> (job: UInt32, actions: [ClientAction])? {
         guard canSubmit, let terms else { return nil }
         highestJob += 1
-        let frame = Message.submit(job: highestJob, Submit(spec, source: source)).frame
-        if let refusal = spec.wireRefusal ?? frame.refusal(frameLimit: terms.frameLimit) {
+        let source = source.hashed
+        let submit = Submit(spec, source: source)
+        let frame = Message.submit(job: highestJob, submit).frame
+        if let refusal = spec.wireRefusal ?? submit.stringOrLayerRefusal ?? frame.refusal(frameLimit: terms.frameLimit) {
             return (highestJob, [.refused(job: highestJob, ErrorReport(refusal))])
         }
         jobs[highestJob] = ClientJob(
@@ -195,7 +197,7 @@ extension ClientSession {
             jobs[job] = nil
             return [.finished(job: job, report.jobResult)]
         case .paused(let job, let paused): return try takePaused(job, paused)
-        case .wantImage(let job): return try takeWantImage(job)
+        case .wantImage(let job, let layers): return try takeWantImage(job, layers)
         case .hello: throw .unexpected(.hello, "a second HELLO")
         case .submit, .image, .input, .cancel, .extend: return []
         }
@@ -209,9 +211,9 @@ extension ClientSession {
         return [.accepted(job: job, accepted)]
     }
 
-    private mutating func takeWantImage(_ job: UInt32) throws(WireError) -> [ClientAction] {
+    private mutating func takeWantImage(_ job: UInt32, _ layers: LayerSet?) throws(WireError) -> [ClientAction] {
         try advance(job, .wantImage, from: [.submitted])
-        guard jobs[job]?.sendImage() == true else {
+        guard try jobs[job]?.sendImage(layers) == true else {
             throw .unexpected(.wantImage, "job \(job) named no digest, or its image was asked for before")
         }
         return [.imageWanted(job: job)]
@@ -267,6 +269,21 @@ extension JobSpec {
                 value: UInt64(list.count))
         }
         return nil
+    }
+}
+
+extension Submit {
+    /// What is wrong with a program's strings or layers, which may be more than the wire has room for.
+    fileprivate var stringOrLayerRefusal: Refusal? {
+        programSpec.flatMap { $0.stringRefusal ?? (from == nil ? $0.layerRefusal : nil) }
+    }
+}
+
+extension JobSource {
+    /// The same with a digest of each of a program's layers.
+    fileprivate var hashed: JobSource {
+        guard case .program(let layers) = self else { return self }
+        return .program(layers.map(\.hashed))
     }
 }
 

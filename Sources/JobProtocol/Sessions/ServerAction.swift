@@ -10,6 +10,9 @@ public enum ServerAction: Sendable, Hashable {
     /// Look for the image of so many bytes that this client's user has submitted with this digest before, and answer at once,
     /// before the session is given anything else, with ``ServerSession/imageFound(_:_:)`` or ``ServerSession/imageWanted(_:)``.
     case lookUp(job: UInt32, digest: ContentDigest, bytes: UInt64)
+    /// Look for the layers that this client's user has submitted before with these digests and lengths, and answer at once, before the
+    /// session is given anything else, with ``ServerSession/layersFound(_:_:)``.
+    case lookUpLayers(job: UInt32, [ProgramSpec.Layer])
     /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:queuePosition:)`` or
     /// ``ServerSession/refused(_:_:)``. Credit and input for it follow in the same list; after a refusal they mean nothing.
     /// An image that has a digest has been compared with it. Of a job from a snapshot, what the spec says of the start means nothing.

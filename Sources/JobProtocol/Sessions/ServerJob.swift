@@ -6,7 +6,7 @@ import JobModel
 /// One job of a ``ServerSession``, from SUBMIT to RESULT or refusal.
 struct ServerJob {
     enum Stage {
-        /// The worker looks for the image.
+        /// The worker looks for the image, or for the layers.
         case lookingUp
         /// The image is not complete.
         case uploading
@@ -23,24 +23,25 @@ struct ServerJob {
     /// What never changes: shared, as a session looks at its jobs often and this is made of many parts.
     private final class Terms: Sendable {
         let spec: JobSpec
+        let imageBytes: UInt64
         let digest: ContentDigest?
         let namedFields: [UInt8]?
 
         init(_ spec: JobSpec, _ submit: Submit) {
-            (self.spec, digest) = (spec, submit.imageDigest)
+            (self.spec, imageBytes, digest) = (spec, submit.imageBytes, submit.imageDigest)
             namedFields = submit.snapshot == nil ? nil : submit.namedFields
         }
     }
 
     private let terms: Terms
-    let imageBytes: UInt64
     /// Guest memory, where it is known.
     var memoryBytes: UInt64?
     var stage: Stage
     var output: SendWindow
     private var outputOffsets = StreamOffsets()
-    private var image: [UInt8] = []
-    private var hash: ImageHash?
+    private var incoming: IncomingImage?
+    /// Of a program: the layers that the worker has.
+    private var foundLayers: [Image?] = []
     private var inputWindow: ReceiveWindow
     private var inputOffset: UInt64 = 0
     private var inputHasEnded = false
@@ -48,14 +49,23 @@ struct ServerJob {
 
     init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
         terms = Terms(spec, submit)
-        imageBytes = submit.imageBytes
-        stage = submit.from != nil ? .submitted : submit.imageDigest != nil ? .lookingUp : .uploading
+        let isOffered = submit.imageDigest != nil || spec.program != nil
+        stage = submit.from != nil ? .submitted : isOffered ? .lookingUp : .uploading
+        if stage == .uploading { incoming = IncomingImage([Self.part(of: submit.imageBytes, nil)]) }
         memoryBytes = submit.from == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
         self.inputWindow = ReceiveWindow(credit: inputWindow)
     }
 
+    private static func part(of bytes: UInt64, _ digest: ContentDigest?) -> IncomingImage.Part {
+        IncomingImage.Part(bytes: bytes, digest: digest, name: "the image")
+    }
+
     var spec: JobSpec { terms.spec }
+    /// Bytes of the image that the SUBMIT announced; of a program, of all its layers.
+    var imageBytes: UInt64 { terms.imageBytes }
+    /// Bytes that come, or are to come, in IMAGE frames.
+    var uploadBytes: UInt64 { incoming?.byteCount ?? 0 }
     /// What the image's bytes must have, if the SUBMIT named it.
     var digest: ContentDigest? { terms.digest }
     /// What the name of the snapshot that the job is to end as depends on beside its image.
@@ -63,61 +73,50 @@ struct ServerJob {
 
     /// Takes a piece of the image and returns whether it was the last.
     mutating func takeImage(_ chunk: StreamChunk) throws(WireError) -> Bool {
-        guard stage == .uploading else {
+        guard stage == .uploading, incoming != nil else {
             throw WireError(
                 .unexpectedFrame, "the image has ended already, or nobody has asked for it",
                 frameType: FrameType.image.rawValue)
         }
-        guard chunk.offset == UInt64(image.count) else {
-            throw .badOffset(.image, chunk.offset, expected: UInt64(image.count))
-        }
-        let missing = imageBytes - UInt64(image.count)
-        guard chunk.bytes.count <= missing else {
-            throw WireError(
-                .dataOverrun, "the image has more bytes than the \(imageBytes) announced",
-                frameType: FrameType.image.rawValue, limit: imageBytes,
-                value: UInt64(image.count) + UInt64(chunk.bytes.count))
-        }
-        grow(by: chunk.bytes.count)
-        image.append(contentsOf: chunk.bytes)
-        hash?.append(chunk.bytes)
-        guard !chunk.isEnd || image.count == imageBytes else {
-            throw WireError(
-                .payloadTruncated, "the image ends after \(image.count) of \(imageBytes) bytes",
-                frameType: FrameType.image.rawValue, limit: imageBytes, value: UInt64(image.count))
-        }
-        return chunk.isEnd
-    }
-
-    /// Reserves as bytes come, twice as much each time, and never more than the image was announced to have.
-    private mutating func grow(by count: Int) {
-        let needed = image.count + count
-        guard needed > image.capacity else { return }
-        image.reserveCapacity(Int(min(imageBytes, UInt64(max(needed, image.capacity * 2)))))
+        return try incoming?.take(chunk) ?? false
     }
 
     /// The image will come, and is hashed as it does.
     mutating func awaitImage() {
         stage = .uploading
-        hash = ImageHash()
+        incoming = IncomingImage([Self.part(of: imageBytes, digest)])
     }
 
-    /// Gives the image away; the job waits for the worker's word now.
-    mutating func handOverImage() -> Image {
+    /// The worker has some of the layers. Those that it has not got will come.
+    ///
+    /// - Returns: which ones; nil if it has all of them.
+    mutating func awaitLayers(beside found: [[UInt8]?]) -> LayerSet? {
+        let layers = spec.program?.layers ?? []
+        foundLayers = zip(layers, found).map { layer, bytes in bytes.map { Image($0, digest: layer.digest) } }
+        let missing = foundLayers.indices.filter { foundLayers[$0] == nil }
+        guard !missing.isEmpty else { return nil }
+        stage = .uploading
+        incoming = IncomingImage(
+            missing.map { place in
+                IncomingImage.Part(bytes: layers[place].bytes, digest: layers[place].digest, name: "layer \(place)")
+            })
+        return LayerSet(missing)
+    }
+
+    /// Gives away what has come; the job waits for the worker's word now.
+    mutating func handOverSource() -> JobSource {
         stage = .submitted
-        defer { (image, hash) = ([], nil) }
-        return Image(image, digest: digest)
+        defer { (incoming, foundLayers) = (nil, []) }
+        var came = (incoming.map { $0.finish() } ?? [])[...]
+        guard spec.program != nil else { return .image(came.first ?? Image([])) }
+        return .program(foundLayers.compactMap { $0 ?? came.popFirst() })
     }
 
     /// Whether it holds, or may come to hold, bytes of an image that is not complete.
     var isIncomplete: Bool { stage == .uploading || stage == .lookingUp }
 
     /// Why an image that has come whole is not the one that was announced.
-    var digestRefusal: Refusal? {
-        guard let hash, hash.digest != digest else { return nil }
-        return Refusal(
-            .imageDigestMismatch, "the image's bytes do not have the digest that the submission named, SHA-256 of them")
-    }
+    var digestRefusal: Refusal? { incoming?.digestRefusal }
 
     /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window.
     mutating func takeInput(_ chunk: StreamChunk) throws(WireError) -> (bytes: [UInt8], end: Bool)? {

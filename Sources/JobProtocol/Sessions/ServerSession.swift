@@ -106,18 +106,31 @@ public struct ServerSession: Sendable {
 extension ServerSession {
     /// The worker has the image that this job's digest names, from this client's user.
     public mutating func imageFound(_ job: UInt32, _ image: [UInt8]) -> [ServerAction] {
-        guard let found = jobs[job], found.stage == .lookingUp else { return [] }
+        guard let found = jobs[job], found.stage == .lookingUp, found.spec.program == nil else { return [] }
         jobs[job]?.stage = .submitted
         return hand(job, .image(Image(image, digest: found.digest)))
     }
 
     /// The worker has no such image, or none that this user may use: the client is asked for it, if there is room for its bytes.
     public mutating func imageWanted(_ job: UInt32) -> [ServerAction] {
-        guard let bytes = jobs[job]?.imageBytes, jobs[job]?.stage == .lookingUp else { return [] }
+        guard let found = jobs[job], found.stage == .lookingUp, found.spec.program == nil else { return [] }
+        let bytes = found.imageBytes
         if let refusal = uploadRefusal(bytes) { return end(job, refusal) }
         jobs[job]?.awaitImage()
         uploadBytes += bytes
         return [.send(Message.wantImage(job: job).encode())]
+    }
+
+    /// The worker has these of the layers of this job's program, from this client's user, in their order; nil stands for one that it has
+    /// not. The client is asked for those, if there is room for their bytes.
+    public mutating func layersFound(_ job: UInt32, _ layers: [[UInt8]?]) -> [ServerAction] {
+        guard var found = jobs[job], found.stage == .lookingUp, found.spec.program != nil else { return [] }
+        let missing = found.awaitLayers(beside: layers)
+        if let refusal = uploadRefusal(found.uploadBytes) { return end(job, refusal) }
+        jobs[job] = found
+        guard let missing else { return handOver(job) }
+        uploadBytes += found.uploadBytes
+        return [.send(Message.wantImage(job: job, layers: missing).encode())]
     }
 
     /// The fields of a job's SUBMIT that its snapshot's name depends on; nil where it is to end as none.
@@ -259,9 +272,11 @@ extension ServerSession {
             spec: submit.spec(mode: mode), submit, outputCredit: client.window, inputWindow: terms.inputWindow)
         jobs[number] = job
         switch job.stage {
-        case .uploading: uploadBytes += submit.imageBytes
+        case .uploading: uploadBytes += job.uploadBytes
         // Its input has to be there before it starts, and the image's end says that it is: so the image has to come.
         case .lookingUp where job.needsInputFirst: return imageWanted(number)
+        case .lookingUp where job.spec.program != nil:
+            return [.lookUpLayers(job: number, job.spec.program?.layers ?? [])]
         case .lookingUp:
             return submit.imageDigest.map { [.lookUp(job: number, digest: $0, bytes: submit.imageBytes)] } ?? []
         default: return submit.from.map { hand(number, .snapshot($0)) } ?? []
@@ -277,7 +292,7 @@ extension ServerSession {
                 limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
         }
         // Of an image that the worker may have, nobody waits for bytes so far.
-        if submit.imageDigest == nil, let refusal = uploadRefusal(submit.imageBytes) { return refusal }
+        if submit.imageDigest == nil, submit.program == nil, let refusal = uploadRefusal(submit.imageBytes) { return refusal }
         return isDraining ? Self.drainingRefusal : nil
     }
 
@@ -292,9 +307,14 @@ extension ServerSession {
         try check(number, .image)
         guard try jobs[number]?.takeImage(chunk) == true else { return [] }
         if let refusal = jobs[number]?.refusalOfLateInput ?? jobs[number]?.digestRefusal { return end(number, refusal) }
-        guard let image = jobs[number]?.handOverImage(), let job = jobs[number] else { return [] }
-        uploadBytes -= job.imageBytes
-        return hand(number, .image(image))
+        uploadBytes -= jobs[number]?.uploadBytes ?? 0
+        return handOver(number)
+    }
+
+    /// Gives the worker a job all of whose image, or layers, it or the client has had.
+    private mutating func handOver(_ number: UInt32) -> [ServerAction] {
+        guard let source = jobs[number]?.handOverSource() else { return [] }
+        return hand(number, source)
     }
 
     /// Gives the worker a job that has all that it starts from, with the credit and the input that came meanwhile.
@@ -357,7 +377,7 @@ extension ServerSession {
 
     private mutating func remove(_ number: UInt32) {
         guard let job = jobs.removeValue(forKey: number), job.stage == .uploading else { return }
-        uploadBytes -= job.imageBytes
+        uploadBytes -= job.uploadBytes
     }
 
     private var uploads: [UInt32] { jobs.keys.filter { jobs[$0]?.isIncomplete == true }.sorted() }

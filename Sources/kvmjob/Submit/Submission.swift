@@ -177,6 +177,7 @@ extension LoadedImage {
     fileprivate func submit(to client: JobClient) async throws -> RunningJob {
         switch source {
         case .image(let image): try await client.submit(spec, image: image)
+        case .program(let files): try await client.submit(spec, files: files)
         case .snapshot(let name): try await client.submit(spec, from: name)
         }
     }
@@ -185,6 +186,8 @@ extension LoadedImage {
         switch source {
         case .image(let image):
             try await client.submit(spec, image: image.bytes, input: input, moreInput: moreInput)
+        case .program(let files):
+            try await client.submit(spec, files: files, input: input, moreInput: moreInput)
         case .snapshot(let name): try await client.submit(spec, from: name, input: input, moreInput: moreInput)
         }
     }
