@@ -87,21 +87,6 @@ import Testing
         #expect(ready.value == 1 && ready.rooms[0] == [1, 0, 0, 0] + bytes(9))
     }
 
-    @Test func `a mask that holds while a call waits is noted, and forgotten with the next call`() throws {
-        var caller = try Caller()
-        let record: [UInt8] = [0, 0, 0, 0, 1, 0, 0, 0]
-        _ = try caller.call(
-            .ppoll, .bytes(record), .number(1), .number(0), .bytes(bytes(0x4002)), .number(8))
-        let mask = caller.process.temporaryMask
-        let wrong = try caller.call(
-            .ppoll, .bytes(record), .number(1), .number(0), .bytes(bytes(0x4002)), .number(4)
-        ).value
-        #expect(mask == 0x4002 && wrong == -22)
-        _ = try caller.call(.getpid)
-        let after = caller.process.temporaryMask
-        #expect(after == nil)
-    }
-
     @Test func `select takes more microseconds than a second has`() throws {
         var caller = try Caller()
         _ = try caller.call(.select, .number(0), .number(0), .number(0), .number(0), .bytes(bytes(1, 2_500_000)))
