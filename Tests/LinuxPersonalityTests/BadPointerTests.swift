@@ -81,7 +81,8 @@ import Testing
 
         private func holds(_ byte: UInt8, count: Int, at address: UInt64) -> Bool {
             var bytes: [UInt8] = []
-            return caller.memory.append(count, at: address, to: &bytes) && bytes == [UInt8](repeating: byte, count: count)
+            return caller.memory.append(count, at: address, to: &bytes)
+                && bytes == [UInt8](repeating: byte, count: count)
         }
 
         /// Calls that may replace the pages of an address.

@@ -112,4 +112,17 @@ private let mebi: UInt64 = 1 << 20
         #expect(program.call(.munmap, other, 24 * mebi) == 0)
         #expect(program.space.frames.used == program.space.frames.tables)
     }
+
+    @Test func `pages that are asked for at once may take what was set aside, in the middle of it`() throws {
+        let program = try ProcessMemory(bytes: 32 << 20)
+        for _ in 0..<5 { _ = program.map(1000 * page) }
+        // Frames are set aside for four of them, which are one region; the fifth is another one below.
+        #expect(program.space.regions.count == 2 && program.space.frames.promised == 4000)
+        let start = program.space.regions[0].start
+        let other = address(program.map(4000 * page, flags: 0x4000))
+        #expect(touch(program, other, 4000 * page))
+        #expect(program.call(.madvise, start, 5000 * page, 23) == -12)
+        #expect(program.space.regions.count == 2 && program.space.frames.promised == 0)
+        program.audit()
+    }
 }

@@ -10,8 +10,9 @@ extension AddressSpace {
     ) throws(Errno) {
         var address = range.lowerBound
         var hasGaps = false
-        for index in regions.indices(overlapping: range) {
-            let part = regions[index].clipped(to: range)
+        // What is done with one part may make others one region.
+        let parts = regions.indices(overlapping: range).map { regions[$0].clipped(to: range) }
+        for part in parts {
             if part.start != address { hasGaps = true }
             try body(&self, part)
             address = part.end
