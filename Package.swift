@@ -162,7 +162,7 @@ let package = Package(
             name: "CommandLineTests",
             dependencies: [
                 "kvmjob", "BareLoop", "Worker", "Disassembly", "GuestImage", "VMRuntime", "JobModel", "JobProtocol",
-                logging, nioPosix,
+                "SeededRandom", logging, nioPosix,
             ],
             swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),

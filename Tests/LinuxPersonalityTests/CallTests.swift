@@ -182,6 +182,15 @@ import Testing
         #expect(results == [0, -1, -1, -22])
     }
 
+    @Test func `a file has so many names and no more`() throws {
+        var limits = OverlayTree.Limits()
+        limits.links = 3
+        var caller = try Caller(limits: limits)
+        _ = try caller.call(.creat, .text("/f"), .number(0o644))
+        let made = try (0..<3).map { try caller.call(.link, .text("/f"), .text("/f\($0)")).value }
+        #expect(made == [0, 0, -31])
+    }
+
     // MARK: The process
 
     @Test func `there is one way to be scheduled`() throws {

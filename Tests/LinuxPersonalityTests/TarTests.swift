@@ -132,6 +132,18 @@ enum Tar {
         #expect(reason(Tar.archive(pax("path", String(repeating: "n", count: 256)), Tar.entry("a"))) == .name)
     }
 
+    @Test func `an archive has so many entries, those that are only implied among them`() throws {
+        func builder(_ limit: Int, _ names: [String]) throws(TarError) {
+            var builder = FileTreeBuilder(entryLimit: limit)
+            var reader = TarReader(Tar.archive(names.flatMap { Tar.entry($0, content: [1]) }))
+            while let entry = try reader.next() { try builder.add(entry) }
+        }
+        try builder(5, ["a/b/c", "a/b/d"])
+        #expect(throws: TarError(reason: .tooManyEntries, offset: 1024)) { try builder(4, ["a/b/c", "a/b/d"]) }
+        // What is replaced counts too: it stays in the archive.
+        #expect(throws: TarError(reason: .tooManyEntries, offset: 2048)) { try builder(3, ["a", "a", "a"]) }
+    }
+
     @Test func `damaged archives give a tree or an error, never a trap`() {
         var numbers = SplitMix64(state: 9)
         var errors = 0

@@ -34,9 +34,13 @@ struct GuestTree: Sendable {
     /// The mode of a directory that nobody gave one: 0755.
     static let impliedMode: UInt16 = 0o755
 
+    private let entryLimit: Int
     private var layers = [[GuestPath: Node]](repeating: [:], count: Layer.allCases.count)
     /// What was left out, for people.
     private(set) var warnings: [String] = []
+
+    /// A tree with nothing in it.
+    init(entryLimit: Int = Self.entryLimit) { self.entryLimit = entryLimit }
 
     /// The entries of a layer.
     subscript(layer: Layer) -> [GuestPath: Node] { layers[layer.rawValue] }
@@ -127,9 +131,9 @@ struct GuestTree: Sendable {
 
     private mutating func set(_ node: Node, at path: GuestPath, in layer: Layer) throws(CommandFailure) {
         layers[layer.rawValue][path] = node
-        guard count <= Self.entryLimit else {
+        guard count <= entryLimit else {
             throw CommandFailure(
-                message: "the guest's tree has more than \(Self.entryLimit) entries: name a smaller directory",
+                message: "the guest's tree has more than \(entryLimit) entries: name a smaller directory",
                 status: ExitStatus.cannotRun)
         }
     }

@@ -17,9 +17,10 @@ struct LinkedFile: Sendable {
 
     /// Reads a file. Blocks.
     ///
+    /// - Parameter byteLimit: the most bytes that it may have.
     /// - Throws: ``SystemReason`` if it cannot be read, `ELFError` if it is no ELF file for x86-64.
-    init(path: String, loader: Int?) throws {
-        let bytes = try HostFile.read(path, limit: Self.byteLimit)
+    init(path: String, loader: Int?, byteLimit: UInt64 = Self.byteLimit) throws {
+        let bytes = try HostFile.read(path, limit: byteLimit)
         try self.init(path: path, bytes, loader: loader)
     }
 

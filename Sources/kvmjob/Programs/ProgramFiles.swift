@@ -31,8 +31,11 @@ struct ProgramFiles: Sendable {
     /// - Parameters:
     ///   - path: the program's.
     ///   - environment: as the guest will have it; `LD_LIBRARY_PATH` and `LD_PRELOAD` are looked at.
+    ///   - fileLimit: the most files that it may need.
     /// - Throws: ``CommandFailure`` if it is no program, or if something that it needs is not here.
-    init(of path: String, environment: [String: String] = [:]) throws(CommandFailure) {
+    init(
+        of path: String, environment: [String: String] = [:], fileLimit: Int = Self.fileLimit
+    ) throws(CommandFailure) {
         let path = HostFile.absolute(path)
         paths = [path]
         let bytes = try Self.read(path)
@@ -43,7 +46,7 @@ struct ProgramFiles: Sendable {
         do {
             let program = try LinkedFile(path: path, bytes, loader: nil)
             form = .elf(program.file.linkage)
-            try addInterpreter(of: program, environment)
+            try addInterpreter(of: program, environment, fileLimit: fileLimit)
         } catch let error as ELFError {
             throw CommandFailure(
                 message: "\(path) is no program for Linux on x86-64: \(error)", status: ExitStatus.cannotRun)
@@ -85,8 +88,9 @@ struct ProgramFiles: Sendable {
 
     // MARK: Libraries
 
-    private mutating func addInterpreter(of program: LinkedFile, _ environment: [String: String]) throws(CommandFailure)
-    {
+    private mutating func addInterpreter(
+        of program: LinkedFile, _ environment: [String: String], fileLimit: Int
+    ) throws(CommandFailure) {
         guard let interpreter = program.file.interpreter else { return }
         let path = HostFile.absolute(String(decoding: interpreter, as: UTF8.self))
         guard let real = HostFile.followed(path), real.kind == .regular else {
@@ -100,12 +104,13 @@ struct ProgramFiles: Sendable {
         var loaded = Set((try? LinkedFile(path: path, loader: 0).names) ?? [])
         loaded.formUnion([path])
         let preloaded = (environment["LD_PRELOAD"] ?? "").split { $0 == ":" || $0 == " " }.map(String.init)
-        try addLibraries(of: program, preloaded: preloaded, loaded: &loaded, search)
+        try addLibraries(of: program, preloaded: preloaded, loaded: &loaded, search, fileLimit: fileLimit)
     }
 
     /// Breadth first, as linkers do: who asks for a library first decides which one it is.
     private mutating func addLibraries(
-        of program: LinkedFile, preloaded: [String], loaded: inout Set<String>, _ search: LibrarySearch
+        of program: LinkedFile, preloaded: [String], loaded: inout Set<String>, _ search: LibrarySearch,
+        fileLimit: Int
     ) throws(CommandFailure) {
         var objects = [program]
         var next = 0
@@ -117,9 +122,9 @@ struct ProgramFiles: Sendable {
                 objects.append(found.file)
                 paths.append(found.file.path)
                 if found.isElsewhere { cache[name] = found.file.path }
-                guard objects.count <= Self.fileLimit else {
+                guard paths.count <= fileLimit else {
                     throw CommandFailure(
-                        message: "\(program.path) needs more than \(Self.fileLimit) files", status: ExitStatus.cannotRun
+                        message: "\(program.path) needs more than \(fileLimit) files", status: ExitStatus.cannotRun
                     )
                 }
             }

@@ -17,9 +17,13 @@ struct TarIndex {
 
     /// Reads an archive: ustar, with the extended headers of POSIX and of GNU.
     ///
-    /// - Parameter name: what the archive is called when something is wrong with it.
+    /// - Parameters:
+    ///   - name: what the archive is called when something is wrong with it.
+    ///   - entryLimit: the most entries.
     /// - Throws: ``CommandFailure``.
-    init(_ archive: [UInt8], name: String) throws(CommandFailure) {
+    init(
+        _ archive: [UInt8], name: String, entryLimit: Int = GuestTree.entryLimit
+    ) throws(CommandFailure) {
         self.archive = archive
         var offset = 0
         while offset + TarWriter.blockBytes <= archive.count {
@@ -37,9 +41,9 @@ struct TarIndex {
             } else {
                 add(header)
             }
-            guard entries.count <= GuestTree.entryLimit else {
+            guard entries.count <= entryLimit else {
                 throw CommandFailure(
-                    message: "\(name) has more than \(GuestTree.entryLimit) entries", status: ExitStatus.cannotRun)
+                    message: "\(name) has more than \(entryLimit) entries", status: ExitStatus.cannotRun)
             }
             let blocks = (Int(bytes) + TarWriter.blockBytes - 1) / TarWriter.blockBytes
             offset = start + blocks * TarWriter.blockBytes

@@ -46,6 +46,16 @@ private func run(
 
     init() throws { folder = try ProgramFolder() }
 
+    @Test func `a program needs so many files, each of so many bytes`() throws {
+        let count = try ProgramFiles(of: "/bin/true").paths.count
+        #expect(try ProgramFiles(of: "/bin/true", fileLimit: count).paths.count == count)
+        let failure = failure { try ProgramFiles(of: "/bin/true", fileLimit: count - 1) }
+        #expect(failure?.message == "/bin/true needs more than \(count - 1) files")
+        let size = try #require(HostFile.followed("/bin/true")?.size)
+        #expect(try LinkedFile(path: "/bin/true", loader: nil, byteLimit: size).path == "/bin/true")
+        #expect(throws: SystemReason.self) { try LinkedFile(path: "/bin/true", loader: nil, byteLimit: size - 1) }
+    }
+
     @Test(arguments: [
         "/bin/true", "/bin/bash", "/usr/bin/python3", "/usr/bin/perl", "/usr/bin/tar", "/usr/bin/git", "/usr/bin/gdb",
     ])

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import Foundation
+import SeededRandom
 import Testing
 
 @testable import kvmjob
@@ -100,6 +101,52 @@ import Testing
         }
     }
 
+    @Test func `damaged archives are read or refused, never more`() throws {
+        let good = try tree().archive(.items)
+        var (random, refused) = (SplitMix64(state: 11), 0)
+        func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
+        for _ in 0..<4000 {
+            var archive = good
+            for _ in 0..<1 + below(4) {
+                let place = below(archive.count)
+                archive[place] = UInt8(below(256))
+                // Half of the time the checksum is made right again, so that what lies behind it is reached.
+                if below(2) == 0 { Self.mend(&archive, place / 512 * 512) }
+            }
+            if below(2) == 0 { archive.removeLast(below(archive.count)) }
+            do { _ = try TarIndex(archive, name: "x") } catch {
+                refused += 1
+                #expect(error.message.hasPrefix("x is no tar archive"))
+            }
+        }
+        #expect((500..<3900).contains(refused), "\(refused)")
+    }
+
+    private static func mend(_ archive: inout [UInt8], _ start: Int) {
+        for index in 148..<156 { archive[start + index] = 32 }
+        let digits = String(archive[start..<start + 512].reduce(0) { $0 + Int($1) }, radix: 8)
+        let field = String(repeating: "0", count: 6 - digits.count) + digits + "\u{0} "
+        for (index, byte) in field.utf8.enumerated() { archive[start + 148 + index] = byte }
+    }
+
+    @Test func `an archive has so many entries, and headers that say more have so many bytes`() throws {
+        let archive = try tree().archive(.items)
+        #expect(try TarIndex(archive, name: "x", entryLimit: 6).entries.count == 6)
+        let many = failure { try TarIndex(archive, name: "x", entryLimit: 5) }
+        #expect(many?.message == "x has more than 5 entries")
+        for (bytes, isTaken) in [(TarIndex.extensionLimit, true), (TarIndex.extensionLimit + 1, false)] {
+            var header = [UInt8](archive[0..<512])
+            header[156] = UInt8(ascii: "x")
+            let size = String(bytes, radix: 8)
+            for (index, byte) in (String(repeating: "0", count: 11 - size.count) + size).utf8.enumerated() {
+                header[124 + index] = byte
+            }
+            Self.mend(&header, 0)
+            let extended = header + [UInt8](repeating: 10, count: (Int(bytes) + 511) / 512 * 512) + archive
+            #expect(((try? TarIndex(extended, name: "x")) != nil) == isTaken)
+        }
+    }
+
     @Test func `what is no archive is told, and what is packed with what unpacks it`() throws {
         let good = try tree().archive(.items)
         #expect(failure { try TarIndex([1, 2, 3], name: "x") }?.message.contains("x is no tar archive") == true)
@@ -147,6 +194,14 @@ import Testing
             failure { try tree.walk("\(folder.path)/none", to: .root, in: .root) }?.message.contains("is no directory")
                 == true)
         #expect(failure { try tree.put("\(folder.path)/in/pipe", at: GuestPath("p"), in: .items) } != nil)
+    }
+
+    @Test func `a tree has so many entries, in all its layers together`() throws {
+        var tree = GuestTree(entryLimit: 3)
+        try tree.add(.directory(mode: 0o755), at: GuestPath("/a/b"), in: .root)
+        try tree.add(.directory(mode: 0o755), at: GuestPath("/a"), in: .items)
+        let message = failure { try tree.add(.directory(mode: 0o755), at: GuestPath("/c"), in: .program) }?.message
+        #expect(message?.contains("more than 3 entries") == true)
     }
 
     @Test func `the later of two wins, and what is above hides what is below`() throws {

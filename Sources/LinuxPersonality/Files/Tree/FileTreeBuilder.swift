@@ -3,7 +3,11 @@
 
 /// Makes the nodes of a ``FileTree`` out of entries, one after the other.
 struct FileTreeBuilder {
+    private let entryLimit: Int
     private(set) var nodes = [FileTree.Node(content: .directory([:]), mode: 0o755, modified: 0)]
+
+    /// - Parameter entryLimit: the most nodes, the root among them.
+    init(entryLimit: Int = FileTreeLimits.entries) { self.entryLimit = entryLimit }
 
     mutating func add(_ entry: TarReader.Entry) throws(TarError) {
         do throws(TarReason) {
@@ -95,7 +99,7 @@ struct FileTreeBuilder {
         }
         if case .directory = nodes[Int(node)].content { throw TarReason(.hardLink) }
         if child(name, of: parent) == node { return }
-        guard nodes[Int(node)].links < FileTreeLimits.entries else { throw TarReason(.tooManyEntries) }
+        guard nodes[Int(node)].links < entryLimit else { throw TarReason(.tooManyEntries) }
         nodes[Int(node)].links += 1
         replaceChild(node, name, of: parent)
     }
@@ -107,7 +111,7 @@ struct FileTreeBuilder {
     }
 
     private mutating func append(_ node: FileTree.Node) throws(TarReason) -> UInt32 {
-        guard nodes.count < FileTreeLimits.entries else { throw TarReason(.tooManyEntries) }
+        guard nodes.count < entryLimit else { throw TarReason(.tooManyEntries) }
         nodes.append(node)
         return UInt32(nodes.count - 1)
     }

@@ -96,15 +96,12 @@ extension OverlayTree {
         }
     }
 
-    /// How many names a file may have.
-    static var maximumLinks: Int { 65000 }
-
     mutating func link(_ number: InodeNumber, to end: PathEnd, at time: FileTime, revives: Bool) throws(Errno) {
         let name = try vacancy(end)
         let old = attributes(number)
         guard old.type != .directory else { throw .eperm }
         guard old.links > 0 || revives else { throw .enoent }
-        guard old.links < Self.maximumLinks else { throw .emlink }
+        guard old.links < limits.links else { throw .emlink }
         try change(number) { inode in
             inode.attributes.links += 1
             inode.attributes.changed = time

@@ -12,6 +12,8 @@ struct OverlayTree: Sendable {
         var bytes = 256 << 20
         /// Files that were made or changed, and, counted apart, names that were made or removed.
         var inodes = 1 << 16
+        /// Names that one file may have, as ext4 has it.
+        var links = 65_000
     }
 
     /// The trees, the one on top first.
