@@ -191,6 +191,24 @@ import Testing
         #expect(made == [0, 0, -31])
     }
 
+    @Test func `a file can have no name from its beginning, and is gone with its descriptor`() throws {
+        var caller = try Caller()
+        let flags = 0o20200002
+        let file = try caller.call(.open, .text("/tmp"), .number(flags), .number(0o600)).value
+        _ = try caller.call(.write, .number(file), .bytes([1, 2]), .number(2))
+        let read = try caller.call(.pread64, .number(file), .room(2), .number(2), .number(0))
+        let used = caller.process.files.tree.usedBytes
+        _ = try caller.call(.close, .number(file))
+        let left = (caller.process.files.tree.usedBytes, caller.process.files.tree.usedInodes)
+        #expect(file == 3 && read.rooms[0] == [1, 2] && used == 2 && left == (0, 0))
+        let refused = try [
+            caller.call(.open, .text("/tmp"), .number(flags & ~2), .number(0o600)).value,
+            caller.call(.open, .text("/proc"), .number(flags), .number(0o600)).value,
+            caller.call(.open, .text("/etc/passwd"), .number(flags), .number(0o600)).value,
+        ]
+        #expect(refused == [-22, -13, -20])
+    }
+
     // MARK: The process
 
     @Test func `there is one way to be scheduled`() throws {

@@ -85,7 +85,7 @@ extension LinuxProcess {
         var record = GuestRecord()
         record.append(moment.monotonic / Self.billion)
         for _ in 0..<3 { record.append(0 as UInt64) }
-        record.append(memory.bytes)
+        record.append(UInt64(space.frames.total) * GuestMemory.pageBytes)
         record.append(UInt64(space.frames.free) * GuestMemory.pageBytes)
         record.pad(to: 80)
         record.append(1, bytes: 2)

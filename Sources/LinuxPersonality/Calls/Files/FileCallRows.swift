@@ -7,9 +7,10 @@ enum FileCallRows {
         CallRow(
             calls: [.open, .openat, .openat2, .creat],
             supported:
-                "all access modes and O_CREAT, EXCL, TRUNC, APPEND, NONBLOCK, DIRECTORY, NOFOLLOW, CLOEXEC, PATH",
+                "all access modes and O_CREAT, EXCL, TRUNC, APPEND, NONBLOCK, DIRECTORY, NOFOLLOW, CLOEXEC, PATH, "
+                + "TMPFILE",
             refused:
-                "O_TMPFILE EOPNOTSUPP; a file without the right EACCES; full scratch ENOSPC; ways to resolve a path "
+                "a name for an O_TMPFILE ENOENT; a file without the right EACCES; full scratch ENOSPC; ways to resolve a path "
                 + "other than the usual one ENOSYS"),
         CallRow(calls: [.close, .closeRange], supported: "with CLOSE_RANGE_CLOEXEC", refused: "other flags EINVAL"),
         CallRow(

@@ -44,7 +44,7 @@ extension LinuxProcess {
             flags.formIntersection([.path, .directory, .noFollow, .closeOnExec])
         } else if flags.contains(.temporaryOnly) {
             guard flags.contains(.directory), flags.canWrite else { throw .einval }
-            throw .eopnotsupp
+            return try openNameless(path, directory, flags, mode)
         } else if flags.contains([.create, .directory]) {
             throw .einval
         }
@@ -66,6 +66,21 @@ extension LinuxProcess {
             let place = end.name.map { OpenFile.Place(parent: end.parent, name: $0) }
             return .value(UInt64(try add(number, flags, place)))
         }
+    }
+
+    /// A file without a name, of which the directory only says that it may be there: `O_TMPFILE`.
+    private mutating func openNameless(
+        _ path: [UInt8], _ directory: Int32, _ flags: OpenFlags, _ mode: UInt32
+    ) throws(Errno) -> CallEnd {
+        _ = try files.table.free()
+        let number = try inode(directory, path, follows: !flags.contains(.noFollow))
+        guard files.tree.isDirectory(number) else { throw .enotdir }
+        try files.tree.demandAlive(number)
+        try files.tree.demand([.write, .execute], number)
+        let bits = UInt16(truncatingIfNeeded: mode) & 0o7777 & ~files.mask
+        let attributes = FileAttributes(.regular, mode: bits, links: 0, at: now)
+        let file = try files.tree.make(Inode(attributes: attributes, body: .regular))
+        return .value(UInt64(try describe(file, .file(file), flags.subtracting(.directory), nil)))
     }
 
     private mutating func openNew(_ end: PathEnd, _ flags: OpenFlags, _ mode: UInt32) throws(Errno) -> CallEnd {
