@@ -71,13 +71,13 @@ import Testing
 
     @Test func `where a process stands is a link that follows it`() throws {
         var caller = try Caller()
-        _ = try caller.call(.mkdir, .text("/work"), .number(0o755))
-        _ = try caller.call(.chdir, .text("/work"))
-        #expect(try link("/proc/self/cwd", of: &caller) == "/work")
+        _ = try caller.call(.mkdir, .text("/desk"), .number(0o755))
+        _ = try caller.call(.chdir, .text("/desk"))
+        #expect(try link("/proc/self/cwd", of: &caller) == "/desk")
         _ = try caller.call(.creat, .text("/proc/self/cwd/made"), .number(0o644))
-        let made = try caller.call(.access, .text("/work/made"), .number(0)).value
+        let made = try caller.call(.access, .text("/desk/made"), .number(0)).value
         #expect(made == 0)
-        _ = try caller.call(.rename, .text("/work"), .text("/other"))
+        _ = try caller.call(.rename, .text("/desk"), .text("/other"))
         #expect(try link("/proc/self/cwd", of: &caller) == "/other")
     }
 
