@@ -31,7 +31,7 @@ from conversation import Conversation  # noqa: E402
 from decoder import DATA_HEADER, END, Frame, Reader, encode  # noqa: E402
 
 PATIENCE = 20.0  # seconds until what was waited for counts as never coming
-FRAME_LIMIT = 65536  # of a worker, and of these clients
+FRAME_LIMIT = 131072  # of a worker, and of these clients
 REAL16, PROTECTED32, LONG64, USER64 = 1, 2, 3, 4
 HALTED, EXITED, WALL_TIME_EXHAUSTED, CANCELLED = 1, 2, 8, 12
 REGISTERS = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()

@@ -37,7 +37,7 @@ import Testing
                         Hello(frameLimit: 8192, window: ClientSession.defaultOutputWindow, software: "kvmjob test"))
                 ])
         #expect(session.frameLimit == 8192)
-        #expect(session.terms?.jobLimit == 3 && session.terms?.modes.count == 2)
+        #expect(session.terms?.jobLimit == 3 && session.terms?.modes.count == 3)
         #expect(session.canSubmit)
     }
 

@@ -157,7 +157,7 @@ import Testing
         Case(.badValue, "0000000a 06 00 0000 00000001  0001 00000004 00000000", "no credit"),
         Case(.badValue, "0000000a 06 00 0000 00000001  0001 00000004 80000000", "2^31 of credit"),
         Case(.badValue, "0000000c 11 00 0000 00000001  00 00 0000 0000000000000000", "neither bytes nor END"),
-        Case(.badValue, "0000000d 22 00 0000 00000001  02 00 0000 0000000000000000 00", "channel 2"),
+        Case(.badValue, "0000000d 22 00 0000 00000001  06 00 0000 0000000000000000 00", "channel 6"),
         Case(.badValue, "0000000d 11 00 0000 00000001  00 01 0000 0000000000000000 00", "vcpu 1"),
         Case(.reservedNotZero, "0000000d 11 00 0000 00000001  00 00 0100 0000000000000000 00", "data reserved"),
         Case(.fieldMissing, "00000000 06 00 0000 00000001", "no credit field"),

@@ -48,7 +48,8 @@ import Testing
             return
         }
         #expect(hello.window == 16 && hello.jobLimit == 3 && hello.imageLimit == 1000)
-        #expect(hello.modes == [.init(mode: 1, meter: .exact), .init(mode: 4, meter: .bounded)])
+        let (exact, bounded) = (Hello.ModeOffer(mode: 1, meter: .exact), Hello.ModeOffer(mode: 4, meter: .bounded))
+        #expect(hello.modes == [exact, bounded, .init(mode: 5, meter: .none)])
     }
 
     @Test func `a job goes from SUBMIT to RESULT`() throws {

@@ -65,7 +65,7 @@ let madeUp = ContentDigest((0..<32).map { UInt8($0) }) ?? .zero
 extension WorkerTerms {
     static let test = WorkerTerms(
         inputWindow: 16, jobLimit: 3, imageLimit: 1000, memoryMaximum: 64 << 20, slots: 2,
-        modes: [(.real16, .exact), (.user64, .bounded)], software: "kvmjobd test")
+        modes: [(.real16, .exact), (.user64, .bounded), (.linux, .none)], software: "kvmjobd test")
 }
 
 /// One of every message, with every field set somewhere and left out somewhere.
@@ -92,7 +92,12 @@ let allMessages: [Message] = {
     (nothing.segments, nothing.tables, nothing.controls, nothing.pieces, nothing.dumps) = ([:], [:], [:], [], [])
     var started = Started()
     (started.queueNanoseconds, started.stepBudget, started.wallBudget, started.memoryBytes) = (1, 2, 3, 4)
+    var program = Submit(everyProgram, source: .program(programFiles))
+    program.label = "p"
     return [
+        .submit(job: 5, program), .submit(job: 6, Submit(leastProgram, source: .program([programFiles[0]]))),
+        .wantImage(job: 1, layers: LayerSet([0, 15])),
+        .output(job: 1, .standardError, StreamChunk(offset: 0, bytes: [0x21])),
         .hello(Hello(frameLimit: 4096, window: 1 << 30)), .hello(hello), .ping(hex("0001020304050607")),
         .pong(hex("ffffffffffffffff")), .goAway(GoAway(.idle)), .goAway(GoAway(.drain, lastJob: .max)),
         .error(job: 0, ErrorReport(code: 60_000)), .error(job: 9, report), .window(job: 1, Window(credit: 1)),
@@ -130,6 +135,33 @@ let everySpec: JobSpec = {
     (spec.isTraced, spec.isDeterministic, spec.snapshot) = (true, true, .address(.max))
     return spec
 }()
+
+/// Two layers, to which it means nothing that they are no archives.
+let programFiles = [Image(Array("base".utf8)).hashed, Image(Array("tools!".utf8)).hashed]
+
+/// A program of which everything is said.
+let everyProgram: JobSpec = {
+    var spec = JobSpec(mode: .linux, memoryBytes: 1 << 20, hasInput: true)
+    var program = ProgramSpec(
+        path: Array("/bin/sort".utf8), arguments: [Array("sort".utf8), [], [0xFF, 0x01]], environment: [[0x41, 0x3D]],
+        layers: programFiles.map { ProgramSpec.Layer(digest: $0.digest ?? .zero, bytes: UInt64($0.bytes.count)) })
+    (program.clock, program.seed, program.scratchBytes) = (.fixed, .max, 1)
+    (spec.program, spec.snapshot) = (program, .ready)
+    return spec
+}()
+
+/// A program of which no more is said than has to be.
+let leastProgram: JobSpec = {
+    var spec = JobSpec(mode: .linux, memoryBytes: ProgramSpec.defaultMemoryBytes)
+    spec.program = ProgramSpec(path: [0x2F], arguments: [[]])
+    return spec
+}()
+
+/// All that can be said of a program's end.
+let everyProgramReport = ProgramReport(
+    signal: 64, systemCalls: .max,
+    unknownCalls: (0..<ProgramReport.unknownCallLimit).map { UInt32.max - UInt32(ProgramReport.unknownCallLimit - $0) },
+    place: String(repeating: "p", count: ProgramReport.placeBytesLimit), peakBytes: .max)
 
 /// All that can be said of a job's end.
 let everyPostMortem: PostMortem = {
@@ -176,6 +208,10 @@ let allResults: [JobResult] = {
             result.system = system
             (result.cpuNanoseconds, result.touchedBytes) = (10, .max)
             (result.postMortem, result.digest) = (everyPostMortem, [UInt8](repeating: 6, count: 32))
+        }
+        if index % 4 == 3 {
+            result.program = index % 8 == 3 ? everyProgramReport : ProgramReport(systemCalls: 1)
+            (result.meter, result.steps) = (.none, nil)
         }
         return result
     }

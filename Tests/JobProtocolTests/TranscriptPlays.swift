@@ -35,6 +35,8 @@ struct WorkerPlay {
     private var extensions: [Extension] = []
     /// Jobs whose image the worker looks for.
     private var lookUps: Set<UInt32> = []
+    /// Jobs whose program's layers the worker looks for, and how many those are.
+    private var layerLookUps: [UInt32: Int] = [:]
     /// Jobs that start from a snapshot.
     private var resumed: Set<UInt32> = []
 
@@ -64,6 +66,7 @@ struct WorkerPlay {
         for case .cancel(let job, let canceller) in actions { cancels[job] = canceller }
         for case .submit(let job, _, .snapshot) in actions { resumed.insert(job) }
         for case .lookUp(let job, _, _) in actions { lookUps.insert(job) }
+        for case .lookUpLayers(let job, let layers) in actions { layerLookUps[job] = layers.count }
         for case .extend(let job, let steps) in actions { extensions.append(Extension(job: job, steps: steps)) }
     }
 
@@ -101,10 +104,17 @@ struct WorkerPlay {
     private mutating func play(_ step: Message) throws -> Bool {
         switch step {
         case .hello: try take(session.open())
-        case .wantImage(let job):
+        case .wantImage(let job, let layers):
+            if let count = layerLookUps.removeValue(forKey: job) {
+                let found: [[UInt8]?] = (0..<count).map { layers?.contains($0) == true ? nil : [] }
+                try take(session.layersFound(job, found))
+            }
             if lookUps.remove(job) != nil { try take(session.imageWanted(job)) }
         case .accepted(let job, let accepted):
             if lookUps.remove(job) != nil { try take(session.imageFound(job, [])) }
+            if let count = layerLookUps.removeValue(forKey: job) {
+                try take(session.layersFound(job, [[UInt8]?](repeating: [], count: count)))
+            }
             try take(
                 session.accepted(
                     job, queuePosition: accepted.queuePosition ?? 0,
@@ -298,11 +308,19 @@ struct ClientPlay {
         let content = try transcript.image(of: job)
         let image =
             content + [UInt8](repeating: 0, count: max(0, Int(clamping: min(submit.imageBytes, 4096)) - content.count))
-        let source = submit.from.map { JobSource.snapshot($0) } ?? .image(Image(image, digest: submit.imageDigest))
+        let source =
+            try submit.from.map { JobSource.snapshot($0) } ?? submit.programSpec.map { program in
+                .program(try transcript.layers(of: job, program))
+            } ?? .image(Image(image, digest: submit.imageDigest))
         let submitted = session.submit(
             submit.spec(mode: GuestMode(rawValue: submit.mode) ?? .real16), source: source)
         guard let (number, actions) = submitted else {
             #expect(!session.isTakingJobs, "the transcript submits after GOAWAY or a failure")
+            unsubmitted.insert(job)
+            return
+        }
+        if case .refused(number, let report)? = actions.first {
+            #expect(report.knownCode == .invalidField && submit.program != nil, "a client says so itself")
             unsubmitted.insert(job)
             return
         }
@@ -313,7 +331,11 @@ struct ClientPlay {
             return
         }
         if let mode = GuestMode(rawValue: submit.mode) {
-            #expect(ours.spec(mode: mode) == submit.spec(mode: mode))
+            // Layers are no larger here than a test has use for.
+            var expected = submit.spec(mode: mode)
+            expected.program?.layers = ours.layers ?? []
+            #expect(ours.spec(mode: mode) == expected)
+            #expect(ours.layers?.map(\.digest) == submit.programSpec?.layers.map(\.digest))
         }
     }
 
@@ -349,6 +371,25 @@ extension Transcript {
             if case .image(job, let chunk)? = try? Message(frame: frame) { bytes += chunk.bytes }
         }
         return bytes
+    }
+
+    /// The layers of a job's program: those that were asked for as they came, and the others without content.
+    func layers(of job: UInt32, _ program: ProgramSpec) throws -> [Image] {
+        var content = try image(of: job)[...]
+        let wanted = steps.compactMap { step -> LayerSet? in
+            guard step.from == .worker, case .wantImage(job, let layers)? = try? message(step.hex) else { return nil }
+            return layers
+        }.first
+        return program.layers.enumerated().map { place, layer in
+            let count = Int(clamping: min(layer.bytes, 1 << 16))
+            var bytes = [UInt8](repeating: 0, count: count)
+            if wanted?.contains(place) == true {
+                let came = content.prefix(count)
+                bytes.replaceSubrange(0..<came.count, with: came)
+                content = content.dropFirst(count)
+            }
+            return Image(bytes, digest: layer.digest)
+        }
     }
 }
 

@@ -94,7 +94,8 @@ extension Message {
             fields.big("keep_ns", paused.keepNanoseconds)
             fields.put("registers", paused.registers?.vectorJSON)
             fields.put("system", paused.system?.vectorJSON)
-        case .cancel, .wantImage, .skipped: break
+        case .wantImage(_, let layers): fields.small("layers", layers?.rawValue)
+        case .cancel, .skipped: break
         }
         return fields
     }
@@ -173,6 +174,13 @@ extension Submit {
         fields.bytes("image_digest", imageDigest?.bytes)
         fields.put("snapshot", snapshot?.vectorJSON)
         fields.bytes("from", from?.bytes)
+        fields.bytes("program", program)
+        fields.put("arguments", arguments?.vectorJSON)
+        fields.put("environment", environment?.vectorJSON)
+        fields.put("layers", layers?.vectorJSON)
+        fields.small("clock", clock?.rawValue)
+        fields.big("seed", seed)
+        fields.big("scratch_bytes", scratchBytes)
     }
 }
 
@@ -242,6 +250,34 @@ extension ResultReport {
         fields.bytes("fpu", fpu)
         fields.bytes("digest", digest)
         fields.bytes("snapshot", details.snapshot?.bytes)
+        fields.small("signal", signal)
+        fields.big("system_calls", systemCalls)
+        fields.put("unknown_calls", unknownCalls.map { .array($0.map { .number(UInt64($0)) }) })
+        fields.text("place", place)
+        fields.big("peak_bytes", peakBytes)
+    }
+}
+
+extension [[UInt8]] {
+    fileprivate var vectorJSON: JSON {
+        .array(
+            map { string in
+                var fields = VectorFields()
+                fields.bytes("string", string)
+                return fields.json["string"] ?? .null
+            })
+    }
+}
+
+extension [ProgramSpec.Layer] {
+    fileprivate var vectorJSON: JSON {
+        .array(
+            map { layer in
+                var fields = VectorFields()
+                fields.bytes("digest", layer.digest.bytes)
+                fields.big("bytes", layer.bytes)
+                return .object(fields.json)
+            })
     }
 }
 

@@ -81,7 +81,7 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .submit(let job, _, _): return session.run(job)
             case .credit(let job, let bytes):
                 return session.output(job, .console, [UInt8](repeating: 0, count: bytes))
-            case .input, .cancel, .extend, .lookUp, .send, .stopReading, .close: return []
+            case .input, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close: return []
             }
         }
         let job = try await client.submit(JobSpec(), image: [1])
@@ -196,7 +196,7 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .input(let job, let bytes, let end):
                 let output = session.output(job, .console, bytes) + session.inputConsumed(job, bytes.count)
                 return end ? output + session.finished(job, JobResult(outcome: .halted)) : output
-            case .credit, .cancel, .extend, .lookUp, .send, .stopReading, .close: return []
+            case .credit, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close: return []
             }
         }
         let input = [UInt8](0..<50)
@@ -214,7 +214,7 @@ private let starting: ScriptedWorker.Script = { order, session in
         switch order {
         case .submit(let job, _, _): session.run(job)
         case .cancel(let job, let canceller): session.finished(job, JobResult(outcome: .cancelled(by: canceller)))
-        case .credit, .input, .extend, .lookUp, .send, .stopReading, .close: []
+        case .credit, .input, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close: []
         }
     }
 

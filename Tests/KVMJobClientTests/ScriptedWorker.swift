@@ -36,7 +36,8 @@ final class ScriptedWorker: Sendable {
                 Handler(session: ServerSession(terms: terms), script: script, orders: continuation), eventLoop: loop)
         }.get()
         self.handler = handler
-        channel = try await FramedSocket.adopt(descriptor: descriptor, frameLimit: 65_536, on: loop) { channel, _ in
+        channel = try await FramedSocket.adopt(descriptor: descriptor, frameLimit: WorkerTerms.defaultFrameLimit, on: loop) {
+            channel, _ in
             try channel.pipeline.syncOperations.addHandler(handler.value)
         }
     }
@@ -108,7 +109,7 @@ final class ScriptedWorker: Sendable {
                 case .send(let bytes): context?.writeAndFlush(NIOAny(ByteBuffer(bytes: bytes)), promise: nil)
                 case .close: context?.close(promise: nil)
                 case .stopReading: context?.channel.setOption(.autoRead, value: false).whenFailure { _ in }
-                case .lookUp, .submit, .credit, .input, .cancel, .extend:
+                case .lookUp, .lookUpLayers, .submit, .credit, .input, .cancel, .extend:
                     orders.yield(action)
                     perform(script(action, &session))
                 }
@@ -119,7 +120,7 @@ final class ScriptedWorker: Sendable {
 
 extension WorkerTerms {
     static let scripted = WorkerTerms(
-        inputWindow: 16, jobLimit: 64, slots: 1, modes: [(.real16, .exact)], software: "scripted")
+        inputWindow: 16, jobLimit: 64, slots: 1, modes: [(.real16, .exact), (.linux, .none)], software: "scripted")
 }
 
 extension ServerSession {

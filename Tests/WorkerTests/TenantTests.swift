@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import JobModel
+import JobProtocol
 import JobTransport
 import Logging
 import NIOCore
@@ -30,7 +31,8 @@ private final class Masquerade: Sendable {
     func connect(as user: UInt32?) async throws -> CountingClient {
         let (near, far) = try UnixSocket.connectedPair()
         let dispatcher = dispatcher
-        _ = try await FramedSocket.adopt(descriptor: far, frameLimit: 65_536, on: loop) { channel, _ in
+        let limit = WorkerTerms.defaultFrameLimit
+        _ = try await FramedSocket.adopt(descriptor: far, frameLimit: limit, on: loop) { channel, _ in
             let peer = Peer(process: nil, user: user)
             try channel.pipeline.syncOperations.addHandler(ConnectionHandler(dispatcher: dispatcher.value, peer: peer))
         }

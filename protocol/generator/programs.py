@@ -22,8 +22,8 @@ HELLO = b"/bin/hello".hex()
 def program(job: int, **fields: Any) -> Json:
     """SUBMIT of a program."""
     layers = fields.get("layers", [BASE_LAYER])
-    usual = {"mode": 5, "image_bytes": sum(size for _, size in layers), "program": HELLO, "arguments": [b"hello"]}
-    made = usual | {"layers": layers} | fields
+    usual = {"mode": 5, "image_bytes": sum(size for _, size in layers), "memory_bytes": 16 * MIB, "program": HELLO}
+    made = usual | {"arguments": [b"hello"], "layers": layers} | fields
     return message("SUBMIT", job, **{name: value for name, value in made.items() if value is not None})
 
 
@@ -40,7 +40,7 @@ def exited(job: int, code: int = 0, **fields: Any) -> Json:
 
 def programs(frames: RightFrames) -> None:
     """SUBMIT, WANT_IMAGE, OUTPUT and RESULT of programs."""
-    frames.add("submit-program-minimum", "path, arguments and one layer", program(12))
+    frames.add("submit-program-minimum", "path, arguments and one layer", program(12, memory_bytes=None))
     frames.add(
         "submit-program-typical",
         "every field of a program; strings are bytes, of any kind but zero",
@@ -261,7 +261,7 @@ def program_refusals(talks: Conversations) -> None:
         (program(26, arguments=[b"a"] * 2000, environment=[b"b"] * 2097), 64),
         (program(27, mode=4), 64),
         (program(28, mode=1, program=None, arguments=None, layers=[], image_bytes=9, seed=1), 64),
-        (program(29, mode=0, image_bytes=0, layers=[], arguments=None, **{"from": SNAPSHOT_NAME}), 64),
+        (program(29, mode=0, image_bytes=0, memory_bytes=None, layers=[], arguments=None, **{"from": SNAPSHOT_NAME}), 64),
         (program(30, layers=[(HI_DIGEST, 64 * MIB), TOOLS_LAYER]), 65),
         (program(31, memory_bytes=4097), 67),
         (program(32, wall_budget=0), 71),
