@@ -153,7 +153,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "Worker", "VMRuntime", "LinuxPersonality", "KVMJobClient", "JobTransport", "JobProtocol", "JobScheduling",
+                "Worker", "VMRuntime", "LinuxPersonality", "KVMJobClient", "JobTransport", "JobProtocol",
+                "JobScheduling",
                 "JobModel", "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(

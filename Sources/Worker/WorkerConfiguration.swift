@@ -111,7 +111,8 @@ public struct WorkerLimits: Sendable, Hashable {
         pausedJobs: Int = 64, pausedJobsPerConnection: Int = 16, pausedMemoryBytes: UInt64 = 1 << 30,
         keptMachinesPerSlot: Int = MachineKeeping.defaultMachinesPerSlot, keptMemoryBytes: UInt64 = 2 << 30,
         knownImageBytes: Int = 256 << 20, knownImages: Int = 1024, fileTreeBytes: Int = 256 << 20,
-        startingPointBytes: Int = 256 << 20, startingPoints: Int = 1024, snapshotBytes: UInt64 = 512 << 20, snapshots: Int = 256
+        startingPointBytes: Int = 256 << 20, startingPoints: Int = 1024, snapshotBytes: UInt64 = 512 << 20,
+        snapshots: Int = 256
     ) {
         self.connections = connections
         self.jobsPerConnection = jobsPerConnection

@@ -283,7 +283,11 @@ private func submission(_ files: [Image] = programFiles, _ change: (inout Submit
         ({ $0.deterministic = true }, "deterministic"), ({ $0.imageDigest = madeUp }, "image_digest"),
         ({ $0.snapshot = .steps(1) }, "snapshot"), ({ $0.snapshot = .address(1) }, "snapshot"),
         ({ $0.program = nil }, "program"), ({ $0.arguments = nil }, "argument"), ({ $0.arguments = [] }, "argument"),
-        ({ $0.arguments = [[UInt8]](repeating: [], count: 4000); $0.environment = $0.arguments }, "8000 arguments"),
+        (
+            {
+                $0.arguments = [[UInt8]](repeating: [], count: 4000); $0.environment = $0.arguments
+            }, "8000 arguments"
+        ),
         (
             {
                 $0.arguments = [[UInt8](repeating: 1, count: 70_000)]
@@ -293,8 +297,16 @@ private func submission(_ files: [Image] = programFiles, _ change: (inout Submit
         ({ $0.layers = nil }, "layers"), ({ $0.layers?[1].bytes = 0 }, "layer 1 has no bytes"),
         ({ $0.layers?.append(baseLayer) }, "layers 0 and 2"), ({ $0.imageBytes = 11 }, "image_bytes is 11"),
         ({ $0.layers?[0].bytes = .max }, "64 bits"), ({ $0.mode = 4 }, "program goes with"),
-        ({ $0 = Submit(mode: 1, imageBytes: 1); $0.seed = 0 }, "seed goes with"),
-        ({ $0 = Submit(mode: 1, imageBytes: 1); $0.clock = .real }, "clock goes with"),
+        (
+            {
+                $0 = Submit(mode: 1, imageBytes: 1); $0.seed = 0
+            }, "seed goes with"
+        ),
+        (
+            {
+                $0 = Submit(mode: 1, imageBytes: 1); $0.clock = .real
+            }, "clock goes with"
+        ),
         ({ ($0.mode, $0.imageBytes, $0.memoryBytes, $0.from) = (0, 0, nil, madeUp) }, "a program"),
     ]
 
@@ -313,7 +325,9 @@ private func submission(_ files: [Image] = programFiles, _ change: (inout Submit
         }
         #expect(WorkerTerms.test.refusal(of: submission(programFiles, change)) == nil)
         #expect(WorkerTerms.test.refusal(of: submission { $0.snapshot = .ready }) == nil)
-        #expect(WorkerTerms.test.refusal(of: submission([Image([UInt8](repeating: 0, count: 1001)).hashed]))?.rule == .imageTooLarge)
+        #expect(
+            WorkerTerms.test.refusal(of: submission([Image([UInt8](repeating: 0, count: 1001)).hashed]))?.rule
+                == .imageTooLarge)
     }
 }
 

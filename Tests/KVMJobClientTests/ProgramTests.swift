@@ -55,7 +55,8 @@ private func having(_ known: [Image]) -> ScriptedWorker.Script {
         await client.shutdown()
     }
 
-    @Test func `a program's input is streamed, and what begins it goes ahead of the layers that are sent`() async throws {
+    @Test func `a program's input is streamed, and what begins it goes ahead of the layers that are sent`() async throws
+    {
         let (client, _) = try await ScriptedWorker.connect { order, session in
             switch order {
             case .lookUpLayers(let job, let layers): session.layersFound(job, layers.map { _ in nil })

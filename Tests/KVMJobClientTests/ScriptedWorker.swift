@@ -36,7 +36,9 @@ final class ScriptedWorker: Sendable {
                 Handler(session: ServerSession(terms: terms), script: script, orders: continuation), eventLoop: loop)
         }.get()
         self.handler = handler
-        channel = try await FramedSocket.adopt(descriptor: descriptor, frameLimit: WorkerTerms.defaultFrameLimit, on: loop) {
+        channel = try await FramedSocket.adopt(
+            descriptor: descriptor, frameLimit: WorkerTerms.defaultFrameLimit, on: loop
+        ) {
             channel, _ in
             try channel.pipeline.syncOperations.addHandler(handler.value)
         }

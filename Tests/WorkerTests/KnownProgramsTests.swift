@@ -41,7 +41,9 @@ func archive(_ name: String) -> Image {
     }
 
     @Test func `what files take is bounded`() throws {
-        let each = try { var known = KnownImages(limits: WorkerLimits()); return try known.layer(one, at: 0, of: 1).byteCount }()
+        let each = try {
+            var known = KnownImages(limits: WorkerLimits()); return try known.layer(one, at: 0, of: 1).byteCount
+        }()
         for limits in [WorkerLimits(knownImages: 1), WorkerLimits(fileTreeBytes: 2 * each - 1)] {
             var known = KnownImages(limits: limits)
             let first = try known.layer(one, at: 0, of: 1)
@@ -64,7 +66,8 @@ func archive(_ name: String) -> Image {
     @Test func `what decides where a program starts makes another key`() {
         var spec = JobSpec(mode: .linux)
         let program = ProgramSpec(
-            path: [0x2F], arguments: [[1]], layers: [one, two].compactMap { image in
+            path: [0x2F], arguments: [[1]],
+            layers: [one, two].compactMap { image in
                 image.digest.map { ProgramSpec.Layer(digest: $0, bytes: UInt64(image.bytes.count)) }
             })
         let key = StartKey(program, spec)

@@ -89,7 +89,8 @@ extension ClientSession {
         let source = source.hashed
         let submit = Submit(spec, source: source)
         let frame = Message.submit(job: highestJob, submit).frame
-        if let refusal = spec.wireRefusal ?? submit.stringOrLayerRefusal ?? frame.refusal(frameLimit: terms.frameLimit) {
+        if let refusal = spec.wireRefusal ?? submit.stringOrLayerRefusal ?? frame.refusal(frameLimit: terms.frameLimit)
+        {
             return (highestJob, [.refused(job: highestJob, ErrorReport(refusal))])
         }
         jobs[highestJob] = ClientJob(

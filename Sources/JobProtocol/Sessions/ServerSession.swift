@@ -292,7 +292,9 @@ extension ServerSession {
                 limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
         }
         // Of an image that the worker may have, nobody waits for bytes so far.
-        if submit.imageDigest == nil, submit.program == nil, let refusal = uploadRefusal(submit.imageBytes) { return refusal }
+        if submit.imageDigest == nil, submit.program == nil, let refusal = uploadRefusal(submit.imageBytes) {
+            return refusal
+        }
         return isDraining ? Self.drainingRefusal : nil
     }
 
