@@ -109,8 +109,10 @@ let package = Package(
         .executableTarget(
             name: "kvmjob",
             dependencies: [
-                "KVMJobClient", "Worker", "VMRuntime", "GuestImage", "KVM", "JobModel", "JobProtocol", "JobTransport",
-                "Disassembly", "BareLoop", argumentParser, histogram, logging, nioCore, nioPosix, nioLocks,
+                "KVMJobClient", "Worker", "VMRuntime", "LinuxPersonality", "GuestImage", "KVM", "JobModel",
+                "JobProtocol",
+                "JobTransport", "Disassembly", "BareLoop", argumentParser, histogram, logging, nioCore, nioPosix,
+                nioLocks,
             ], swiftSettings: strict),
 
         // Guest programs, assembled from source by the toolchain, and a tool that writes them out as image files.
@@ -154,8 +156,7 @@ let package = Package(
             name: "WorkerTests",
             dependencies: [
                 "Worker", "VMRuntime", "LinuxPersonality", "KVMJobClient", "JobTransport", "JobProtocol",
-                "JobScheduling",
-                "JobModel", "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
+                "JobScheduling", "JobModel", "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",

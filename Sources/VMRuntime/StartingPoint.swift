@@ -4,7 +4,6 @@
 internal import GuestImage
 public import JobModel
 internal import KVM
-public import LinuxPersonality
 
 /// What a machine has to be when a job starts in it: memory, vCPU and devices. Never changes, and is shared by all jobs that
 /// start from it.
@@ -38,12 +37,6 @@ public final class StartingPoint: Sendable {
             throw Refusal(.invalidField, "a job of mode linux has a program and files, and no image")
         }
         self.init(try GuestLayout(flat: image, spec: spec))
-    }
-
-    /// Loads a program into memory, as `execve` does.
-    public convenience init(program: ProgramSpec, layers: [FileTree], memoryBytes: UInt64) throws(Refusal) {
-        // LEAD: a stand-in, until the run loop of programs is here.
-        throw Refusal(.modeUnavailable, "this worker does not run Linux programs")
     }
 
     /// The start of an image.

@@ -12,11 +12,11 @@ struct KVMJobCommand: AsyncParsableCommand {
 
     static let configuration = CommandConfiguration(
         commandName: "kvmjob",
-        abstract: "Run guest images, each in a virtual machine of its own, within budgets.",
+        abstract: "Run programs and guest images, each in a virtual machine of its own, within budgets.",
         version: "kvmjob \(version)",
         subcommands: [
-            SubmitCommand.self, SnapshotCommand.self, BenchCommand.self, ConformCommand.self, ReplayCommand.self,
-            DoctorCommand.self,
+            RunCommand.self, SubmitCommand.self, SnapshotCommand.self, BenchCommand.self, ConformCommand.self,
+            ReplayCommand.self, DoctorCommand.self,
         ])
 
     static func main() async {

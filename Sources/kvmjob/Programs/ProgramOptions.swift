@@ -53,6 +53,9 @@ struct ProgramOptions: ParsableArguments {
     /// The program and its arguments, without the mark that stands before them.
     private var words: [String] { command.first == "--" ? Array(command.dropFirst()) : command }
 
+    /// The program as the user wrote it.
+    var name: String { words.first ?? "" }
+
     private func environment(caller: [String: String], allowsMissing: Bool = false) throws -> GuestEnvironment {
         do {
             let named = allowsMissing ? variables.filter { $0.contains("=") || $0.isEmpty } : variables

@@ -258,7 +258,7 @@ extension SpecFields {
     /// The spec that these fields describe, without input.
     func spec(path: [any CodingKey]) throws -> JobSpec {
         var spec = JobSpec(
-            label: label ?? "", mode: try Self.named(mode, .mode, path, GuestMode.init(name:)),
+            label: label ?? "", mode: try Self.imageMode(mode, path),
             loadAddress: loadAddress?.value, entryPoint: entryPoint?.value,
             registers: try settings(registers, .registers, path) { name in
                 RegisterName.allCases.first { $0.name == name && $0 != .rip }
@@ -302,6 +302,15 @@ extension SpecFields {
 
     private static func wrong(_ text: String, _ path: [any CodingKey]) -> DecodingError {
         .dataCorrupted(DecodingError.Context(codingPath: path, debugDescription: text))
+    }
+
+    private static func imageMode(_ name: String, _ path: [any CodingKey]) throws -> GuestMode {
+        guard name != GuestMode.linux.name else {
+            throw wrong(
+                "a Linux program cannot be run from a description, which has no room for its files",
+                path + [CodingKeys.mode])
+        }
+        return try named(name, .mode, path, GuestMode.init(name:))
     }
 
     private static func named<Value>(

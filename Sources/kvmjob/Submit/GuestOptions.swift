@@ -118,10 +118,13 @@ struct GuestOptions: ParsableArguments {
 }
 
 extension GuestMode {
-    fileprivate static var names: [String] { allCases.map(\.name) }
+    fileprivate static var names: [String] { imageModes.map(\.name) }
 
-    /// The mode that an argument names.
+    /// The mode of an image that an argument names.
     fileprivate init(argument: String) throws(ValueError) {
+        guard argument != GuestMode.linux.name else {
+            throw ValueError("programs for Linux are started by kvmjob run")
+        }
         guard let mode = GuestMode(name: argument) else {
             throw ValueError("\"\(argument)\" is no mode: write \(Self.names.joined(separator: ", "))")
         }

@@ -34,6 +34,7 @@ struct JobDisplay {
     private let console: Console
     private var report: JobReport
     private var prefixer: LinePrefixer
+    private var errorPrefixer: LinePrefixer
     private var portWrites = PortWriteDecoder()
     private var memory: MemoryReceiver
     private var trace: TraceDisplay
@@ -41,7 +42,7 @@ struct JobDisplay {
 
     init(image: String, name: String, presentation: Presentation, console: Console) {
         report = JobReport(image: image, name: name, end: .lost("it has not ended"))
-        prefixer = LinePrefixer(name: name)
+        (prefixer, errorPrefixer) = (LinePrefixer(name: name), LinePrefixer(name: name))
         memory = MemoryReceiver(presentation.inspection)
         trace = TraceDisplay(name: name)
         (self.presentation, self.console) = (presentation, console)
@@ -63,8 +64,7 @@ struct JobDisplay {
     /// - Throws: ``OutputError``.
     mutating func receive(_ channel: OutputChannel, _ bytes: [UInt8]) async throws {
         switch channel {
-        // Only a Linux program has one, and those are not shown here.
-        case .standardError: break
+        case .standardError: try await receive(errors: bytes)
         case .console: try await receive(console: bytes)
         case .portWrites: await receive(portWrites: portWrites.feed(bytes))
         case .memory: await memory.receive(bytes)
@@ -83,6 +83,12 @@ struct JobDisplay {
         case .prefixed: try await console.output.write(prefixer.feed(bytes))
         case .collected: report.output.append(bytes)
         }
+    }
+
+    /// Of a program that goes on from a snapshot.
+    private mutating func receive(errors bytes: [UInt8]) async throws {
+        let isPrefixed = presentation.style == .prefixed
+        try? await console.messages.write(isPrefixed ? errorPrefixer.feed(bytes) : bytes)
     }
 
     private mutating func receive(portWrites: [PortWrite]) async {
@@ -135,6 +141,7 @@ struct JobDisplay {
         case .raw, .prefixed: break
         }
         try await console.output.write(prefixer.finish())
+        try? await console.messages.write(errorPrefixer.finish())
         // On a terminal the verdict should not stick to a last line that has no end.
         let lineBreak = console.isTerminal && lastByte != UInt8(ascii: "\n") ? "\n" : ""
         let inspected = PostMortemText(

@@ -100,7 +100,7 @@ struct Submission: Sendable {
         guard let source else { return try await image.submit(to: client) }
         let first = source.isSeekable ? try await source.next() : []
         let job = try await image.submit(to: client, input: first ?? [], moreInput: first != nil)
-        if first != nil { feed(job, from: source) }
+        if first != nil { InputFeed(source: source, job: job, console: console).start() }
         return job
     }
 
@@ -155,20 +155,6 @@ struct Submission: Sendable {
             return try ByteSource(path: path)
         } catch {
             throw .unreadable("cannot read \(path): \(error.text)")
-        }
-    }
-
-    /// Nobody waits for this task: a job can end while its input still waits for somebody to type.
-    private func feed(_ job: RunningJob, from source: ByteSource) {
-        Task {
-            do {
-                while let piece = try await source.next() { try await job.send(piece) }
-                try await job.finishInput()
-            } catch let reason as SystemReason {
-                await console.say("kvmjob: stopping the job, its input cannot be read: \(reason.text)")
-                job.cancel()
-            }
-            // What else can be thrown is that the job has ended, of which its result tells.
         }
     }
 }
