@@ -97,7 +97,7 @@ struct KnownImages {
         if let user, let start = starts.value(key, of: user) { return start }
         var found: [Layer] = []
         for (place, image) in images.enumerated() { found.append(try layer(image, at: place, of: user)) }
-        let point = try StartingPoint(program: program, files: found.map(\.tree), memoryBytes: spec.memoryBytes)
+        let point = try StartingPoint(program: program, layers: found.map(\.tree), memoryBytes: spec.memoryBytes)
         let start = Start(number: nextNumber(), point: point, layers: found)
         if let user { starts.keep(start, key, bytes: key.byteCount + start.byteCount, of: user) }
         return start
