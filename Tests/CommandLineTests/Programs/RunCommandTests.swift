@@ -197,6 +197,13 @@ struct ProgramRunTests {
         #expect(end == (3, "[one][--two][]", "no newline"))
     }
 
+    @Test func `a program that is linked when it starts comes with its linker and its libraries`() async throws {
+        let dynamic = "\(folder.path)/dynamic"
+        _ = try output(of: gcc, "-O1", "-o", dynamic, "\(folder.path)/a.c")
+        let end = try await run("--", dynamic, "one")
+        #expect(end == (3, "[one]", "no newline"))
+    }
+
     @Test func `standard input is the program's`() async throws {
         let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: 0x20 + $0 % 64) }
         let file = try folder.write("input", bytes.prefix(50_000).map { $0 })
