@@ -91,7 +91,7 @@ versions:
 version_definitions:
     .short 1, 1, 1, 1           // the object itself
     .long 0x0DEEBFA1            // the hash of its name
-    .long 20, first_name - version_definitions
+    .long 20, second_definition - version_definitions
 first_name:
     .long soname - strings, 0
 second_definition:

@@ -20,6 +20,7 @@ struct KVMJobCommand: AsyncParsableCommand {
         ])
 
     static func main() async {
+        StandardStreams.open()
         UnixSocket.ignoreBrokenPipes()
         await main(nil)
     }

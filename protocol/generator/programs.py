@@ -226,6 +226,10 @@ def program_talks(talks: Conversations) -> None:
     s.client(message("SUBMIT", 2, mode=0, image_bytes=0, **{"from": SNAPSHOT_NAME}, input=True))
     s.accept(2).start(2).worker(exited(2))
 
+    s = talks.script("program-unusable", "what execve would say is told when the layers are there")
+    s.client(program(1, program=b"/bin/none".hex())).worker(want(1, 1)).client(data("IMAGE", 1, 0, BASE, end=True))
+    s.worker(refusal(1, 79)).client(program(2, arguments=[b"a"])).worker(refusal(2, 79)).run(3).worker(halted(3))
+
     program_refusals(talks)
 
 

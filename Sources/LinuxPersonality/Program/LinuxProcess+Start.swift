@@ -179,9 +179,9 @@ extension LinuxProcess {
                     content: .file(file, offset: offset)), memory)
         }
         guard end > fileEnd else { return }
-        // What follows in the file is not the segment's.
+        // What follows in the file is not the segment's. Zeros up to the page's end, as on Linux: dynamic linkers use what is there.
         if protection.contains(.write), fileEnd < pagesOfFile {
-            try space.write([UInt8](repeating: 0, count: Int(min(pagesOfFile, end) - fileEnd)), at: fileEnd, memory)
+            try space.write([UInt8](repeating: 0, count: Int(pagesOfFile - fileEnd)), at: fileEnd, memory)
         }
         guard end > pagesOfFile else { return }
         _ = try space.map(

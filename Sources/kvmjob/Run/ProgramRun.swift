@@ -11,8 +11,8 @@ struct ProgramRun: Sendable {
     let limits: ProgramLimits
     let console: Console
     var isVerbose = false
-    /// What the program reads, "-" for standard input; nil where that is closed.
-    var input: String?
+    /// What the program reads: a file, or "-" for standard input.
+    var input = "-"
 
     /// Runs the program and returns the process's exit status. Ctrl-C stops it.
     ///
@@ -30,7 +30,7 @@ struct ProgramRun: Sendable {
     private func run(_ client: JobClient) async throws -> Int32 {
         let submission = try await options.submission(limit: client.terms.imageLimit)
         if isVerbose { for warning in submission.warnings { await console.say("kvmjob: \(warning)") } }
-        let spec = limits.spec(submission, hasInput: input != nil, longest: client.terms.wallMaximum)
+        let spec = limits.spec(submission, hasInput: true, longest: client.terms.wallMaximum)
         let end: JobEnd
         do {
             end = .ended(try await follow(spec, submission.layers, client))
@@ -45,10 +45,10 @@ struct ProgramRun: Sendable {
     }
 
     private func follow(_ spec: JobSpec, _ files: [Image], _ client: JobClient) async throws -> JobResult {
-        let source = try input.map(open)
+        let source = try open(input)
         let notice = UploadNotice(bytes: files.reduce(0) { $0 + $1.bytes.count }, console: console)
         let job = try await notice.whileSubmitting { try await client.submit(spec, files: files) }
-        if let source { InputFeed(source: source, job: job, console: console).start() }
+        InputFeed(source: source, job: job, console: console).start()
         for try await chunk in job.output { try await pass(chunk) }
         return try await job.result()
     }

@@ -2,8 +2,6 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import ArgumentParser
-internal import Glibc
-internal import JobModel
 
 /// `kvmjob run`: runs a Linux program in a virtual machine, as if it were started here.
 struct RunCommand: AsyncParsableCommand {
@@ -31,11 +29,7 @@ struct RunCommand: AsyncParsableCommand {
     var verbose = false
 
     func run() async throws {
-        let run = ProgramRun(
-            options: program, limits: limits, console: .standard, isVerbose: verbose, input: Self.standardInput)
+        let run = ProgramRun(options: program, limits: limits, console: .standard, isVerbose: verbose)
         throw try await ExitCode(telling: .standard) { try await run.run(on: worker.choice) }
     }
-
-    /// Standard input, where there is one: a caller can have closed it.
-    private static var standardInput: String? { fcntl(STDIN_FILENO, F_GETFD) == -1 ? nil : "-" }
 }
