@@ -54,8 +54,10 @@ getpid:
     lea 1(%rcx), %rcx
     mov %rcx, AT(FAST_CALLS)
     mov $1, %eax
-    mov AT(SAVED_RCX), %rcx
-    jmp *%rcx
+    mov %rsp, AT(SAVED_RSP)
+    lea AT(STACK_TOP), %rsp
+    push %r11
+    jmp return
 
     // read(0, buffer, count), from what the worker has put into the input window. If the buffer is not there the copy faults: the
     // worker then takes the registers from where they are saved, and serves the call as if it had come by the slow way.
@@ -82,9 +84,10 @@ from_window:
     add %rax, AT(INPUT_NEXT)
     sub %rax, AT(INPUT_LEFT)
     incq AT(FAST_CALLS)
-    popfq
     mov AT(SAVED_RDI), %rdi
     mov AT(SAVED_RSI), %rsi
+return:
+    popfq
     mov AT(SAVED_RSP), %rsp
     mov AT(SAVED_RCX), %rcx
     jmp *%rcx

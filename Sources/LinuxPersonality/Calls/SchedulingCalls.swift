@@ -35,6 +35,7 @@ extension LinuxProcess {
         _ arguments: CallArguments, _ memory: borrowing GuestMemory
     ) throws(Errno) -> CallEnd {
         guard arguments.uint(1) >= 8, arguments.uint(1) % 8 == 0 else { throw .einval }
+        try demandThread(arguments.int(0))
         try put(1, bytes: 8, at: arguments[2], memory)
         return .value(8 as UInt64)
     }
@@ -43,6 +44,7 @@ extension LinuxProcess {
     private mutating func schedSetaffinity(
         _ arguments: CallArguments, _ memory: borrowing GuestMemory
     ) throws(Errno) -> CallEnd {
+        try demandThread(arguments.int(0))
         let mask = try space.read(arguments[2], count: Int(min(arguments.uint(1), 128)), memory)
         guard let first = mask.first, first & 1 != 0 else { throw .einval }
         return .zero

@@ -34,7 +34,7 @@ struct PythonFiles: Sendable {
         }
         // A module in C is loaded as a preloaded library is, and needs what that would.
         let modules = tree[.root].keys.filter { $0.names.last?.suffix(3) == Array(".so".utf8)[...] }
-        let preload = modules.map { "/" + $0.text }.sorted().joined(separator: ":")
+        let preload = modules.map(\.text).sorted().joined(separator: ":")
         let files = try ProgramFiles(of: installation.executable, environment: ["LD_PRELOAD": preload])
         try tree.bring(files, in: .program)
         var layers: [Image] = []

@@ -49,6 +49,13 @@ struct ProgramLimits: ParsableArguments {
         transform: WholeNumber.parse)
     var seed: UInt64?
 
+    /// What the job may use.
+    ///
+    /// - Parameter longest: the most wall time that the worker allows.
+    func budget(longest: Duration) -> Budget {
+        Budget(wallTime: wallTime ?? longest, cpuTime: cpuTime, outputBytes: outputLimit)
+    }
+
     /// The job of this program.
     ///
     /// - Parameter longest: the most wall time that the worker allows.
@@ -59,7 +66,7 @@ struct ProgramLimits: ParsableArguments {
         (program.clock, program.seed, program.scratchBytes) = (clock, seed, scratch)
         var spec = JobSpec(
             label: JobList.label(submission.arguments.first ?? submission.program), mode: .linux, memoryBytes: memory,
-            budget: Budget(wallTime: wallTime ?? longest, cpuTime: cpuTime, outputBytes: outputLimit),
+            budget: budget(longest: longest),
             hasInput: hasInput)
         spec.program = program
         return spec

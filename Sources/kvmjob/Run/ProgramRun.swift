@@ -7,8 +7,7 @@ internal import KVMJobClient
 
 /// Runs one program, with this process's standard streams as its own.
 struct ProgramRun: Sendable {
-    let options: ProgramOptions
-    let limits: ProgramLimits
+    let program: any ProgramStarter
     let console: Console
     var isVerbose = false
     /// What the program reads: a file, or "-" for standard input.
@@ -28,26 +27,24 @@ struct ProgramRun: Sendable {
     }
 
     private func run(_ client: JobClient) async throws -> Int32 {
-        let submission = try await options.submission(limit: client.terms.imageLimit)
-        if isVerbose { for warning in submission.warnings { await console.say("kvmjob: \(warning)") } }
-        let spec = limits.spec(submission, hasInput: true, longest: client.terms.wallMaximum)
         let end: JobEnd
         do {
-            end = .ended(try await follow(spec, submission.layers, client))
+            end = .ended(try await follow(client))
         } catch let error as OutputError {
             throw error
+        } catch let failure as CommandFailure {
+            throw failure
         } catch {
             end = JobEnd(error)
         }
-        let program = ProgramEnd(end, name: options.name, isVerbose: isVerbose)
-        await tell(program.lines)
-        return program.status
+        let ending = ProgramEnd(end, name: program.name, isVerbose: isVerbose)
+        await tell(ending.lines)
+        return ending.status
     }
 
-    private func follow(_ spec: JobSpec, _ files: [Image], _ client: JobClient) async throws -> JobResult {
+    private func follow(_ client: JobClient) async throws -> JobResult {
         let source = try open(input)
-        let notice = UploadNotice(bytes: files.reduce(0) { $0 + $1.bytes.count }, console: console)
-        let job = try await notice.whileSubmitting { try await client.submit(spec, files: files) }
+        let job = try await program.start(on: client, telling: console, isVerbose: isVerbose)
         InputFeed(source: source, job: job, console: console).start()
         for try await chunk in job.output { try await pass(chunk) }
         return try await job.result()

@@ -29,7 +29,8 @@ struct RunCommand: AsyncParsableCommand {
     var verbose = false
 
     func run() async throws {
-        let run = ProgramRun(options: program, limits: limits, console: .standard, isVerbose: verbose)
+        let program = FreshProgram(options: program, limits: limits)
+        let run = ProgramRun(program: program, console: .standard, isVerbose: verbose)
         throw try await ExitCode(telling: .standard) { try await run.run(on: worker.choice) }
     }
 }

@@ -180,9 +180,8 @@ struct ProgramRunTests {
         let console = Console(
             output: ByteSink(written.fileHandleForWriting, name: "output"),
             messages: ByteSink(said.fileHandleForWriting, name: "messages"), isTerminal: false)
-        let run = ProgramRun(
-            options: command.program, limits: command.limits, console: console, isVerbose: command.verbose, input: input
-        )
+        let program = FreshProgram(options: command.program, limits: command.limits)
+        let run = ProgramRun(program: program, console: console, isVerbose: command.verbose, input: input)
         let status = try await run.run(on: .embedded)
         try written.fileHandleForWriting.close()
         try said.fileHandleForWriting.close()
@@ -247,7 +246,8 @@ struct ProgramRunTests {
             output: ByteSink(written.fileHandleForWriting, name: "output"), messages: ByteSink(said, name: "messages"),
             isTerminal: false)
         let command = try RunCommand.parse(["--", program, "flood"])
-        let run = ProgramRun(options: command.program, limits: command.limits, console: console, input: "/dev/null")
+        let program = FreshProgram(options: command.program, limits: command.limits)
+        let run = ProgramRun(program: program, console: console, input: "/dev/null")
         #expect(try await run.run(on: .embedded) == 141)
     }
 }
