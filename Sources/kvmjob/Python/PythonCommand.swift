@@ -55,7 +55,8 @@ struct PythonCommand: AsyncParsableCommand {
     func validate() throws {
         guard !words.isEmpty else { throw ValidationError("Name a script: kvmjob python FILE ARGS.") }
         guard let first = command.first, first == "--" || !first.hasPrefix("-") else {
-            throw ValidationError("Unknown option '\(command[0])'. A script's name follows \"--\" if it looks like an option.")
+            throw ValidationError(
+                "Unknown option '\(command[0])'. A script's name follows \"--\" if it looks like an option.")
         }
         if let wrong = variables.first(where: { !$0.contains("=") || $0.hasPrefix("=") || $0.utf8.contains(0) }) {
             throw ValidationError("--env: \"\(wrong)\" is no variable: write NAME=VALUE.")

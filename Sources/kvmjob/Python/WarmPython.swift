@@ -33,7 +33,8 @@ struct WarmPython: ProgramStarter {
         notes?.note(name, of: place)
         guard let job = try await start(header, from: name, client) else {
             throw CommandFailure(
-                message: "the worker has given up the interpreter that it has just kept: it needs more room for snapshots",
+                message:
+                    "the worker has given up the interpreter that it has just kept: it needs more room for snapshots",
                 status: ExitStatus.broken)
         }
         return job
