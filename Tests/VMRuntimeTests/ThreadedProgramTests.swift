@@ -102,7 +102,7 @@ struct ThreadedProgramTests {
                 static pthread_barrier_t barrier; static sem_t sem;
                 static int box, has; static long sum;
                 static void *produce(void *p) {
-                    for (int i = 1; i <= 3000; i++) {
+                    for (int i = 1; i <= 200; i++) {
                         pthread_mutex_lock(&m);
                         while (has) pthread_cond_wait(&empty, &m);
                         box = i; has = 1; pthread_cond_signal(&full);
@@ -111,7 +111,7 @@ struct ThreadedProgramTests {
                     pthread_barrier_wait(&barrier); sem_post(&sem); return 0;
                 }
                 static void *consume(void *p) {
-                    for (int i = 0; i < 3000; i++) {
+                    for (int i = 0; i < 200; i++) {
                         pthread_mutex_lock(&m);
                         while (!has) pthread_cond_wait(&full, &m);
                         sum += box; has = 0; pthread_cond_broadcast(&empty);
@@ -121,7 +121,7 @@ struct ThreadedProgramTests {
                 }
                 static void *hold(void *p) {
                     pthread_rwlock_wrlock(&rw); sem_post(&sem);
-                    struct timespec t = {0, 30000000}; nanosleep(&t, 0);
+                    struct timespec t = {0, 2000000}; nanosleep(&t, 0);
                     pthread_rwlock_unlock(&rw); return 0;
                 }
                 int main() {
@@ -131,7 +131,7 @@ struct ThreadedProgramTests {
                     pthread_barrier_wait(&barrier);
                     for (int i = 0; i < 4; i++) sem_wait(&sem);
                     for (int i = 0; i < 4; i++) pthread_join(a[i], 0);
-                    if (sum != 2L * 3000 * 3001 / 2) return 1;
+                    if (sum != 2L * 200 * 201 / 2) return 1;
                     pthread_mutex_lock(&m);
                     clock_gettime(CLOCK_REALTIME, &t); t.tv_nsec += 20000000;
                     if (t.tv_nsec >= 1000000000) { t.tv_sec++; t.tv_nsec -= 1000000000; }
@@ -156,7 +156,7 @@ struct ThreadedProgramTests {
                 static void clean(void *p) { cleaned = 1; }
                 static void on(int s, siginfo_t *i, void *c) { if (i->si_code == SI_TKILL) handled = s; }
                 static void *wait_(void *p) {
-                    char b; pthread_cleanup_push(clean, 0); read(0, &b, 1); pthread_cleanup_pop(0); return 0;
+                    pthread_cleanup_push(clean, 0); pause(); pthread_cleanup_pop(0); return 0;
                 }
                 static void *spin(void *p) { while (!handled) ; return 0; }
                 static void *die(void *p) { pthread_mutex_lock(&m); return 0; }
@@ -287,7 +287,7 @@ struct ThreadedProgramTests {
                     pthread_attr_init(&a); pthread_attr_setstacksize(&a, 16384);
                     while (!(e = pthread_create(&t, &a, wait_, 0))) n++;
                     if (e != EAGAIN || n != 1023) return 1;
-                    for (int i = 0; i < 2000 && n >= 0; i++) sigqueue(getpid(), SIGCHLD, (union sigval){0});
+                    for (int i = 0; i < 100 && n >= 0; i++) sigqueue(getpid(), SIGCHLD, (union sigval){0});
                     return 0;
                 }
                 """)

@@ -22,7 +22,6 @@ extension LinuxProcess {
         giveUpProgram(memory)
         do throws(ProgramError) {
             let start = try load(program, memory)
-            threads.running.name = Array((path.split(separator: UInt8(ascii: "/")).last ?? []).prefix(15))
             return .onProcessor(.begin(start))
         } catch {
             return .over(.killed(signal: Signal.kill.number, fault: nil))

@@ -25,6 +25,7 @@ extension LinuxProcess {
         }
         let file = try executable(bytes, at: program.path)
         self.program = program
+        threads.running.name = program.name
         files.tree.setExecutable(realPath(of: program.path))
         let bias = file.isPositionIndependent ? AddressLayout.programBias.rounded(upTo: file.alignment) : 0
         let main = try map(file, bytes, at: program.path, bias: bias, memory)

@@ -60,19 +60,25 @@ import Testing
         }
     }
 
-    @Test func `the same files are the same bytes, whenever they were written`() throws {
+    @Test func `the same files are the same bytes, and tell when they were last changed`() throws {
         try folder.write("one/b", "2")
         try folder.write("one/a", "1")
         try folder.write("two/a", "1")
         try folder.write("two/b", "2")
-        try FileManager.default.setAttributes(
-            [.modificationDate: Date(timeIntervalSince1970: 1)], ofItemAtPath: "\(folder.path)/two/a")
+        func change(_ name: String, at seconds: Double) throws {
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSince1970: seconds)], ofItemAtPath: "\(folder.path)/\(name)")
+        }
+        for name in ["one/a", "one/b", "two/a", "two/b"] { try change(name, at: 1_000_000_000) }
         func archive(_ name: String) throws -> [UInt8] {
             var tree = GuestTree()
             try tree.walk("\(folder.path)/\(name)", to: .root, in: .root)
             return try tree.archive(.root)
         }
         #expect(try archive("one") == archive("two"))
+        try change("two/a", at: 1_000_000_001)
+        #expect(try archive("one") != archive("two"))
+        try change("two/a", at: 1_000_000_000)
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(folder.path)/two/a")
         #expect(try archive("one") != archive("two"))
     }
