@@ -36,7 +36,7 @@ kvm_is_there() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
 build() { swift build --build-tests; }
 
 # What runs guests, opens sockets or waits for clocks; the rest is values.
-timed='VMRuntimeTests|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable'
+timed='VMRuntimeTests|ProgramRun|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable'
 
 unit() { swift test --skip-build --disable-xctest --skip "$timed"; }
 
@@ -74,6 +74,8 @@ Snapshots, over a socket
 A machine forgets its last guest's page tables
 Users, and those who look alike
 Page tables that change while a program runs
+Linux programs
+Linux programs with threads and signals
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'
@@ -94,7 +96,7 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options journal socket-activation snapshots programs hostile linux systemd; do
+for script in options journal socket-activation snapshots programs hostile linux python systemd; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done
