@@ -44,8 +44,14 @@ enum Errno: UInt16, Error, Sendable, CaseIterable {
     case enodata = 61
     case eoverflow = 75
     case enotsock = 88
+    case emsgsize = 90
+    case enoprotoopt = 92
+    case eprotonosupport = 93
+    case esocktnosupport = 94
     case eopnotsupp = 95
     case eafnosupport = 97
+    case econnreset = 104
+    case eisconn = 106
     case etimedout = 110
 
     /// The name in `errno.h`, such as ENOENT.

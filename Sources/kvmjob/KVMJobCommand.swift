@@ -23,6 +23,7 @@ struct KVMJobCommand: AsyncParsableCommand {
     static func main() async {
         StandardStreams.open()
         UnixSocket.ignoreBrokenPipes()
-        await main(nil)
+        guard let run = RunLine.command(of: Array(CommandLine.arguments.dropFirst())) else { return await main(nil) }
+        do { try await run.run() } catch { exit(withError: error) }
     }
 }

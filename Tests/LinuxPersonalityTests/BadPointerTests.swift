@@ -29,7 +29,7 @@ import Testing
             AddressLayout.systemArea.lowerBound - 1, AddressLayout.userEnd - 1, AddressLayout.userEnd,
         ]
         /// What other arguments hold meanwhile: descriptors, small numbers, good addresses, all ones.
-        static let fillers: [UInt64] = [0, 1, 3, 4, 8, path, zeros, room, .max]
+        static let fillers: [UInt64] = [0, 1, 3, 4, 8, 9, path, zeros, room, .max]
 
         var caller: Caller
         /// Its files as they were before the first call.
@@ -49,6 +49,7 @@ import Testing
             _ = try caller.raw(.eventfd2, [1, 0o4000])
             _ = try caller.raw(.epollCreate1, [0])
             _ = try caller.raw(.timerfdCreate, [1, 0o4000])
+            _ = try caller.raw(.socketpair, [1, 0o4001, 0, Self.room])
             try caller.process.space.clear(Self.room, count: 64, caller.memory)
             caller.process.standardInput.append([1, 2, 3])
             // The page that must not change has something in it.

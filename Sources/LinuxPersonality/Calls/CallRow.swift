@@ -13,7 +13,8 @@ struct CallRow: Sendable {
 /// All calls that are served, and those that are refused on purpose. The list is closed: any other call is `ENOSYS`.
 enum SystemCallTable {
     static let rows =
-        MemoryCallRows.rows + FileCallRows.rows + TimeCallRows.rows + ThreadCallRows.rows + SignalCallRows.rows
+        MemoryCallRows.rows + FileCallRows.rows + SocketCallRows.rows + TimeCallRows.rows + ThreadCallRows.rows
+        + SignalCallRows.rows
         + IdentityCallRows.rows + LimitCallRows.rows + RefusedCallRows.rows
 
     /// Whether programs ask for a call only to find out that it is not there. One that would have been a process is missed.

@@ -16,6 +16,7 @@ extension LinuxProcess {
         if let end = try performOnNames(call, arguments, memory) { return end }
         if let end = try performOnAttributes(call, arguments, memory) { return end }
         if let end = try performOnReadiness(call, arguments, memory) { return end }
+        if let end = try performOnSockets(call, arguments, memory) { return end }
         if let end = try performOnTime(call, arguments, memory) { return end }
         if let end = try performOnThreads(call, arguments, memory) { return end }
         if let end = try performOnSignals(call, arguments, memory) { return end }
@@ -99,10 +100,6 @@ extension LinuxProcess {
         case .fadvise64: try fadvise64(arguments, memory)
         case .readahead: try readahead(arguments, memory)
         case .syncFileRange: try syncFileRange(arguments, memory)
-        case .bind, .listen, .accept, .accept4, .connect, .getsockname, .getpeername, .sendto, .recvfrom, .sendmsg,
-            .recvmsg, .sendmmsg,
-            .recvmmsg, .shutdown, .setsockopt, .getsockopt:
-            try onSocket(arguments, memory)
         default: nil
         }
     }

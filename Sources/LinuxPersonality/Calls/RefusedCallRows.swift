@@ -46,7 +46,7 @@ enum RefusedCallRows {
         Refusal(error: .einval, reason: "no pipe can be joined to a file", calls: [.splice, .tee, .vmsplice]),
         Refusal(
             error: .eafnosupport, reason: "there is no network, and no family of addresses is known",
-            calls: [.socket, .socketpair]),
+            calls: [.socket]),
     ]
 
     static let rows = refusals.map { CallRow(calls: $0.calls, refused: "\($0.error.name): \($0.reason)") }

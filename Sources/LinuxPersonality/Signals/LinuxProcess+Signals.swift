@@ -151,7 +151,9 @@ extension LinuxProcess {
     /// Whether a call begins again behind a handler with `SA_RESTART`: all that would not wait for longer than was asked for.
     static func isRestarted(_ call: SystemCall, _ arguments: CallArguments) -> Bool {
         switch call {
-        case .read, .readv, .preadv2, .write, .writev, .pwritev2, .sendfile, .splice, .fcntl, .flock, .open, .openat:
+        case .read, .readv, .preadv2, .write, .writev, .pwritev2, .sendfile, .splice, .fcntl, .flock, .open, .openat,
+            .sendto, .recvfrom,
+            .sendmsg, .recvmsg:
             true
         case .futex: arguments[3] == 0
         default: false

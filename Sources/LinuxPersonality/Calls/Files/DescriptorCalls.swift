@@ -188,6 +188,7 @@ extension LinuxProcess {
         switch file.kind {
         case .standardInput: return standardInput.count
         case .pipeReader(let pipe), .pipeWriter(let pipe): return files.pipes[pipe]?.count ?? 0
+        case .socket(let end): return files.pipes[end.incoming]?.count ?? 0
         case .file(let number): return min(max(0, files.tree.size(number) - file.offset), Int(Int32.max))
         default: throw .enotty
         }

@@ -54,11 +54,11 @@ extension LinuxProcess {
             guard !isThere else { throw .eexist }
             guard let list = files.epolls[object], list.order.count < InterestList.limit else { throw .enospc }
             files.epolls[object]?.order.append(key)
+            files.open[key.file]?.watchers.insert(object)
             files.epolls[object]?.interests[key] = InterestList.Interest(events: events, word: word)
         case 2:
             guard isThere else { throw .enoent }
-            files.epolls[object]?.order.removeAll { $0 == key }
-            files.epolls[object]?.interests[key] = nil
+            files.forget(key, object)
         case 3:
             guard isThere else { throw .enoent }
             files.epolls[object]?.interests[key] = InterestList.Interest(events: events, word: word)
@@ -128,6 +128,7 @@ extension LinuxProcess {
             return files.changes[object] ?? 0
         case .timer(let object):
             return (files.changes[object] ?? 0) &+ (files.timers[object]?.expirations(at: moment.monotonic) ?? 0)
+        case .socket(let end): return (files.changes[end.incoming] ?? 0) &+ (files.changes[end.outgoing] ?? 0)
         case .standardInput: return UInt64(standardInput.count) + 1
         default: return 0
         }

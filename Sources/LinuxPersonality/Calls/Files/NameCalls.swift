@@ -166,8 +166,9 @@ extension LinuxProcess {
     }
 
     mutating func getcwd(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        guard let path = files.tree.path(of: files.workingDirectory) else { throw .enoent }
-        guard path.count < PathEnd.maximumBytes else { throw .enametoolong }
+        guard let path = files.tree.path(of: files.workingDirectory) else {
+            throw files.tree.attributes(files.workingDirectory).links > 0 ? .enametoolong : .enoent
+        }
         guard UInt64(path.count + 1) <= arguments[1] else { throw .erange }
         try space.write(path + [0], at: arguments[0], memory)
         return .value(path.count + 1)

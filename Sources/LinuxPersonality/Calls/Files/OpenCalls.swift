@@ -136,7 +136,7 @@ extension LinuxProcess {
         if flags.contains(.directory) { throw .enotdir }
         var kind = file.kind
         switch kind {
-        case .eventCounter, .timer, .epoll: throw .enxio
+        case .eventCounter, .timer, .epoll, .socket: throw .enxio
         case .pipeReader(let pipe), .pipeWriter(let pipe):
             guard flags.rawValue & 3 < 2 else { throw .eacces }
             kind = flags.canWrite ? .pipeWriter(pipe) : .pipeReader(pipe)

@@ -19,6 +19,7 @@ extension LinuxProcess {
         case .device(let device, _): return try read(device, transfer, memory)
         case .standardInput: return try readStandardInput(file, transfer, memory)
         case .pipeReader(let pipe): return try read(pipe: pipe, file, transfer, memory)
+        case .socket(let end): return try receive(transfer.buffers, from: end, file, [], memory)
         case .eventCounter(let counter): return try read(counter: counter, file, transfer, memory)
         case .timer(let timer): return try read(timer: timer, file, transfer, memory)
         case .epoll: throw .einval

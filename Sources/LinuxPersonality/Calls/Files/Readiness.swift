@@ -9,8 +9,12 @@ struct Readiness: OptionSet, Sendable, Hashable {
     static let readable = Readiness(rawValue: 0x41)
     /// POLLOUT and POLLWRNORM.
     static let writable = Readiness(rawValue: 0x104)
+    /// The same of a socket: with POLLWRBAND.
+    static let socketWritable = Readiness(rawValue: 0x304)
     static let error = Readiness(rawValue: 0x8)
     static let hungUp = Readiness(rawValue: 0x10)
+    /// POLLRDHUP: nothing follows what can be read.
+    static let peerHungUp = Readiness(rawValue: 0x2000)
     /// POLLNVAL: there is no such descriptor.
     static let invalid = Readiness(rawValue: 0x20)
     /// What is told whether it was asked for or not.
@@ -42,6 +46,7 @@ extension LinuxProcess {
         case .timer(let number):
             let expirations = files.timers[number]?.expirations(at: moment.monotonic) ?? 0
             return expirations > 0 ? Readiness(rawValue: 1) : []
+        case .socket(let end): return files.readiness(of: end)
         case .epoll(let number):
             let isReady = files.watched(by: number).contains { interest, inner in
                 !interest.isOff && interest.events & readiness(inner).rawValue != 0
@@ -77,6 +82,7 @@ extension ProcessFiles {
         case .standardInput: [.standardInput]
         case .pipeReader(let object), .pipeWriter(let object), .eventCounter(let object), .timer(let object):
             [.object(object)]
+        case .socket(let end): [.object(end.incoming), .object(end.outgoing)]
         case .epoll(let object):
             watched(by: object).reduce(into: [.object(object)]) { $0.formUnion(events(of: $1.file)) }
         }

@@ -72,6 +72,9 @@ extension LinuxProcess {
         case .pipeReader(let object), .pipeWriter(let object), .eventCounter(let object), .timer(let object),
             .epoll(let object):
             return FileStatus(inode: 1 << 60 | object.value, attributes: attributes, size: 0)
+        case .socket(let end):
+            let attributes = FileAttributes(.socket, mode: 0o777, at: .zero)
+            return FileStatus(inode: 1 << 60 | end.incoming.value, attributes: attributes, size: 0)
         default: return FileStatus(inode: 1 << 61, attributes: attributes, size: 0)
         }
     }
@@ -185,6 +188,7 @@ extension LinuxProcess {
             case .eventCounter: "anon_inode:[eventfd]"
             case .timer: "anon_inode:[timerfd]"
             case .epoll: "anon_inode:[eventpoll]"
+            case .socket: "socket:[\(status(file).inode)]"
             case .file: "/memfd: (deleted)"
             default: "pipe:[\(status(file).inode)]"
             }

@@ -71,7 +71,7 @@ extension LinuxProcess {
     }
 
     /// The buffers of an array of `struct iovec`, cut off where their sum goes beyond ``maximumTransfer``.
-    private mutating func buffers(
+    mutating func buffers(
         _ address: UInt64, _ count: UInt64, _ memory: borrowing GuestMemory
     ) throws(Errno) -> [GuestBuffer] {
         guard count <= Self.maximumBuffers else { throw .einval }

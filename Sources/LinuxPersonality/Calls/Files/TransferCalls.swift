@@ -3,7 +3,7 @@
 
 internal import KVM
 
-/// Bytes from one descriptor to another, and what there is no support for.
+/// Bytes from one descriptor to another.
 extension LinuxProcess {
     /// `sendfile`: from a file to a file or a standard output, at most ``pieceBytes`` in a call; to anything else EINVAL.
     mutating func sendfile(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
@@ -56,11 +56,5 @@ extension LinuxProcess {
         } else {
             files.open[try files.number(end.descriptor)]?.offset = offset
         }
-    }
-
-    /// All calls on sockets: no descriptor is one.
-    mutating func onSocket(_ arguments: CallArguments, _ memory: borrowing GuestMemory) throws(Errno) -> CallEnd {
-        _ = try files.usableFile(arguments.int(0))
-        throw .enotsock
     }
 }

@@ -22,6 +22,7 @@ extension LinuxProcess {
             return .value(transfer.total)
         case .output(let stream): return try write(transfer.buffers, to: stream, memory)
         case .pipeWriter(let pipe): return try write(transfer, to: pipe, file, memory)
+        case .socket(let end): return try send(transfer.buffers, through: end, file, [], memory)
         case .eventCounter(let counter): return try write(transfer, counter: counter, file, memory)
         case .epoll, .timer: throw .einval
         case .directory, .path, .standardInput, .pipeReader, .report: throw .ebadf

@@ -16,6 +16,7 @@ struct OpenFile: Sendable {
         case eventCounter(ObjectNumber)
         case timer(ObjectNumber)
         case epoll(ObjectNumber)
+        case socket(SocketEnd)
         /// A file of `/proc` that is made as it is read.
         case report(ProcessReport, InodeNumber)
     }
@@ -27,6 +28,8 @@ struct OpenFile: Sendable {
     var offset = 0
     /// How many descriptors refer to it.
     var references = 0
+    /// The `epoll`s that watch it.
+    var watchers: Set<ObjectNumber> = []
     /// Where it was found, for `/proc/self/fd`.
     var place: Place?
     /// The names of a directory as they were when it was first read from its beginning.

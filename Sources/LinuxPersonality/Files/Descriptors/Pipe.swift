@@ -13,6 +13,15 @@ struct Pipe: Sendable {
     /// Open files at its ends.
     var readers = 1
     var writers = 1
+    /// Nothing more goes in: a socket's direction that was shut down.
+    var isShut = false
+    /// Who wrote was not listened to until the end: a socket that was closed before all had been read. Told once.
+    var isReset = false
+
+    /// Whether nothing follows what is in it.
+    var hasEnded: Bool { isShut || writers <= 0 }
+    /// Whether nobody will read what is written.
+    var isBroken: Bool { isShut || readers <= 0 }
 
     var count: Int { bytes.count - taken }
     var room: Int { Self.capacity - count }

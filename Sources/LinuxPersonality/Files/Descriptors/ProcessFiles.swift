@@ -103,7 +103,7 @@ struct ProcessFiles: Sendable {
         open[number]?.references -= 1
         guard let file = open[number], file.references <= 0 else { return }
         open[number] = nil
-        forget(number)
+        for epoll in file.watchers { forget(number, epoll) }
         if let inode = file.inode { tree.release(inode) }
         switch file.kind {
         case .pipeReader(let object):
@@ -112,6 +112,7 @@ struct ProcessFiles: Sendable {
         case .pipeWriter(let object):
             pipes[object]?.writers -= 1
             closeEnd(object)
+        case .socket(let end): closeSocket(end)
         case .eventCounter(let object):
             counters[object] = nil
             changes[object] = nil
@@ -119,10 +120,25 @@ struct ProcessFiles: Sendable {
             timers[object] = nil
             changes[object] = nil
         case .epoll(let object):
+            for key in epolls[object]?.order ?? [] { open[key.file]?.watchers.remove(object) }
             epolls[object] = nil
             changes[object] = nil
         default: break
         }
+    }
+
+    mutating func closeSocket(_ end: SocketEnd) {
+        if let unread = pipes[end.incoming], unread.count > 0 { pipes[end.outgoing]?.isReset = true }
+        pipes[end.incoming]?.readers -= 1
+        pipes[end.outgoing]?.writers -= 1
+        closeEnd(end.incoming)
+        closeEnd(end.outgoing)
+    }
+
+    /// Whether the other end was closed before it had read all, which is told once.
+    mutating func takeReset(of end: SocketEnd) -> Bool {
+        defer { pipes[end.incoming]?.isReset = false }
+        return pipes[end.incoming]?.isReset ?? false
     }
 
     private mutating func closeEnd(_ object: ObjectNumber) {
@@ -132,12 +148,19 @@ struct ProcessFiles: Sendable {
         changes[object] = nil
     }
 
-    /// Takes an open file out of every `epoll` that watches it.
-    private mutating func forget(_ file: OpenFileNumber) {
-        for (object, list) in epolls where list.interests.contains(where: { $0.key.file == file }) {
-            for key in list.order where key.file == file { epolls[object]?.interests[key] = nil }
-            epolls[object]?.order.removeAll { $0.file == file }
-        }
+    /// Takes a descriptor out of an `epoll`, which may watch its file by another one too.
+    mutating func forget(_ key: InterestList.Key, _ epoll: ObjectNumber) {
+        epolls[epoll]?.order.removeAll { $0 == key }
+        epolls[epoll]?.interests[key] = nil
+        let isWatched = epolls[epoll]?.order.contains { $0.file == key.file } ?? false
+        if !isWatched { open[key.file]?.watchers.remove(epoll) }
+    }
+
+    /// Takes an open file out of an `epoll` that watches it.
+    private mutating func forget(_ file: OpenFileNumber, _ epoll: ObjectNumber) {
+        guard let order = epolls[epoll]?.order else { return }
+        for key in order where key.file == file { epolls[epoll]?.interests[key] = nil }
+        epolls[epoll]?.order.removeAll { $0.file == file }
     }
 
     // MARK: Paths

@@ -36,6 +36,7 @@ enum FileType: UInt16, Sendable {
     case directory = 4
     case regular = 8
     case symbolicLink = 10
+    case socket = 12
 
     /// Its bits in `st_mode`.
     var modeBits: UInt32 { UInt32(rawValue) << 12 }

@@ -136,7 +136,7 @@ extension OverlayTree {
             return
         }
         if let target, isDirectory(target), !isEmpty(target) { throw .enotempty }
-        try setEntry(newName, source, in: new.parent, at: time)
+        try setEntry(newName, source, in: new.parent, at: time, freeing: Self.bytes(of: oldName))
         do {
             try setEntry(oldName, nil, in: old.parent, at: time)
         } catch {

@@ -8,13 +8,19 @@
 struct OverlayTree: Sendable {
     /// How much a job may write.
     struct Limits: Sendable, Hashable {
-        /// Bytes of files, links' targets among them.
+        /// Bytes of files, links' targets among them, and what files and names are charged besides.
         var bytes = 256 << 20
         /// Files that were made or changed, and, counted apart, names that were made or removed.
         var inodes = 1 << 16
         /// Names that one file may have, as ext4 has it.
         var links = 65_000
     }
+
+    /// What each file takes of the scratch that was made or changed, beside its bytes.
+    static let inodeBytes = 512
+
+    /// What each name takes that was made. Names that were removed are as many as layers have at most.
+    static func bytes(of name: FileName) -> Int { 128 + name.bytes.count }
 
     /// The trees, the one on top first.
     private(set) var layers: [FileTree] = []
@@ -124,12 +130,14 @@ struct OverlayTree: Sendable {
 
     func parent(of directory: InodeNumber) -> InodeNumber { inodes[directory]?.directory.parent ?? .root }
 
-    /// The path from the root, or nil for a directory that was removed.
+    /// The path from the root, or nil for a directory that was removed, or that lies so deep that no call can name it.
     func path(of directory: InodeNumber) -> [UInt8]? {
-        var (path, current): ([[UInt8]], InodeNumber) = ([], directory)
+        var (path, count, current): ([[UInt8]], Int, InodeNumber) = ([], 0, directory)
         while current != .root {
             guard let inode = inodes[current], inode.attributes.links > 0 else { return nil }
             path.append(inode.directory.name.bytes)
+            count += inode.directory.name.bytes.count + 1
+            guard count < PathEnd.maximumBytes else { return nil }
             current = inode.directory.parent
         }
         if path.isEmpty { return [UInt8(ascii: "/")] }
@@ -178,15 +186,19 @@ struct OverlayTree: Sendable {
 
     // MARK: What changes
 
+    /// What is left of the scratch.
+    private var freeBytes: Int { limits.bytes - usedBytes }
+
     /// Changes an inode in place; the first time, a layer's file becomes one of the job's.
     mutating func change<Value>(
         _ number: InodeNumber, _ body: (inout Inode) -> Value
     ) throws(Errno) -> Value {
         if inodes[number] == nil {
-            guard usedInodes < limits.inodes else { throw .enospc }
+            guard usedInodes < limits.inodes, Self.inodeBytes <= freeBytes else { throw .enospc }
             var inode = self[number]
             inode.isCounted = true
             usedInodes += 1
+            usedBytes += Self.inodeBytes
             inodes[number] = inode
         }
         guard var inode = inodes.removeValue(forKey: number) else { throw .eio }
@@ -196,7 +208,8 @@ struct OverlayTree: Sendable {
 
     /// A new inode without a name.
     mutating func make(_ inode: Inode, bytes: Int = 0) throws(Errno) -> InodeNumber {
-        guard usedInodes < limits.inodes, bytes <= limits.bytes - usedBytes, nextNumber < 1 << 32 else { throw .enospc }
+        let bytes = bytes + Self.inodeBytes
+        guard usedInodes < limits.inodes, bytes <= freeBytes, nextNumber < 1 << 32 else { throw .enospc }
         let number = InodeNumber(value: nextNumber)
         nextNumber += 1
         usedInodes += 1
@@ -216,9 +229,13 @@ struct OverlayTree: Sendable {
     }
 
     /// Sets or (nil) removes a name in a directory.
+    ///
+    /// - Parameter freed: bytes that what follows will give back: a name that moves takes only what its new one is longer.
     mutating func setEntry(
-        _ name: FileName, _ number: InodeNumber?, in directory: InodeNumber, at time: FileTime
+        _ name: FileName, _ number: InodeNumber?, in directory: InodeNumber, at time: FileTime, freeing freed: Int = 0
     ) throws(Errno) {
+        let wasThere = isCharged(name, directory)
+        if number != nil, !wasThere, Self.bytes(of: name) - freed > freeBytes { throw .enospc }
         let isBeneath = isBeneath(name, directory)
         let (before, after) = (hasEntry(name, directory), number != nil || isBeneath)
         if after, !before {
@@ -227,6 +244,9 @@ struct OverlayTree: Sendable {
         } else if before, !after {
             usedNames = max(0, usedNames - 1)
         }
+        if number != nil, !wasThere { usedBytes += Self.bytes(of: name) }
+        // The personality's own names were not charged.
+        if number == nil, wasThere { usedBytes = max(0, usedBytes - Self.bytes(of: name)) }
         if after {
             inodes[directory]?.directory.entries[name] = .some(number)
         } else {
@@ -234,6 +254,11 @@ struct OverlayTree: Sendable {
         }
         inodes[directory]?.attributes.modified = time
         inodes[directory]?.attributes.changed = time
+    }
+
+    /// Whether a name is one of the job's own, rather than a layer's or one that is hidden.
+    private func isCharged(_ name: FileName, _ directory: InodeNumber) -> Bool {
+        if case .some(.some) = inodes[directory]?.directory.entries[name] { true } else { false }
     }
 
     /// Whether a layer has the name in a directory.
@@ -282,7 +307,7 @@ struct OverlayTree: Sendable {
     /// Forgets a file that has neither names nor openings.
     mutating func collect(_ number: InodeNumber) {
         guard let inode = inodes[number], inode.attributes.links <= 0, openings[number] == nil else { return }
-        if inode.isCounted { usedInodes -= 1 }
+        if inode.isCounted { (usedInodes, usedBytes) = (usedInodes - 1, usedBytes - Self.inodeBytes) }
         usedBytes -= inode.content.chunkTotal
         if case .symbolicLink(let target) = inode.body, number.origin == nil { usedBytes -= target.count }
         inodes[number] = nil
@@ -295,7 +320,7 @@ struct OverlayTree: Sendable {
         throws(Errno)
     {
         let range = offset..<offset + bytes.count
-        let free = limits.bytes - usedBytes
+        let free = freeBytes - (inodes[number] == nil ? Self.inodeBytes : 0)
         let before = self[number].content.chunkTotal
         guard self[number].content.growth(writing: range) <= free else { throw .enospc }
         let after = try change(number) { inode in
