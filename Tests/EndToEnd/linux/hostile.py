@@ -72,20 +72,23 @@ ATTACKS = [
     Attack("bombs pipes", "--scratch 8MiB", says=r"bytes in pipes: \d+, then E"),
     Attack("bombs scratch", "--scratch 8MiB", says=r"MiB in a file: [1-8], then ENOSPC\nat the end of a file: -1, then E.*\n"
            r"a long file: (0, then nothing|-1, then E.*)\nroom ahead: -1, then E.*\nMiB in a memory file: [0-8], then E"),
-    Attack("bombs names", "--scratch 1MiB --cpu-time 15s", says=r"empty files: \d+, then E.*\ndirectories in each other: \d+, then E"),
+    Attack("bombs names", "--scratch 1MiB --cpu-time 15s", 
+           says=r"empty files: \d+, then E.*\ndirectories in each other: \d+, then E.*\nwhere we are.*\nlong links: \d+, then E"),
     Attack("bombs timers", says=r"timers: \d+, then E.*\nqueued signals: \d+, then E.*\nwatched: \d+, then E"),
     Attack("bombs rings", says=r"a ring: -1, then E(LOOP|INVAL)\nitself: -1, then EINVAL"),
     Attack("area", says=r"(?s)\A(7ffffff\w+ (r--|rw-|r-x)\n)+getcwd there: [01]\n.*mmap over it: 0\n", never=r"rwx|-w|7ffffff0[0-6]000"),
     Attack("privileged", "--cpu-time 10s", says=r"(?s)\nthrough\n", never=(
         r"(?m)^(hlt|cli|sti|mov (to|from) [cd]r\d|clts|lgdt|lidt|lldt|ltr|lmsw|invlpg|invd|wbinvd|wrmsr|rdmsr|vmlaunch|vmrun|swapgs|"
-        r"int 0|int 8|int 14|int 18|insb|outsb|out al to the trap port|in al from the trap port|in al from the call port|xsetbv|rsm):.* signal 0$")),
+        r"int 0|int 8|int 14|int 18|insb|outsb|out al to the trap port|in al from the trap port|xsetbv|rsm):.* signal 0$")),
     Attack("games", "--cpu-time 15s", says=r"code that changes itself: 250050\nand rights in turn: 269950\n(?s:.*)through\n",
            never="ran without the right to"),
+    Attack("pointers", "--cpu-time 15s", says=r"\d{5} tried, through"),
     Attack("games frames", "--cpu-time 1s", (0, BUDGET, *SIGNALS)),
 ]  # fmt: skip
 
 EVERY_BYTE = 0x140 + 0x400  # of the system-call page, and of the shared object, as attacks/jumps.c counts them
-JUMPS_AT_ONCE = 4
+JUMPS_AT_ONCE = 4  # processes
+JUMPS_OF_ONE = 56  # bytes that a process begins with
 
 
 @dataclass
@@ -168,8 +171,9 @@ def escapes(arena: Arena) -> None:
     arena.checks.that("escapes: all ways out were tried", ran.status == 0 and tries is not None and int(tries[1]) > 10000,
                       tries[0] if tries else f"status {ran.status}, {said[-500:]!r}")  # fmt: skip
     arena.checks.equal("escapes: nothing of this machine is seen", seen, [])
-    reached = [line for line in said.splitlines() if re.match(r"\S+( \S+)* \S*(/dev/(mem|kvm|kmsg|sda|port)|/proc/k|/proc/2/|/sys/class)", line)
-               and not line.startswith(("creat ", "file ", "entry "))]  # fmt: skip
+    # The program may create what has such a name; what it has not created must not be there.
+    not_here = r"(?!creat )[\w ]+ [^ :]*(/dev/(mem|kvm|kmsg|sda|port)|/proc/k\w+|/proc/2/\w+|/sys/class): "
+    reached = [line for line in said.splitlines() if re.match(not_here, line)]
     arena.checks.equal("escapes: no device and no process of this machine is there", reached[:5], [])
     allowed = {"kill a parent"}
     called = [line for line in said.splitlines() if line.startswith("call ") and line[5:].split(":")[0] not in allowed]
@@ -177,7 +181,7 @@ def escapes(arena: Arena) -> None:
     arena.checks.equal("escapes: the marker is as it was", (folder / "secret").read_text(), marker)
     arena.checks.equal("escapes: and so is its folder", [file.name for file in folder.iterdir()], ["secret"])
     hidden = arena.run("escapes", "/secret/secret", files=(f"/secret={folder}",)).stdout
-    arena.checks.that("escapes: what is brought is found by the same ways", hidden.count(marker.encode()) > 50, hidden.count(marker.encode()))
+    arena.checks.that("escapes: what is brought is found by the same ways", hidden.count(marker.encode()) > 10, hidden.count(marker.encode()))
 
 
 def lines_of(path: str) -> list[str]:
@@ -195,7 +199,7 @@ def races(arena: Arena) -> None:
 
 def jumps(arena: Arena) -> None:
     """Every byte of the code that is there besides the program's."""
-    step = -(-EVERY_BYTE // JUMPS_AT_ONCE)
+    step = JUMPS_OF_ONE
     with ThreadPoolExecutor(JUMPS_AT_ONCE) as pool:
         parts = list(pool.map(lambda first: jump_through(arena, first, min(first + step, EVERY_BYTE)), range(0, EVERY_BYTE, step)))
     statuses: dict[int, int] = {}
@@ -210,7 +214,7 @@ def jump_through(arena: Arena, first: int, last: int) -> list[int]:
     """The statuses of the processes that it took."""
     statuses = []
     while first < last:
-        ran = arena.run("jumps", str(first), str(last), options="--cpu-time 4s --wall-time 8s --output-limit 1MiB")
+        ran = arena.run("jumps", str(first), str(last), options="--cpu-time 600ms --wall-time 6s --output-limit 1MiB")
         statuses.append(ran.status)
         if b"through" in ran.stdout and ran.status == 0:
             break
@@ -223,7 +227,7 @@ def giants(arena: Arena) -> None:
     """Arguments and variables, as many and as long as there can be, and beyond."""
     hello = arena.workshop.path("hello-static")
     for name, arguments, variables in [
-        ("many arguments", ("x",) * 3000, 0), ("too many arguments", ("x",) * 20000, 0), ("long ones", ("y" * 30000,) * 3, 0),
+        ("many arguments", ("x",) * 2000, 0), ("too many arguments", ("x",) * 4200, 0), ("long ones", ("y" * 30000,) * 3, 0),
         ("one too long", ("z" * 125000,), 0), ("empty ones", ("",) * 1000, 0), ("many variables", (), 1000), ("too many variables", (), 5000),
         ("every byte", (bytes(range(1, 128)).decode() + "é",), 0),
     ]:  # fmt: skip
@@ -231,7 +235,7 @@ def giants(arena: Arena) -> None:
         program = Program(name, (hello, *arguments), environment=environment)
         ran = arena.stage.guest(program)
         if "too" in name:
-            good = ran.status in (125, 126, 64) and (ran.told or ran.stderr.startswith(b"Error: "))
+            good = ran.status in (125, 126, 64) and bool(ran.told or ran.stderr.startswith(b"Error: "))
             arena.checks.that(f"giants: {name}: refused", good, f"status {ran.status}, {(ran.stderr + ran.told)[:200]!r}")
         else:
             native = arena.stage.native(program)

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define MOST 3000000
+#define NAMES 4000
 
 static void told(const char *what, long count) {
     printf("%s: %ld, then %s\n", what, count, strerrorname_np(errno) ?: "nothing");
@@ -162,17 +163,17 @@ static void descriptors(void) {
     long count = 0;
     for (; count < MOST && open("/dev/null", O_RDONLY) >= 0; count++) {}
     told("files open", count);
-    for (int i = 3; i < 100000; i++) close(i);
+    syscall(SYS_close_range, 3, ~0U, 0);
     for (count = 0, errno = 0; count < MOST && dup(1) >= 0; count++) {}
     told("copies", count);
-    for (int i = 3; i < 100000; i++) close(i);
+    syscall(SYS_close_range, 3, ~0U, 0);
     int ends[2];
     for (count = 0, errno = 0; count < MOST && pipe(ends) == 0; count++) {}
     told("pipes", count);
-    for (int i = 3; i < 100000; i++) close(i);
+    syscall(SYS_close_range, 3, ~0U, 0);
     for (count = 0, errno = 0; count < MOST && epoll_create1(0) >= 0; count++) {}
     told("epolls", count);
-    for (int i = 3; i < 100000; i++) close(i);
+    syscall(SYS_close_range, 3, ~0U, 0);
     for (count = 0, errno = 0; count < MOST && memfd_create("x", 0) >= 0; count++) {}
     told("memory files", count);
 }
@@ -213,7 +214,7 @@ static void scratch(void) {
 static void names(void) {
     char path[4096];
     long count = 0;
-    for (; count < MOST; count++) {
+    for (; count < NAMES; count++) {
         snprintf(path, sizeof path, "/tmp/%0200ld", count);
         int fd = open(path, O_CREAT | O_WRONLY, 0600);
         if (fd < 0) break;
@@ -221,18 +222,16 @@ static void names(void) {
     }
     told("empty files", count);
     for (long i = 0; i < count; i++) snprintf(path, sizeof path, "/tmp/%0200ld", i), unlink(path);
-    for (count = 0, errno = 0; count < 200000; count++)
+    for (count = 0, errno = 0; count < NAMES; count++)
         if (mkdir("d", 0700) || chdir("d")) break;
     told("directories in each other", count);
     errno = 0;
     told("where we are", getcwd(path, sizeof path) ? 1 : 0);
     chdir("/tmp");
-    for (count = 0, errno = 0; count < MOST; count++) {
-        snprintf(path, sizeof path, "/tmp/link%ld", count);
-        memset(path + 1000, 'y', 3000), path[4000] = 0;
+    memset(path, 'y', 3000), path[3000] = 0;
+    for (count = 0, errno = 0; count < NAMES; count++) {
         char name[64];
         snprintf(name, sizeof name, "/tmp/link%ld", count);
-        memset(path + strlen(path), 'y', 1000 - strlen(path));
         if (symlink(path, name)) break;
     }
     told("long links", count);

@@ -72,6 +72,7 @@ static void attempt(const char *path) {
     unlink("made-link");
     gave("rename", path, rename(path, "made-name") ? -1 : 0, "");
     content("rename", path, open("made-name", O_RDONLY));
+    unlink("made-name");
     if (symlink(path, "made-soft") == 0) {
         content("symlink", path, open("made-soft", O_RDONLY));
         content("below a symlink", path, open("made-soft/secret", O_RDONLY));

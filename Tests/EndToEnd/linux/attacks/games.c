@@ -28,7 +28,7 @@ static void rights(void) {
     sigset_t set;
     pthread_create(&thread, NULL, changes, NULL);
     volatile long faults = 0;
-    for (volatile int i = 0; i < 3000; i++) {
+    for (volatile int i = 0; i < 800; i++) {
         if (TRYING()) ((volatile char *)area)[i * 4096L % 65536]++;
         else faults++;
         if (i % 20 == 0) sched_yield();
