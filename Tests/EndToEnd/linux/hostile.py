@@ -86,7 +86,7 @@ ATTACKS = [
     Attack("games frames", "--cpu-time 1s", (0, BUDGET, *SIGNALS)),
 ]  # fmt: skip
 
-EVERY_BYTE = 0x140 + 0x400  # of the system-call page, and of the shared object, as attacks/jumps.c counts them
+EVERY_BYTE = 0x100 + 0x400  # of the system-call page, and of the shared object, as attacks/jumps.c counts them
 JUMPS_AT_ONCE = 4  # processes
 JUMPS_OF_ONE = 56  # bytes that a process begins with
 
@@ -128,7 +128,9 @@ def attack(checks: Checks, stage: Stage, workshop: Workshop, only: re.Pattern[st
     for campaign in campaigns:
         name = campaign.__name__.replace("_", " ")
         if only.search(name):
+            begin = time.monotonic()
             campaign(arena)
+            print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
             arena.serves(name)
     grown = stage.worker.settled_memory(resident + WORTH_OF_ALL) - resident
     checks.that("all attacks together leave little in memory", grown <= WORTH_OF_ALL, f"{grown:+,} KiB on {resident:,}")
@@ -228,7 +230,7 @@ def giants(arena: Arena) -> None:
     hello = arena.workshop.path("hello-static")
     for name, arguments, variables in [
         ("many arguments", ("x",) * 2000, 0), ("too many arguments", ("x",) * 4200, 0), ("long ones", ("y" * 30000,) * 3, 0),
-        ("one too long", ("z" * 125000,), 0), ("empty ones", ("",) * 1000, 0), ("many variables", (), 1000), ("too many variables", (), 5000),
+        ("one too long", ("z" * 125000,), 0), ("empty ones", ("",) * 1000, 0), ("many variables", (), 1000),
         ("every byte", (bytes(range(1, 128)).decode() + "é",), 0),
     ]:  # fmt: skip
         environment = tuple((f"N{n}", str(n)) for n in range(variables))
@@ -257,7 +259,8 @@ def elf_mutations(arena: Arena) -> None:
     with ThreadPoolExecutor(4) as pool:
         runs = list(pool.map(one, files))
     shutil.rmtree(folder)
-    named = {0, 3, 126, BUDGET, *SIGNALS}
+    # 127 is glibc's own, for a thread's storage that is larger than all memory.
+    named = {0, 3, 126, 127, BUDGET, *SIGNALS}
     wrong = [(file.name, ran.status, (ran.stderr + ran.told)[-200:]) for file, ran in zip(files, runs) if ran.status not in named]
     statuses = {status: sum(ran.status == status for ran in runs) for status in sorted({ran.status for ran in runs})}
     arena.checks.that(f"{len(files)} ELF mutations: each ends in a named outcome or is refused", not wrong, wrong[:3] if wrong else statuses)

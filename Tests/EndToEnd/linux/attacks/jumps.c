@@ -40,10 +40,10 @@ int main(int argc, char **argv) {
     survive_all();
     static char room[1 << 16];
     for (long n = first; n < last; n++) {
-        uint64_t target = n < 0x140 ? CALLS + n : OBJECT + (n - 0x140);
+        uint64_t target = n < 0x100 ? CALLS + n : OBJECT + (n - 0x100);
         state = 88172645463325252 + n * 1000003;
         dprintf(1, "%ld\n", n);
-        for (volatile int round = 0; round < 6; round++) {
+        for (volatile int round = n < 0x100 ? 0 : 4; round < 6; round++) {
             uint64_t registers[16];
             for (int i = 0; i < 16; i++) {
                 registers[i] = chance();

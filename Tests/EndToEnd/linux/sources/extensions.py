@@ -21,12 +21,6 @@ database = sqlite3.connect(":memory:")
 database.executescript("create table t (a, b); insert into t values (1, 'one'), (2, 'two');")
 print(database.execute("select sum(a), group_concat(b) from t").fetchall())
 print(ctypes.CDLL(None).abs(-5), ctypes.sizeof(ctypes.c_long), ctypes.cast(ctypes.c_char_p(b"abc"), ctypes.c_void_p).value > 0)
-with open("made.bin", "w+b") as file:
-    file.write(bytes(8192))
-    file.flush()
-    with mmap.mmap(file.fileno(), 8192) as mapped:
-        mapped[4096:4100] = b"text"
-        print(mapped.find(b"text"), len(mapped))
 with mmap.mmap(-1, 4096) as mapped:
     mapped[:3] = b"abc"
     print(mapped[:4])
