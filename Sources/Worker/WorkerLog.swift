@@ -22,6 +22,7 @@ struct WorkerLog {
         metadata["kvmjob_queue_usec"] = "\(result.queueNanoseconds / 1000)"
         metadata["kvmjob_output_bytes"] = "\(result.outputBytes)"
         metadata["kvmjob_signal"] = result.program?.signal.map { "\($0)" }
+        metadata["kvmjob_system_calls"] = result.program.map { "\($0.systemCalls)" }
         logger.log(level: result.outcome.logLevel, "job \(key) ended: \(result.outcome.name)", metadata: metadata)
     }
 

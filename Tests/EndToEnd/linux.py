@@ -8,8 +8,8 @@
     linux.py --only REGEX ...                       the programs and attacks whose names match
     linux.py --twice                                natively only, twice: which programs are the same on each run
 
-What is not installed here is left out, and named at the end. Needs /dev/kvm. Exit status: 0 passed, 77 did not run, else
-failed.
+What is not installed here is left out, and named at the beginning. Needs /dev/kvm.
+Exit status: 0 passed, 77 did not run, else failed.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> int:
         if programs is None:
             compare(checks, Stage(None, None, workshop.tree, elsewhere), chosen, natively=True)
             return checks.finish()
-        with LiveWorker(programs, "--slots", str(SLOTS)) as worker:
+        with LiveWorker(programs, "--slots", str(SLOTS), "--log-jobs", "all" if wanted.table else "none") as worker:
             stage = Stage(programs, worker, workshop.tree, elsewhere)
             if wanted.table:
                 table.write(stage, chosen)

@@ -233,10 +233,21 @@ SCRIPTS = {
     "macros.m4": "define(`twice', `$1$1')dnl\ntwice(`ab') eval(2 ** 20) len(`four')\nifelse(1, 1, `yes', `no') format(`%05d', 42)\n",
     "script.tcl": "puts [expr {2 ** 100}]\nforeach w [lsort {b a c}] {puts $w}\nset f [open made w]; puts $f text; close $f\n"
     "puts [file size made]; after 2; puts [clock format 0 -format %Y -gmt 1]; exit 4\n",
-}  # fmt: skip
+}
 
 DEATHS = ("null", "divide", "undefined", "overflow", "abort", "terminate", "kill", "alarm", "breakpoint", "jump")
-UNUSED_PYTHON = ("test", "config-*", "idlelib", "lib2to3", "ensurepip", "tkinter", "turtledemo", "pydoc_data", "*.opt-?.pyc", "dist-packages")
+UNUSED_PYTHON = (
+    "test",
+    "config-*",
+    "idlelib",
+    "lib2to3",
+    "ensurepip",
+    "tkinter",
+    "turtledemo",
+    "pydoc_data",
+    "*.opt-?.pyc",
+    "dist-packages",
+)
 SCRIPTS_OF_PYTHON = ("data", "system", "trouble", "extensions", "events", "mapping")
 
 
@@ -269,7 +280,9 @@ def made(workshop: Workshop) -> tuple[list[Program], dict[str, str]]:
         for name in ("hello-static", "hello-static-pie", "hello-dynamic", "hello-no-pie", "hello-musl")
     ]
     for theme in ("files", "memory", "signals", "threads", "pipes", "clocks"):
-        entries += [Program(f"{name} {theme}", (workshop.path(name), theme)) for name in ("library-dynamic", "library-static")]
+        entries += [
+            Program(f"{name} {theme}", (workshop.path(name), theme)) for name in ("library-dynamic", "library-static")
+        ]
     entries += [Program(f"deaths {how}", (workshop.path("deaths"), how)) for how in DEATHS]
     entries += [Program(name, (workshop.path(name),), WORDS) for name in ("modern-dynamic", "modern-static")]
     for name in ("standard-dynamic", "standard-static"):
@@ -307,7 +320,11 @@ def bash(workshop: Workshop) -> tuple[list[Program], dict[str, str]]:
 
 def lua(workshop: Workshop) -> tuple[list[Program], dict[str, str]]:
     path = shutil.which("lua5.4")
-    return ([Program("lua5.4 script.lua", (path, "script.lua"), NUMBERS)], {}) if path else ([], {"lua5.4": "it is not installed"})
+    return (
+        ([Program("lua5.4 script.lua", (path, "script.lua"), NUMBERS)], {})
+        if path
+        else ([], {"lua5.4": "it is not installed"})
+    )
 
 
 def sqlite(workshop: Workshop) -> tuple[list[Program], dict[str, str]]:
@@ -335,7 +352,9 @@ def python(workshop: Workshop) -> tuple[list[Program], dict[str, str]]:
     needed = sorted({file for module in modules for file in libraries(str(module))})
     files = (f"{library}={brought}", *needed, *locales())
     return [
-        Program(f"python3 {name}.py", (path, "-B", f"{name}.py", "a", "b"), NUMBERS, files=files, compared=slashes_alike)
+        Program(
+            f"python3 {name}.py", (path, "-B", f"{name}.py", "a", "b"), NUMBERS, files=files, compared=slashes_alike
+        )
         for name in SCRIPTS_OF_PYTHON
     ], {}
 

@@ -20,8 +20,10 @@ from live import LiveWorker, Programs
 WALL_TIME = 60  # seconds for a program
 # What a guest has without being asked, so that a native run must be given it.
 ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LANG": "C.UTF-8",
-}  # fmt: skip
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+}
 
 
 def as_it_is(output: bytes) -> bytes:
@@ -60,7 +62,7 @@ class Ran:
     """As a shell has it: 128 and the signal's number for a program that one has ended."""
     seconds: float
     told: bytes = b""
-    """What kvmjob itself has added to standard error: of a signal that ended it, of system calls that nothing serves."""
+    """What kvmjob itself has added to standard error: of a signal that ended it, of calls that nothing serves."""
 
 
 @dataclass
@@ -79,14 +81,19 @@ class Stage:
             here = pathlib.Path(folder) / "tree"
             shutil.copytree(self.tree, here, symlinks=True)
             ran = run(
-                list(program.command), program.stdin, cwd=here, environment=ENVIRONMENT | dict(program.environment))  # fmt: skip
+                list(program.command), program.stdin, cwd=here, environment=ENVIRONMENT | dict(program.environment)
+            )
             # There the tree is the root.
             at = str(here).encode()
-            ran.stdout, ran.stderr = (out.replace(at + b"/", b"/").replace(at, b"/") for out in (ran.stdout, ran.stderr))
+            ran.stdout, ran.stderr = (
+                out.replace(at + b"/", b"/").replace(at, b"/") for out in (ran.stdout, ran.stderr)
+            )
             return ran
 
     def guest(self, program: Program) -> Ran:
-        return without_notes(run(self.command(program), program.stdin, cwd=self.elsewhere, environment=dict(os.environ)))
+        return without_notes(
+            run(self.command(program), program.stdin, cwd=self.elsewhere, environment=dict(os.environ))
+        )
 
     def command(self, program: Program) -> list[str]:
         options = ["--socket", self.worker.path, "--root", str(self.tree), "--wall-time", f"{WALL_TIME}s"]
@@ -98,8 +105,14 @@ class Stage:
 def run(command: list[str], stdin: bytes, cwd: pathlib.Path, environment: dict[str, str]) -> Ran:
     begin = time.monotonic()
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, env=environment,
-        preexec_fn=as_in_a_shell)  # fmt: skip
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=environment,
+        preexec_fn=as_in_a_shell,
+    )
     try:
         stdout, stderr = process.communicate(stdin, timeout=WALL_TIME + 20)
     except subprocess.TimeoutExpired:

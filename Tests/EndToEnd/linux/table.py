@@ -19,7 +19,7 @@ def write(stage: Stage, programs: list[Program]) -> None:
 
     The guest's time is that of its job, in the worker; natively it is from fork to exit.
     """
-    print("| program | as natively | guest ms | native ms | system calls |\n|---|---|---:|---:|---:|")
+    print("| program | as natively | guest ms | native ms | system calls | exits |\n|---|---|---:|---:|---:|---:|")
     for program in programs:
         natively, as_guest, calls, problem = [], [], "", ""
         for _ in range(ROUNDS):
@@ -28,11 +28,14 @@ def write(stage: Stage, programs: list[Program]) -> None:
             guest = stage.guest(program)
             fields = finished(stage, before)
             natively.append(native.seconds * 1000)
-            as_guest.append(int(fields.get("kvmjob_wall_usec", 0)) / 1000)
-            calls = fields.get("kvmjob_system_calls", "")
+            as_guest.append(int(fields.get("wall_usec", 0)) / 1000)
+            calls = f"{fields.get('system_calls', '')} | {fields.get('exits', '')}"
             problem = difference(program, native, guest) or problem
         times = f"{statistics.median(as_guest):.1f} | {statistics.median(natively):.1f}"
-        print(f"| {program.name.replace('|', chr(92) + '|')} | {'no' if problem else 'yes'} | {times} | {calls} |", flush=True)
+        print(
+            f"| {program.name.replace('|', chr(92) + '|')} | {'no' if problem else 'yes'} | {times} | {calls} |",
+            flush=True,
+        )
 
 
 def finished(stage: Stage, before: int) -> dict[str, str]:

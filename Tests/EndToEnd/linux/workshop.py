@@ -61,7 +61,9 @@ class Workshop:
         (self.folder / "bin").mkdir()
         builds = BUILDS + [(file.stem, "gcc", ATTACK_FLAGS + file.name) for file in sorted(ATTACKS.glob("*.c"))]
         # The slow ones first, so that they do not end alone.
-        builds.sort(key=lambda build: ("go", "rustc", "g++").index(build[1]) if build[1] in ("go", "rustc", "g++") else 9)
+        builds.sort(
+            key=lambda build: ("go", "rustc", "g++").index(build[1]) if build[1] in ("go", "rustc", "g++") else 9
+        )
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda build: self.make(*build), builds))
         return time.monotonic() - begin
@@ -74,7 +76,8 @@ class Workshop:
         environment = os.environ | {"GOCACHE": str(self.folder / "go"), "GOFLAGS": "", "GO111MODULE": "off"}
         try:
             made = subprocess.run(
-                [tool, *words], capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)  # fmt: skip
+                [tool, *words], capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment
+            )
         except subprocess.TimeoutExpired:
             self.missing[name] = f"{tool} did not end within {PATIENCE:.0f} s"
             return
@@ -82,7 +85,7 @@ class Workshop:
             self.missing[name] = f"{tool}: {made.stderr.strip()[-600:]}"
 
     def lay_out(self) -> None:
-        """The tree: scripts, texts, bytes, links, archives; the same ones on each run. Times are 0, as a guest has them."""
+        """The tree: scripts, texts, bytes, links, archives; the same ones on each run. Times are 0, as guests have them."""
         data = self.tree / "data"
         (data / "deep" / "er").mkdir(parents=True)
         chance = random.Random(5)
