@@ -214,7 +214,8 @@ struct SnapshotTests {
             #expect(text.contains("use all the room"))
         }
         try await job.send([5])
-        try await job.finishInput()
+        // By that byte the guest may have come to its end.
+        try? await job.finishInput()
         #expect(try await console(job) == [5])
         #expect(try await job.result().outcome == .halted)
         _ = try await take(client, image + [0])

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-// Jumps to every byte of the page that SYSCALL leads to and of the shared object behind it, with registers that are random, or
+// Jumps to every byte of the page that SYSCALL leads to, and to each third of the shared object behind it, with registers that are random, or
 // that could be right: RCX leads back, RAX is the number of a call. The process may end at any of them; whoever runs this starts it
 // again behind that.
 //
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
     survive_all();
     static char room[1 << 16];
     for (long n = first; n < last; n++) {
-        uint64_t target = n < 0x100 ? CALLS + n : OBJECT + (n - 0x100);
+        uint64_t target = n < 0x100 ? CALLS + n : OBJECT + (n - 0x100) * 3;
         state = 88172645463325252 + n * 1000003;
         dprintf(1, "%ld\n", n);
         for (volatile int round = n < 0x100 ? 0 : 4; round < 6; round++) {
