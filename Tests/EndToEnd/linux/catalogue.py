@@ -210,7 +210,6 @@ LARGEST = 64 << 20
 
 # What is known to differ, and why. Whatever is not so any more must be taken off this list.
 GAPS = {
-    "python3 events.py": "asyncio needs socketpair(2)",
     "python3 mapping.py": "a file's bytes cannot be shared with a mapping that writes them: mmap(2) with MAP_SHARED",
 }
 
