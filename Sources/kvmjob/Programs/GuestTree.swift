@@ -50,6 +50,9 @@ struct GuestTree: Sendable {
 
     var count: Int { layers.reduce(0) { $0 + $1.count } }
 
+    /// Takes an entry out of a layer.
+    mutating func leaveOut(_ path: GuestPath, of layer: Layer) { layers[layer.rawValue][path] = nil }
+
     mutating func warn(_ text: String) { warnings.append(text) }
 
     // MARK: Looking
