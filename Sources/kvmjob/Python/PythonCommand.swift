@@ -53,6 +53,8 @@ struct PythonCommand: AsyncParsableCommand {
     var verbose = false
 
     func validate() throws {
+        // What a script is passed through without being looked at begins with its name.
+        if let first = command.first, ["--help", "-h"].contains(first) { throw CleanExit.helpRequest(self) }
         guard !words.isEmpty else { throw ValidationError("Name a script: kvmjob python FILE ARGS.") }
         guard let first = command.first, first == "--" || !first.hasPrefix("-") else {
             throw ValidationError(

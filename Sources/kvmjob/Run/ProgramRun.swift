@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import ArgumentParser
 internal import JobModel
 internal import JobProtocol
 internal import KVMJobClient
@@ -34,6 +35,8 @@ struct ProgramRun: Sendable {
             throw error
         } catch let failure as CommandFailure {
             throw failure
+        } catch let mistake as ValidationError {
+            throw mistake
         } catch {
             end = JobEnd(error)
         }
