@@ -49,6 +49,10 @@ public struct JobSpec: Sendable, Hashable {
     public var program: ProgramSpec?
     /// Where the job ends to be kept as a snapshot; nil for one that runs to its end.
     public var snapshot: SnapshotPoint?
+    /// Which of the same user's waiting jobs goes first: see ``JobPriority``.
+    public var priority = JobPriority.normal
+    /// The most nanoseconds that it may wait for its first start, at least 1; nil for as long as it takes.
+    public var waitLimit: UInt64?
 
     /// A job with defaults for everything.
     public init(
@@ -147,7 +151,12 @@ public struct Refusal: Error, Sendable, Hashable {
         case snapshotUnknown = 78
         /// The program is not among the files, or is none that can be executed.
         case programUnusable = 79
+        /// This user has as much of something as one user may.
+        case tenantLimit = 80
     }
+
+    /// The longest ``limitName``, in bytes of UTF-8.
+    public static let limitNameBytes = 64
 
     /// The rule that was broken.
     public var rule: Rule
@@ -155,21 +164,30 @@ public struct Refusal: Error, Sendable, Hashable {
     public var message: String
     /// The bound, where the rule has one.
     public var limit: UInt64?
-    /// The offending value, where the rule has one.
+    /// The offending value, where the rule has one; of a limit on what is used, the use that this would have made it.
     public var value: UInt64?
+    /// The setting that ``limit`` is the value of, such as `tenant-queued-jobs`, where it is one.
+    public var limitName: String?
+    /// An estimate of the nanoseconds after which the same submission may succeed.
+    public var retryNanoseconds: UInt64?
 
     /// A refusal with its parts.
-    public init(_ rule: Rule, _ message: String, limit: UInt64? = nil, value: UInt64? = nil) {
+    public init(
+        _ rule: Rule, _ message: String, limit: UInt64? = nil, value: UInt64? = nil, limitName: String? = nil,
+        retryNanoseconds: UInt64? = nil
+    ) {
         self.rule = rule
         self.message = message
         self.limit = limit
         self.value = value
+        self.limitName = limitName
+        self.retryNanoseconds = retryNanoseconds
     }
 
     /// Whether the same submission can succeed later, elsewhere or after other jobs have ended.
     public var isRetryable: Bool {
         switch rule {
-        case .tooManyJobs, .queueFull, .draining: true
+        case .tooManyJobs, .queueFull, .draining, .tenantLimit: true
         case .invalidField, .imageTooLarge, .imageEmpty, .memorySize, .imageOutsideMemory, .entryOutsideMemory,
             .imageOverlapsSystemArea, .budgetRange, .modeUnavailable, .imageDigestMismatch, .snapshotUnknown,
             .programUnusable:

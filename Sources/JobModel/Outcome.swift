@@ -110,6 +110,10 @@ public enum Canceller: UInt8, Sendable, Hashable, CaseIterable {
     case disconnect = 2
     /// The worker is shutting down and its grace time is over.
     case drain = 3
+    /// Its user asked for it, by another connection than its own.
+    case user = 4
+    /// An operator of the worker asked for it.
+    case `operator` = 5
 
     /// The name in JSON and in logs.
     public var name: String {
@@ -117,6 +121,8 @@ public enum Canceller: UInt8, Sendable, Hashable, CaseIterable {
         case .client: "client"
         case .disconnect: "disconnect"
         case .drain: "drain"
+        case .user: "user"
+        case .operator: "operator"
         }
     }
 }

@@ -80,6 +80,8 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
     case snapshotUnknown = 78
     /// ``Refusal/Rule/programUnusable``.
     case programUnusable = 79
+    /// ``Refusal/Rule/tenantLimit``.
+    case tenantLimit = 80
 
     /// The name in the specification, in JSON and in logs, such as `frame-too-long`.
     public var name: String {
@@ -121,6 +123,7 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
         case .imageDigestMismatch: "image-digest-mismatch"
         case .snapshotUnknown: "snapshot-unknown"
         case .programUnusable: "program-unusable"
+        case .tenantLimit: "tenant-limit"
         }
     }
 
@@ -143,6 +146,7 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
             case .imageDigestMismatch: .imageDigestMismatch
             case .snapshotUnknown: .snapshotUnknown
             case .programUnusable: .programUnusable
+            case .tenantLimit: .tenantLimit
             }
     }
 }

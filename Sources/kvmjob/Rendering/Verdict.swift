@@ -54,6 +54,8 @@ struct Verdict {
         case .client: "request"
         case .disconnect: "the end of its connection"
         case .drain: "the worker's shutdown"
+        case .user: "kvmjob cancel"
+        case .operator: "an operator of the worker"
         }
     }
 

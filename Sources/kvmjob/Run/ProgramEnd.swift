@@ -70,11 +70,13 @@ struct ProgramEnd {
             return "\(title(of: signal)) (signal \(signal))"
         case .faulted(let fault): return describe(fault, report)
         case .cancelled(by: .client): return nil
+        case .cancelled(by: .disconnect): return "stopped by the end of its connection"
+        case .cancelled(by: .drain): return "stopped by the worker's shutdown"
+        case .cancelled(by: .user): return "stopped by kvmjob cancel"
+        case .cancelled(by: .operator): return "stopped by an operator of the worker"
         case .exhausted(let kind, let limit, let used): return describe(kind, limit: limit, used: used)
         case .waitExpired(let limit):
             return "not started: no slot was free within \(DurationText.describe(nanoseconds: limit))"
-        case .cancelled(let canceller):
-            return canceller == .drain ? "stopped by the worker's shutdown" : "stopped by the end of its connection"
         case .hostError(let text): return "a fault of the host: \(text); running it again is safe"
         case .tripleFault: return "stopped by a fault that nothing could handle"
         case .unemulatable(let instruction):
