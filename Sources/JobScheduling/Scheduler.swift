@@ -4,54 +4,52 @@
 internal import DequeModule
 public import JobModel
 
-/// A job's name inside the worker: unique for the worker's life, whatever number its connection gave it.
-public struct JobKey: Sendable, Hashable, Comparable {
-    /// Counts up from 1 in the order of submission.
-    public let number: UInt64
+/// What a ``Scheduler`` is told of a job.
+public struct JobRequest: Sendable, Hashable {
+    /// Whose it is.
+    public var tenant: Tenant
+    /// Its place among the same tenant's: ``JobPriority``.
+    public var priority: UInt8
+    /// What it keeps in memory while it waits.
+    public var holding: Holding
+    /// Bytes of host memory that it may take when it runs.
+    public var memoryBytes: UInt64
 
-    /// A key by number.
-    public init(_ number: UInt64) { self.number = number }
-
-    /// The order of submission.
-    public static func < (left: JobKey, right: JobKey) -> Bool { left.number < right.number }
+    /// A job of a tenant's.
+    public init(
+        tenant: Tenant, priority: UInt8 = JobPriority.normal, holding: Holding = Holding(bytes: 0),
+        memoryBytes: UInt64 = 0
+    ) {
+        (self.tenant, self.priority, self.holding, self.memoryBytes) = (tenant, priority, holding, memoryBytes)
+    }
 }
 
-/// What the owner of a ``Scheduler`` has to do next, in the order of the list.
-public enum SchedulerAction: Sendable, Hashable {
-    /// Give the job to the slots: one of them takes it as soon as it is free.
-    case start(JobKey)
-    /// Stop the job, which the slots have. If none of them has taken it yet it has ended before it started; otherwise its result
-    /// comes as usual.
-    case stop(JobKey, Canceller)
-    /// The job has ended before it started.
-    case abandon(JobKey, Canceller)
-    /// Run the job, which was paused and has more steps now, on in a slot: one is free.
-    case resume(JobKey)
-    /// End the job, which is paused: as cancelled, or without a canceller for want of steps. Its result comes as usual.
-    case end(JobKey, Canceller?)
-}
-
-/// Who runs next: a pure state machine that knows jobs by key, slots by their number, and nothing else.
+/// Who runs next: a pure state machine that knows jobs by key, tenants by name, and nothing else.
 ///
-/// First come, first served. Each key goes through queued, running and gone; its owner tells when a run has ended. A job that is
-/// paused leaves its slot without having ended. When it is extended it goes to the end of the queue, whatever the queue's limits,
-/// which it has passed before.
+/// Each key goes through queued, running and gone; its owner tells when a slot has begun a job and when a run has ended. All
+/// instants are nanoseconds of one monotonic clock. A job that is paused leaves its slot without having ended. When it is extended
+/// it goes to the end of its tenant's queue, whatever the queue's limits, which it has passed before.
 ///
-/// The slots take jobs from one line, so that any free slot serves whoever is next. A few jobs more than there are free slots are
-/// in that line already, ahead of their turn: a slot that ends a job has its next one without asking. Such a job still waits, in
-/// every count, and its place is lost to nobody: a cancel takes it out again.
+/// **Fairness.** The tenant goes next that has had the least slot time, measured as jobs run and not as they were announced. One
+/// that comes back starts level with the one that has had the least: nobody saves up slot time by staying away. Among a tenant's own
+/// jobs the higher priority goes first. A job that would have more memory admitted than there is waits at the head of all, so that
+/// small ones cannot keep it from starting for ever; one that only its own tenant's limits hold back holds up nobody else.
+///
+/// **The line.** The slots take jobs from one line, so that any free slot serves whoever is next. Some jobs more than there are free
+/// slots are in that line already, ahead of their turn: a slot that ends a job has its next one without asking. Such a job still
+/// waits, in every count, and its place is lost to nobody: a cancel takes it out again, and who has had less goes in before it. A
+/// tenant has one such job, or more where its jobs are short.
 public struct Scheduler: Sendable {
-    /// The most jobs that wait when the owner names no other bound.
-    public static let defaultQueueLimit = 16_384
-    /// The most bytes that jobs which wait keep in memory when the owner names no other bound: 1 GiB.
-    public static let defaultWaitingBytesLimit = 1 << 30
+    /// A tenant's jobs ahead take no longer together than this for each slot, as far as its last ones tell: 2 ms.
+    public static let aheadTime: UInt64 = 2_000_000
 
-    private enum State: Sendable {
-        case queued(Holding)
-        /// Given to the slots before one was free.
-        case ahead(Holding)
-        case running
-        case stopping(Canceller)
+    enum State: Sendable {
+        case queued
+        /// Given to the slots, and not begun.
+        case handed
+        case running(since: UInt64)
+        /// Told to stop while it was handed or running; since then it has run, if it has begun.
+        case stopping(Canceller, since: UInt64?)
         case paused
         /// Paused and extended.
         case requeued
@@ -59,98 +57,227 @@ public struct Scheduler: Sendable {
         case ending
     }
 
-    private let slots: Int
-    private let aheadLimit: Int
-    private let queueLimit: Int
-    private let waitingBytesLimit: Int
-    private var jobs: [JobKey: State] = [:]
-    private var queue: Deque<JobKey> = []
-    /// Those ahead of their turn, in the order in which the slots take them.
-    private var ahead: Deque<JobKey> = []
-    /// Jobs that have a slot, or will have it without waiting.
-    public private(set) var runningCount = 0
-    private var waiting = WaitingBytes()
-    private var isDraining = false
+    struct Job: Sendable {
+        let account: Int
+        let priority: UInt8
+        let memoryBytes: UInt64
+        /// Until it has begun.
+        var holding: Holding?
+        var state: State
 
-    /// A scheduler for this many slots, all free.
-    ///
-    /// - Parameter ahead: the most jobs that the slots are given beyond those that run.
-    public init(
-        slots: Int, ahead: Int = 0, queueLimit: Int = Scheduler.defaultQueueLimit,
-        waitingBytesLimit: Int = Scheduler.defaultWaitingBytesLimit
-    ) {
-        precondition(slots > 0 && ahead >= 0)
-        self.slots = slots
-        aheadLimit = ahead
-        self.queueLimit = queueLimit
-        self.waitingBytesLimit = waitingBytesLimit
+        var waits: Bool {
+            switch state {
+            case .queued, .requeued: true
+            case .handed, .running, .stopping, .paused, .ending: false
+            }
+        }
     }
 
+    let limits: SchedulerLimits
+    var jobs: [JobKey: Job] = [:]
+    var accounts: [TenantAccount] = []
+    var places: [Tenant: Int] = [:]
+    /// Those that the slots have and have not begun, in their order.
+    var line: Deque<JobKey> = []
+    /// What all jobs keep in memory that no slot has begun.
+    var waiting = WaitingBytes()
+    /// Jobs that wait and that the slots do not have.
+    var lineCount = 0
+    /// Jobs that have been begun.
+    public internal(set) var runningCount = 0
+    /// Bytes of host memory that the jobs may take which the slots have.
+    public internal(set) var memoryBytes: UInt64 = 0
+    /// As much slot time as the active tenant had that had the least; it never falls.
+    var floor: UInt64 = 0
+    var clock: UInt64 = 0
+    var meanTime: UInt64?
+    var isDraining = false
+
+    /// A scheduler with all slots free.
+    public init(limits: SchedulerLimits) { self.limits = limits }
+
+    // MARK: Counts
+
     /// Jobs that wait.
-    public var queuedCount: Int { queue.count + ahead.count }
+    public var queuedCount: Int { lineCount + line.count }
+    /// Jobs that the slots have.
+    public var handedCount: Int { line.count + runningCount }
     /// Jobs that are paused, those that are about to end included.
     public var pausedCount: Int { jobs.count - queuedCount - runningCount }
     /// Whether no job is left.
     public var isIdle: Bool { jobs.isEmpty }
+    var hasFreeSlot: Bool { handedCount < limits.slots }
 
-    private var hasFreeSlot: Bool { runningCount < slots }
+    /// What a tenant has now.
+    public struct Standing: Sendable, Hashable {
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        public var queued = 0, running = 0, paused = 0
+        /// Bytes of host memory that its jobs may take which the slots have.
+        public var memoryBytes: UInt64 = 0
+        /// Bytes that its jobs keep in memory while they wait.
+        public var waitingBytes = 0
+    }
 
-    /// Takes a job, or says why not. On return its place in the queue is known: 0 if nothing waits before it.
+    /// What a tenant has now; nothing of one that is not known.
+    public func standing(of tenant: Tenant) -> Standing {
+        guard let place = places[tenant] else { return Standing() }
+        let account = accounts[place]
+        return Standing(
+            queued: account.queuedCount, running: account.runningCount, paused: account.pausedCount,
+            memoryBytes: account.memoryBytes, waitingBytes: account.waiting.total)
+    }
+
+    /// Tenants that have jobs.
+    public var tenants: [Tenant] { accounts.lazy.filter { $0.isActive || $0.pausedCount > 0 }.map(\.tenant) }
+
+    // MARK: Submission
+
+    /// Takes a job, or says why not. On return it is known how many jobs are likely to start before it, 0 if it is next, and how many
+    /// nanoseconds that may take.
     ///
-    /// - Parameter holding: what the job keeps in memory while it waits.
+    /// - Parameter arriving: bytes of the tenant's that are on their way to the worker.
     public mutating func submit(
-        _ job: JobKey, holding: Holding
-    ) throws(Refusal) -> (position: Int, actions: [SchedulerAction]) {
-        precondition(jobs[job] == nil, "a key names one job")
-        try checkRoom(for: waiting.increase(by: holding))
-        let position = queuedCount
-        jobs[job] = .queued(holding)
-        queue.append(job)
-        waiting.add(holding)
-        return (position, fill())
+        _ key: JobKey, _ request: JobRequest, arriving: Int = 0, at now: UInt64
+    ) throws(Refusal) -> (position: Int, waitNanoseconds: UInt64?, actions: [SchedulerAction]) {
+        precondition(jobs[key] == nil, "a key names one job")
+        clock = max(clock, now)
+        try checkMemory(request)
+        try checkRoom(for: request.tenant, holding: request.holding, arriving: arriving)
+        let place = activePlace(of: request.tenant)
+        let (position, wait) = prospect(of: request, place)
+        jobs[key] = Job(
+            account: place, priority: request.priority, memoryBytes: request.memoryBytes, holding: request.holding,
+            state: .queued)
+        accounts[place].waiting.add(request.holding)
+        waiting.add(request.holding)
+        join(key)
+        return (position, wait, fill())
     }
 
-    /// Says why a job that would keep so many bytes more in memory is not taken now. To be asked with the default before much is
-    /// made for a job: then none is taken, whatever it keeps.
-    public func checkRoom(for bytes: Int = 1) throws(Refusal) {
-        guard !isDraining else { throw Refusal(.draining, "the worker is shutting down") }
-        let position = queuedCount
-        guard hasFreeSlot || position < queueLimit else {
-            throw Refusal(
-                .queueFull, "\(position) jobs wait already, as many as may: try again later",
-                limit: UInt64(queueLimit), value: UInt64(position))
+    /// Says why a job that would keep this in memory is not taken now. To be asked before much is made for a job: then none is taken,
+    /// whatever it keeps.
+    public func checkRoom(
+        for tenant: Tenant, holding: Holding = Holding(bytes: 1), arriving: Int = 0
+    ) throws(Refusal) {
+        guard !isDraining else {
+            throw Refusal(.draining, "the worker is shutting down", retryNanoseconds: Self.longRetry)
         }
-        guard hasFreeSlot || waiting.total + bytes <= waitingBytesLimit else {
+        // What can start at once does not wait, so that bounds of 0 still let jobs run.
+        guard !hasFreeSlot || lineCount > 0 else { return }
+        try checkQueues(of: tenant)
+        try checkBytes(of: tenant, holding, arriving)
+    }
+
+    private func checkQueues(of tenant: Tenant) throws(Refusal) {
+        let own = standing(of: tenant).queued
+        guard own < limits.tenant.queuedJobs else {
             throw Refusal(
-                .queueFull,
-                "the jobs that wait hold \(waiting.total) bytes, and this one's \(bytes) are too many: try again later",
-                limit: UInt64(waitingBytesLimit), value: UInt64(waiting.total + bytes))
+                .tenantLimit, "\(own) jobs of this user wait already, as many as may: try again when some have started",
+                limit: UInt64(limits.tenant.queuedJobs), value: UInt64(own) + 1, limitName: "tenant-queued-jobs",
+                retryNanoseconds: retryTime(of: tenant))
+        }
+        guard queuedCount < limits.queuedJobs else {
+            throw Refusal(
+                .queueFull, "\(queuedCount) jobs wait already, as many as may: try again later",
+                limit: UInt64(limits.queuedJobs), value: UInt64(queuedCount) + 1, limitName: "queued-jobs",
+                retryNanoseconds: retryTime(of: tenant))
         }
     }
 
-    /// The job's run is over and its slot, if it had one, is free.
-    public mutating func finished(_ job: JobKey) -> [SchedulerAction] {
-        switch jobs.removeValue(forKey: job) {
-        case .running, .stopping: leaveSlot(job)
-        case .ending: break
-        case .queued, .ahead, .paused, .requeued, nil:
-            preconditionFailure("only a job that runs or was told to end can finish")
+    private func checkBytes(of tenant: Tenant, _ holding: Holding, _ arriving: Int) throws(Refusal) {
+        let own = places[tenant].map { accounts[$0].waiting } ?? WaitingBytes()
+        let use = own.total + arriving + own.increase(by: holding)
+        guard use <= limits.tenant.bytesInFlight else {
+            throw Refusal(
+                .tenantLimit, "this user's jobs that wait would hold \(use) bytes: try again when some have started",
+                limit: UInt64(limits.tenant.bytesInFlight), value: UInt64(use), limitName: "tenant-bytes-in-flight",
+                retryNanoseconds: retryTime(of: tenant))
         }
+        let total = waiting.total + waiting.increase(by: holding)
+        guard total <= limits.waitingBytes else {
+            throw Refusal(
+                .queueFull, "the jobs that wait would hold \(total) bytes: try again later",
+                limit: UInt64(limits.waitingBytes), value: UInt64(total), limitName: "bytes-in-flight",
+                retryNanoseconds: retryTime(of: tenant))
+        }
+    }
+
+    /// A job that could not even run alone would wait for ever.
+    private func checkMemory(_ request: JobRequest) throws(Refusal) {
+        let bounds = [(limits.memoryBytes, "memory"), (limits.tenant.memoryBytes, "tenant-memory")]
+        for (limit, name) in bounds where request.memoryBytes > limit {
+            throw Refusal(
+                .memorySize,
+                "the job may take \(request.memoryBytes) bytes of memory, and no more than \(limit) can be had",
+                limit: limit, value: request.memoryBytes, limitName: name)
+        }
+    }
+
+    // MARK: Runs
+
+    /// A slot has begun the job. Means nothing for one that goes on after a pause, which counts since it was handed to a free slot.
+    public mutating func began(_ key: JobKey, at now: UInt64) -> [SchedulerAction] {
+        clock = max(clock, now)
+        guard let job = jobs[key] else { return [] }
+        switch job.state {
+        case .handed: jobs[key]?.state = .running(since: now)
+        case .stopping(let canceller, since: nil): jobs[key]?.state = .stopping(canceller, since: now)
+        case .queued, .running, .stopping, .paused, .requeued, .ending: return []
+        }
+        leaveLine(key, job.account)
+        stopHolding(key)
+        runningCount += 1
+        accounts[job.account].begin(at: now)
         return fill()
     }
 
-    /// The job's slot takes the one that has been ahead for longest. A job that was stopped while it was ahead had no slot.
-    private mutating func leaveSlot(_ job: JobKey) {
-        if let place = ahead.firstIndex(of: job) {
-            ahead.remove(at: place)
-            return
+    /// The job's run is over and its slot, if it had one, is free.
+    public mutating func finished(_ key: JobKey, at now: UInt64) -> [SchedulerAction] {
+        clock = max(clock, now)
+        guard let job = jobs[key] else { preconditionFailure("a job finishes once") }
+        switch job.state {
+        case .running(let since), .stopping(_, let since?): leaveSlot(job, since)
+        case .handed, .stopping(_, nil):
+            leaveLine(key, job.account)
+            giveMemoryBack(job)
+        case .ending: accounts[job.account].pausedCount -= 1
+        case .queued, .paused, .requeued:
+            preconditionFailure("only a job that the slots have or was told to end can finish")
         }
+        forget(key)
+        return fill()
+    }
+
+    /// The job is gone.
+    mutating func forget(_ key: JobKey) {
+        guard let job = jobs[key] else { return }
+        stopHolding(key)
+        jobs[key] = nil
+        if !accounts[job.account].isActive { raiseFloor(leaving: job.account) }
+    }
+
+    private mutating func leaveSlot(_ job: Job, _ since: UInt64) {
         runningCount -= 1
-        guard let next = ahead.popFirst() else { return }
-        runningCount += 1
-        guard case .ahead(let holding)? = jobs[next] else { return }
+        accounts[job.account].leave(begunAt: since, at: clock)
+        meanTime = Self.mean(meanTime, clock - min(since, clock))
+        giveMemoryBack(job)
+    }
+
+    private mutating func giveMemoryBack(_ job: Job) {
+        memoryBytes -= job.memoryBytes
+        accounts[job.account].memoryBytes -= job.memoryBytes
+    }
+
+    private mutating func leaveLine(_ key: JobKey, _ place: Int) {
+        if line.first == key { line.removeFirst() } else { line.removeAll { $0 == key } }
+        accounts[place].aheadCount -= 1
+    }
+
+    mutating func stopHolding(_ key: JobKey) {
+        guard let job = jobs[key], let holding = job.holding else { return }
+        jobs[key]?.holding = nil
         waiting.remove(holding)
-        jobs[next] = .running
+        accounts[job.account].waiting.remove(holding)
     }
 
     // MARK: Pauses
@@ -159,116 +286,51 @@ public struct Scheduler: Sendable {
     ///
     /// A job that was told to stop in the meantime ends here, and so does every job of a worker that drains, which nobody may
     /// wait for.
-    public mutating func paused(_ job: JobKey) -> [SchedulerAction] {
+    public mutating func paused(_ key: JobKey, at now: UInt64) -> [SchedulerAction] {
+        clock = max(clock, now)
         var actions: [SchedulerAction] = []
-        switch jobs[job] {
-        case .running:
-            leaveSlot(job)
-            jobs[job] = .paused
-            if isDraining { actions = end(job) }
-        case .stopping(let canceller):
-            leaveSlot(job)
-            jobs[job] = .ending
-            actions = [.end(job, canceller)]
-        case .queued, .ahead, .paused, .requeued, .ending, nil: preconditionFailure("only a running job can be paused")
+        guard let job = jobs[key] else { preconditionFailure("only a job that is there can be paused") }
+        switch job.state {
+        case .running(let since):
+            jobs[key]?.state = .paused
+            leaveForPause(job, since)
+            if isDraining { actions = end(key) }
+        case .stopping(let canceller, let since?):
+            jobs[key]?.state = .ending
+            leaveForPause(job, since)
+            actions = [.end(key, canceller)]
+        case .queued, .handed, .stopping, .paused, .requeued, .ending:
+            preconditionFailure("only a running job can be paused")
         }
         return actions + fill()
     }
 
+    private mutating func leaveForPause(_ job: Job, _ since: UInt64) {
+        leaveSlot(job, since)
+        accounts[job.account].pausedCount += 1
+        if !accounts[job.account].isActive { raiseFloor(leaving: job.account) }
+    }
+
     /// Whether the job is paused and can be extended.
-    public func isPaused(_ job: JobKey) -> Bool {
-        if case .paused? = jobs[job] { true } else { false }
+    public func isPaused(_ key: JobKey) -> Bool {
+        if case .paused? = jobs[key]?.state { true } else { false }
     }
 
     /// The job has more steps, and waits for a slot again. Does nothing for one that is not paused any more.
-    public mutating func extended(_ job: JobKey) -> [SchedulerAction] {
-        guard isPaused(job) else { return [] }
-        jobs[job] = .requeued
-        queue.append(job)
+    public mutating func extended(_ key: JobKey, at now: UInt64) -> [SchedulerAction] {
+        clock = max(clock, now)
+        guard isPaused(key), let job = jobs[key] else { return [] }
+        let place = activePlace(of: accounts[job.account].tenant)
+        accounts[place].pausedCount -= 1
+        jobs[key]?.state = .requeued
+        join(key)
         return fill()
     }
 
     /// The job gets no more steps. Does nothing for one that is not paused any more.
-    public mutating func end(_ job: JobKey) -> [SchedulerAction] {
-        guard isPaused(job) else { return [] }
-        jobs[job] = .ending
-        return [.end(job, nil)]
-    }
-
-    // MARK: Ends
-
-    /// Stops a job, queued, running or paused. Does nothing for one that has ended or is stopping.
-    public mutating func cancel(_ job: JobKey, by canceller: Canceller) -> [SchedulerAction] {
-        switch jobs[job] {
-        case .queued(let holding):
-            jobs[job] = nil
-            waiting.remove(holding)
-            queue.removeAll { $0 == job }
-            return [.abandon(job, canceller)]
-        case .ahead(let holding):
-            waiting.remove(holding)
-            fallthrough
-        case .running:
-            jobs[job] = .stopping(canceller)
-            return [.stop(job, canceller)]
-        case .requeued:
-            queue.removeAll { $0 == job }
-            fallthrough
-        case .paused:
-            jobs[job] = .ending
-            return [.end(job, canceller)]
-        case .stopping, .ending, nil: return []
-        }
-    }
-
-    /// Takes no more jobs; those accepted go on, but for the paused ones, which end.
-    public mutating func drain() -> [SchedulerAction] {
-        isDraining = true
-        return jobs.keys.sorted().flatMap { end($0) }
-    }
-
-    /// Stops every job that is left.
-    public mutating func cancelAll(by canceller: Canceller) -> [SchedulerAction] {
-        // Those that never started come last.
-        var fresh: [JobKey] = []
-        for job in queue {
-            guard case .queued(let holding)? = jobs[job] else { continue }
-            waiting.remove(holding)
-            jobs[job] = nil
-            fresh.append(job)
-        }
-        queue = []
-        // Those ahead go first, the last of them before all, so that no slot takes one as it is stopped.
-        let next = ahead.reversed().flatMap { cancel($0, by: canceller) }
-        let started = jobs.keys.sorted().flatMap { cancel($0, by: canceller) }
-        return next + started + fresh.map { .abandon($0, canceller) }
-    }
-
-    private mutating func fill() -> [SchedulerAction] {
-        var actions: [SchedulerAction] = []
-        while let job = queue.first, let action = hand(job) {
-            queue.removeFirst()
-            actions.append(action)
-        }
-        return actions
-    }
-
-    /// Gives the first job of the queue to the slots, if there is room. One that goes on after a pause is never ahead: its machine
-    /// is on the owner's account until it has a slot.
-    private mutating func hand(_ job: JobKey) -> SchedulerAction? {
-        switch jobs[job] {
-        case .queued(let holding) where hasFreeSlot:
-            waiting.remove(holding)
-            (runningCount, jobs[job]) = (runningCount + 1, .running)
-            return .start(job)
-        case .queued(let holding) where ahead.count < aheadLimit:
-            ahead.append(job)
-            jobs[job] = .ahead(holding)
-            return .start(job)
-        case .requeued where hasFreeSlot:
-            (runningCount, jobs[job]) = (runningCount + 1, .running)
-            return .resume(job)
-        default: return nil
-        }
+    public mutating func end(_ key: JobKey) -> [SchedulerAction] {
+        guard isPaused(key) else { return [] }
+        jobs[key]?.state = .ending
+        return [.end(key, nil)]
     }
 }

@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test func `an extended job does not count against the queue's limits`() throws {
-        var scheduler = Scheduler(slots: 1, queueLimit: 1, waitingBytesLimit: 10)
+        var scheduler = Scheduler(slots: 1, queuedJobs: 1, waitingBytes: 10)
         _ = try scheduler.submit(keys[0], bytes: 10)
         _ = try scheduler.submit(keys[1], bytes: 10)
         #expect(scheduler.paused(keys[0]) == [.start(keys[1])])

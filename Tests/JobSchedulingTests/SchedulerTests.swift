@@ -40,7 +40,7 @@ struct SchedulerTests {
 
     @Test("A full queue refuses, says its limit, and takes jobs again when there is room")
     func queueLimit() throws {
-        var scheduler = Scheduler(slots: 1, queueLimit: 1)
+        var scheduler = Scheduler(slots: 1, queuedJobs: 1)
         _ = try scheduler.submit(keys[0], bytes: 1)
         _ = try scheduler.submit(keys[1], bytes: 1)
         let refusal = #expect(throws: Refusal.self) { try scheduler.submit(keys[2], bytes: 1) }
@@ -53,7 +53,7 @@ struct SchedulerTests {
 
     @Test("Waiting images are bounded by their bytes")
     func waitingBytes() throws {
-        var scheduler = Scheduler(slots: 1, waitingBytesLimit: 10)
+        var scheduler = Scheduler(slots: 1, waitingBytes: 10)
         _ = try scheduler.submit(keys[0], bytes: 1000)
         _ = try scheduler.submit(keys[1], bytes: 10)
         let refusal = #expect(throws: Refusal.self) { try scheduler.submit(keys[2], bytes: 1) }
