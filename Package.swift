@@ -85,7 +85,7 @@ let package = Package(
             name: "Worker",
             dependencies: [
                 "JobModel", "VMRuntime", "LinuxPersonality", "KVM", "GuestImage", "JobScheduling", "JobProtocol",
-                "JobTransport", logging, nioCore, nioPosix, nioLocks,
+                "JobTransport", deque, logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
         .target(
             name: "KVMJobClient",

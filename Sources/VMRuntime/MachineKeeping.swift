@@ -30,6 +30,8 @@ public struct MachineKeeping: Sendable {
     var trimDelay = Self.trimDelay
     var shrinkDelay = Self.shrinkDelay
     let undertaker = Undertaker()
+    /// What the slots' machines have been through.
+    public let counts = MachineCounts()
     /// Where machines are made while jobs run: one at a time, since KVM makes them hardly faster on several threads.
     let nursery = DispatchQueue(label: "kvmjob.nursery")
 

@@ -32,7 +32,11 @@ struct MachinePool: ~Copyable {
     mutating func take(_ kind: MachineKind, for tenant: UInt32?) throws(KVMError) -> Machine {
         var kind = kind
         if keeping.policy == .tenant { kind.tenant = tenant }
-        if let index = kept.lastIndex(where: { $0.kind == kind }) { return remove(at: index) }
+        if let index = kept.lastIndex(where: { $0.kind == kind }) {
+            keeping.counts.noteReset()
+            return remove(at: index)
+        }
+        keeping.counts.noteMade()
         if let machine = successor?.exchange(for: kind) { return machine }
         return try makeOne(kind)
     }

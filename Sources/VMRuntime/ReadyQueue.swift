@@ -8,7 +8,7 @@ public import JobModel
 internal import KVM
 internal import NIOConcurrencyHelpers
 
-/// Jobs that wait for a slot: one line for all slots that serve it, first come, first served.
+/// Jobs that wait for a slot: one line for all slots that serve it. Whoever puts a job there says where it goes.
 ///
 /// Everything that a job needs is allocated here, on the caller's thread, so that the slot's thread has nothing left to do but run
 /// it. All calls may come from any thread; none blocks but a slot's own.
@@ -50,14 +50,18 @@ public final class ReadyQueue: Sendable {
     ///
     /// - Parameters:
     ///   - tenant: the user that it belongs to, if that is known; counts where users do not share machines.
+    ///   - other: the job that it goes before; first of all if a slot has taken that one, and last where none is named.
     ///   - emit: called on the thread of the slot that the job is in, in order, with ``JobEvent/finished(_:)`` last and exactly
     ///     once. After ``JobEvent/paused(_:)`` the slot is free and nothing follows until ``resume(_:steps:)`` or
     ///     ``JobControl/endPaused()``; the slot keeps no time, so how long the machine is kept is for the owner to say and to do.
     public func start(
-        _ job: AdmittedJob, for tenant: UInt32? = nil, control: JobControl, emit: @escaping @Sendable (JobEvent) -> Void
+        _ job: AdmittedJob, for tenant: UInt32? = nil, control: JobControl, before other: JobControl? = nil,
+        emit: @escaping @Sendable (JobEvent) -> Void
     ) {
         let execution = Execution(job, control: control, backend: backend.profile, emit: emit)
-        put(.run(Run(job: job, tenant: tenant, control: control, execution: Handover(execution), emit: emit)))
+        put(
+            .run(Run(job: job, tenant: tenant, control: control, execution: Handover(execution), emit: emit)),
+            before: other)
     }
 
     /// Lets a paused job go on, for this many steps more, as soon as a slot is free.
@@ -68,8 +72,7 @@ public final class ReadyQueue: Sendable {
     /// Takes back a job that no slot has taken yet. Returns false for any other: its events come, or have come, as usual.
     public func withdraw(_ control: JobControl) -> Bool {
         orders.withLockedValue { orders in
-            let place = orders.firstIndex { if case .run(let run) = $0 { run.control === control } else { false } }
-            guard let place else { return false }
+            guard let place = Self.place(of: control, in: orders) else { return false }
             orders.remove(at: place)
             return true
         }
@@ -78,9 +81,16 @@ public final class ReadyQueue: Sendable {
     /// Ends one slot's thread behind all that was put here before.
     func stopOne(whenDone: @escaping @Sendable () -> Void) { put(.stop(whenDone: whenDone)) }
 
-    private func put(_ order: Order) {
-        orders.withLockedValue { $0.append(order) }
+    private func put(_ order: Order, before other: JobControl? = nil) {
+        orders.withLockedValue { orders in
+            guard let other else { return orders.append(order) }
+            orders.insert(order, at: Self.place(of: other, in: orders) ?? 0)
+        }
         delivered.signal()
+    }
+
+    private static func place(of control: JobControl, in orders: Deque<Order>) -> Int? {
+        orders.firstIndex { if case .run(let run) = $0 { run.control === control } else { false } }
     }
 
     /// What is next. Blocks the slot's thread until there is something.

@@ -22,6 +22,9 @@ public final class Snapshot: Sendable {
     /// Bytes of guest memory, as its jobs see it.
     public var memoryBytes: UInt64 { start.memory.bytes }
 
+    /// How its jobs' vCPU started.
+    public var mode: GuestMode { start.mode }
+
     /// Bytes of host memory that it takes: the pages of guest memory that are not all zeros, and a page for the rest.
     public var heldBytes: UInt64 { UInt64(start.byteCount) + GuestMemory.pageBytes }
 }

@@ -17,6 +17,11 @@ final class ActiveJob {
     let number: UInt32
     let title: JobTitle
     let memoryBytes: UInt64
+    let mode: GuestMode
+    let priority: UInt8
+    /// The most nanoseconds that it waits, and when that is over.
+    let waitLimit: UInt64?
+    var waitEnd: Scheduled<Void>?
     /// What the slot will run; nil once it has it.
     var admitted: AdmittedJob?
     /// The snapshot that it starts from, until it has ended.
@@ -45,7 +50,8 @@ final class ActiveJob {
         _ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, prepared: Dispatcher.PreparedJob
     ) {
         (self.key, self.number, self.connection, peer) = (key, number, connection, connection.peer)
-        (title, memoryBytes) = (JobTitle(spec), prepared.memoryBytes)
+        (title, memoryBytes, mode) = (JobTitle(spec), prepared.memoryBytes, prepared.mode)
+        (priority, waitLimit) = (spec.priority, spec.waitLimit)
         (admitted, snapshotUse) = (prepared.job, prepared.use)
         control = JobControl(hasInput: spec.hasInput)
     }
@@ -56,6 +62,11 @@ final class ActiveJob {
     func grant() {
         let credit = gate.grant()
         if credit > 0 { control.grantOutput(credit) }
+    }
+
+    func stopWaiting() {
+        waitEnd?.cancel()
+        waitEnd = nil
     }
 
     func stopKeeping() {

@@ -121,7 +121,8 @@ final class Connection {
     private func countingUploads(_ act: (inout ServerSession) -> [ServerAction]) -> [ServerAction] {
         let before = session.uploadBytes
         session.uploadRoom = dispatcher.uploadRoom
-        defer { dispatcher.noteUploads(from: before, to: session.uploadBytes) }
+        session.tenantUploadRoom = dispatcher.uploadRoom(of: peer.owner)
+        defer { dispatcher.noteUploads(from: before, to: session.uploadBytes, of: peer.owner) }
         return act(&session)
     }
 
@@ -187,11 +188,13 @@ final class Connection {
 
     private func lookUp(_ job: UInt32, _ digest: ContentDigest, _ bytes: UInt64) {
         let image = dispatcher.known.image(digest, bytes: bytes, of: peer.tenant)
+        dispatcher.noteLookUp(found: image == nil ? 0 : 1, of: 1)
         perform(countingUploads { session in image.map { session.imageFound(job, $0) } ?? session.imageWanted(job) })
     }
 
     private func lookUp(_ job: UInt32, _ layers: [ProgramSpec.Layer]) {
         let found = layers.map { dispatcher.known.image($0.digest, bytes: $0.bytes, of: peer.tenant) }
+        dispatcher.noteLookUp(found: found.count { $0 != nil }, of: found.count)
         perform(countingUploads { $0.layersFound(job, found) })
     }
 
@@ -200,14 +203,11 @@ final class Connection {
         do throws(Refusal) {
             let name: () -> ContentDigest? = { self.session.snapshotName(of: job, source) }
             let admission = try dispatcher.admit(spec, source, named: name, number: job, from: self)
-            keys[job] = admission.key
-            perform(
-                session.accepted(
-                    job, queuePosition: UInt32(clamping: admission.position),
-                    snapshotMemoryBytes: admission.memoryBytes))
+            keys[job] = admission.acceptance.id.map(JobKey.init)
+            perform(session.accepted(job, admission.acceptance, snapshotMemoryBytes: admission.memoryBytes))
             return admission.actions
         } catch {
-            dispatcher.log.jobRefused(error, of: JobTitle(spec), peer: peer)
+            dispatcher.noteRefusal(error, of: spec, from: peer)
             perform(session.refused(job, error))
             return []
         }
@@ -218,5 +218,11 @@ extension JobSource {
     /// Whether input that was sent right behind the submission may be there already, and has no image to go ahead of.
     fileprivate func letsInputFollow(of spec: JobSpec) -> Bool {
         if case .snapshot = self { spec.hasInput } else { false }
+    }
+}
+
+extension ServerSession {
+    mutating func accepted(_ job: UInt32, _ acceptance: Acceptance, snapshotMemoryBytes: UInt64) -> [ServerAction] {
+        accepted(job, queuePosition: acceptance.queuePosition ?? 0, snapshotMemoryBytes: snapshotMemoryBytes)
     }
 }

@@ -13,8 +13,18 @@ extension Dispatcher {
         /// What it keeps in memory while it waits. A snapshot is not part of that: it is on the store's account.
         var holding: Holding
         var memoryBytes: UInt64
+        var mode: GuestMode
         /// The snapshot that it starts from, if it does.
         var use: SnapshotStore<Snapshot>.Use?
+
+        /// Bytes of host memory that it may take when it runs.
+        func runningBytes(_ spec: JobSpec) -> UInt64 {
+            let scratch = spec.program?.scratchBytes ?? 0
+            return [memoryBytes, scratch, WorkerLimits.machineOverhead].reduce(0) { sum, part in
+                let total = sum.addingReportingOverflow(part)
+                return total.overflow ? .max : total.partialValue
+            }
+        }
     }
 
     func prepare(
@@ -40,13 +50,13 @@ extension Dispatcher {
         let terms = try snapshotTerms(spec, name, for: peer)
         // Kept whatever becomes of this job: the next one that names the digests may be another.
         for image in images { known.keep(image, of: peer.tenant) }
-        try scheduler.checkRoom()
+        try scheduler.checkRoom(for: peer.owner)
         let start = try start(&known, peer.tenant)
         let job = try AdmittedJob(
             start.point, spec: spec, keeping: terms, on: backend.profile,
             reusesMachine: keeping.mayKeepMachine(memoryBytes: spec.memoryBytes, of: peer.tenant))
         // The start may be in the cache, which may drop it: so it is on this account too, once for all that wait for it.
-        return PreparedJob(job: job, holding: start.holding(spec), memoryBytes: spec.memoryBytes)
+        return PreparedJob(job: job, holding: start.holding(spec), memoryBytes: spec.memoryBytes, mode: spec.mode)
     }
 
     /// Nil for a job that is not to end as a snapshot.
@@ -73,7 +83,9 @@ extension Dispatcher {
                 from: snapshot, spec: spec, on: backend.profile,
                 reusesMachine: keeping.mayKeepMachine(memoryBytes: snapshot.memoryBytes, of: peer.tenant))
             return PreparedJob(
-                job: job, holding: Holding(bytes: spec.listBytes), memoryBytes: snapshot.memoryBytes, use: use)
+                job: job, holding: Holding(bytes: spec.listBytes), memoryBytes: snapshot.memoryBytes,
+                mode: snapshot.mode,
+                use: use)
         } catch {
             snapshots.release(use)
             throw error

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Glibc
 internal import JobModel
 internal import JobProtocol
 internal import JobScheduling
 internal import JobTransport
+internal import KVM
 internal import NIOCore
 internal import VMRuntime
 
@@ -32,6 +34,18 @@ final class Dispatcher {
     /// There if the loop polls before it sleeps.
     private var poller: LoopPoller?
     private(set) var scheduler: Scheduler
+    /// What tenants have and have had.
+    private(set) var ledger = TenantLedger()
+    /// All jobs, to be listed.
+    private(set) var roster = JobRoster()
+    /// What has happened.
+    var counters = WorkerCounters()
+    let operators: Set<UInt32>
+    /// What the worker's process has given up.
+    var confinement: Confinement = []
+    /// Begins a drain when an operator asks for it; nil where nobody may.
+    var drainHandler: (@Sendable () -> Void)?
+    let startedAt = MonotonicClock.now
     private var kept: KeptMachines<ObjectIdentifier>
     /// What may be submitted again.
     var known: KnownImages
@@ -48,8 +62,6 @@ final class Dispatcher {
     private var slotsEnd = SlotsEnd.notYet
     private var whenDrained: [EventLoopPromise<Void>] = []
 
-    /// Jobs that the slots are given ahead of their turn, for each slot: more than a slot does between two looks at its events.
-    static let jobsAheadPerSlot = 32
     /// With fewer jobs than this ready for each slot, ends of jobs are told at once: it takes a few jobs' time until clients have
     /// read of them and sent more.
     static let jobsReadyPerSlot = 8
@@ -65,9 +77,8 @@ final class Dispatcher {
         let ready = ReadyQueue(backend: backend, spin: configuration.spin)
         self.ready = ready
         slots = (0..<configuration.slots).map { [keeping] in Slot(number: $0, serving: ready, keeping: keeping) }
-        scheduler = Scheduler(
-            slots: configuration.slots, ahead: configuration.slots * Self.jobsAheadPerSlot,
-            queueLimit: limits.queuedJobs, waitingBytesLimit: limits.queuedImageBytes)
+        scheduler = Scheduler(limits: limits.ofScheduler(slots: configuration.slots))
+        operators = configuration.operators.union([0, geteuid()])
         kept = KeptMachines(
             limits: .init(
                 machines: limits.pausedJobs, machinesPerOwner: limits.pausedJobsPerConnection,
@@ -75,7 +86,7 @@ final class Dispatcher {
         known = KnownImages(limits: limits)
         snapshots = SnapshotStore(limits: .init(bytes: limits.snapshotBytes, count: limits.snapshots))
         terms = WorkerTerms(
-            jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.memoryBytes,
+            jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.largestGuest,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
             software: configuration.software)
         let reader = EventReader()
@@ -96,20 +107,28 @@ final class Dispatcher {
 
     // MARK: Connections
 
-    /// Whether one more connection may be served.
-    var hasRoom: Bool { connections.count < limits.connections }
+    /// Why one more connection of this peer's is not served: the limit and its name. Nil if it may be.
+    func refusal(of peer: Peer) -> (limit: Int, name: String)? {
+        if connections.count >= limits.connections { return (limits.connections, "connections") }
+        let most = limits.tenant.connections
+        return ledger[peer.owner].connections >= most ? (most, "tenant-connections") : nil
+    }
 
     func add(_ connection: Connection) {
         connections[ObjectIdentifier(connection)] = connection
+        ledger.makeRoom()
+        ledger[connection.peer.owner].connections += 1
+        counters.connectionsServed += 1
         idleSince = nil
         connection.open()
         if isDraining { connection.goAway(.drain) }
     }
 
     /// Tells a client that there is no room for it, and closes its connection.
-    func turnAway(_ channel: any Channel, peer: Peer) {
-        log.connectionFailed("\(limits.connections) connections are open, as many as may be", peer: peer)
-        let notice = ServerSession.tooManyConnections(limit: limits.connections)
+    func turnAway(_ channel: any Channel, peer: Peer, for limit: (limit: Int, name: String)) {
+        counters.connectionsRefused += 1
+        log.connectionFailed("as many connections are open as may be: \(limit.name) is \(limit.limit)", peer: peer)
+        let notice = ServerSession.tooManyConnections(limit: limit.limit)
         // On the next turn of the loop the channel is active and can be written to.
         channel.eventLoop.assumeIsolated().execute {
             channel.writeAndFlush(channel.allocator.buffer(bytes: notice)).assumeIsolated().whenComplete { _ in
@@ -121,14 +140,26 @@ final class Dispatcher {
     func remove(_ connection: Connection) {
         guard connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return }
         connection.closed()
+        ledger[connection.peer.owner].connections -= 1
         noteProgress()
     }
 
     /// Bytes that images on their way may still announce, over all connections.
     var uploadRoom: UInt64 { UInt64(limits.uploadBytes) - min(uploadBytes, UInt64(limits.uploadBytes)) }
 
+    /// Of it, what one tenant's may.
+    func uploadRoom(of tenant: Tenant) -> UInt64 {
+        let most = UInt64(limits.tenant.bytesInFlight)
+        let use = ledger[tenant].uploadBytes + UInt64(scheduler.standing(of: tenant).waitingBytes)
+        return most - min(use, most)
+    }
+
     /// A connection's announced uploads changed by so much.
-    func noteUploads(from before: UInt64, to after: UInt64) { uploadBytes = uploadBytes - before + after }
+    func noteUploads(from before: UInt64, to after: UInt64, of tenant: Tenant) {
+        guard before != after else { return }
+        uploadBytes = uploadBytes - before + after
+        ledger[tenant].uploadBytes = ledger[tenant].uploadBytes - before + after
+    }
 
     // MARK: Jobs, as connections see them
 
@@ -138,19 +169,55 @@ final class Dispatcher {
     func admit(
         _ spec: JobSpec, _ source: JobSource, named name: () -> ContentDigest?, number: UInt32,
         from connection: Connection
-    ) throws(Refusal) -> (key: JobKey, position: Int, memoryBytes: UInt64, actions: [SchedulerAction]) {
+    ) throws(Refusal) -> (acceptance: Acceptance, memoryBytes: UInt64, actions: [SchedulerAction]) {
         let prepared = try prepare(spec, source, named: name, for: connection.peer)
         let key = JobKey(lastKey.number + 1)
-        let admission: (position: Int, actions: [SchedulerAction])
+        let owner = connection.peer.owner
+        let request = JobRequest(
+            tenant: owner, priority: spec.priority, holding: prepared.holding,
+            memoryBytes: prepared.runningBytes(spec))
+        let admission: (position: Int, waitNanoseconds: UInt64?, actions: [SchedulerAction])
         do throws(Refusal) {
-            admission = try scheduler.submit(key, holding: prepared.holding)
+            admission = try scheduler.submit(
+                key, request, arriving: Int(clamping: ledger[owner].uploadBytes), at: MonotonicClock.now)
         } catch {
             prepared.use.map { snapshots.release($0) }
             throw error
         }
-        lastKey = key
-        jobs[key] = ActiveJob(key, number: number, of: connection, spec: spec, prepared: prepared)
-        return (key, admission.position, prepared.memoryBytes, admission.actions)
+        enroll(ActiveJob(key, number: number, of: connection, spec: spec, prepared: prepared))
+        log.jobAccepted(key.number, JobTitle(spec), position: admission.position, peer: connection.peer)
+        let acceptance = Acceptance(
+            id: key.number, queuePosition: UInt32(clamping: admission.position),
+            waitNanoseconds: admission.waitNanoseconds)
+        return (acceptance, prepared.memoryBytes, admission.actions)
+    }
+
+    private func enroll(_ job: ActiveJob) {
+        lastKey = job.key
+        jobs[job.key] = job
+        roster.append(job.key)
+        ledger[job.peer.owner].roster.append(job.key)
+        counters.jobsAccepted += 1
+        if job.snapshotUse != nil { counters.snapshotStarts += 1 }
+        guard let limit = job.waitLimit else { return }
+        job.waitEnd = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(clamping: limit))) {
+            [weak self, key = job.key] in
+            guard let self else { return }
+            perform(scheduler.expire(key))
+        }
+    }
+
+    /// So many of the images that a submission named by digest are there.
+    func noteLookUp(found: Int, of count: Int) {
+        counters.imagesFound += UInt64(found)
+        counters.imagesWanted += UInt64(count - found)
+    }
+
+    /// A submission was turned down.
+    func noteRefusal(_ refusal: Refusal, of spec: JobSpec, from peer: Peer) {
+        counters.noteRefusal(ErrorCode(refusal.rule))
+        ledger[peer.owner].refused += 1
+        log.jobRefused(refusal, of: JobTitle(spec), peer: peer)
     }
 
     func addCredit(_ bytes: Int, to key: JobKey) {
@@ -181,7 +248,7 @@ final class Dispatcher {
     func extend(_ key: JobKey, by steps: UInt64) {
         guard steps > 0 else { return perform(scheduler.end(key)) }
         jobs[key]?.moreSteps = steps
-        perform(scheduler.extended(key))
+        perform(scheduler.extended(key, at: MonotonicClock.now))
     }
 
     /// No more credit and no more steps will come for this job: its result does not wait for any.
@@ -211,23 +278,26 @@ final class Dispatcher {
         for action in actions {
             switch action {
             case .start where heldStarts != nil, .resume where heldStarts != nil: heldStarts?.append(action)
-            case .start(let key): start(key)
+            case .start(let key, let other): start(key, before: other)
             case .stop(let key, let canceller): stop(key, canceller)
             case .abandon(let key, let canceller): conclude(key, JobResult(outcome: .cancelled(by: canceller)))
+            case .expire(let key): expire(key)
+            case .withdraw(let key): withdraw(key)
             case .resume(let key): resume(key)
             case .end(let key, let canceller): endPaused(key, by: canceller)
             }
         }
     }
 
-    private func start(_ key: JobKey) {
+    private func start(_ key: JobKey, before other: JobKey?) {
         guard let job = jobs[key], let admitted = job.admitted else {
             preconditionFailure("the scheduler started a job that is not there, or started it twice")
         }
         // The image is the slots' from here on; a result that waits for credit does not keep it.
         job.admitted = nil
         let few = slots.count * Self.jobsReadyPerSlot
-        ready.start(admitted, for: job.peer.tenant, control: job.control) { [events, ready] event in
+        let before = other.flatMap { jobs[$0]?.control }
+        ready.start(admitted, for: job.peer.tenant, control: job.control, before: before) { [events, ready] event in
             events.put(event, of: key, isUrgent: event.isUrgent && ready.count < few)
         }
         lookSoon()
@@ -237,7 +307,18 @@ final class Dispatcher {
     private func stop(_ key: JobKey, _ canceller: Canceller) {
         guard let job = jobs[key] else { return }
         guard ready.withdraw(job.control) else { return job.control.cancel(canceller) }
-        end(key, JobResult(outcome: .cancelled(by: canceller)))
+        end(key, JobResult(outcome: .cancelled(by: canceller)), at: MonotonicClock.now)
+    }
+
+    /// It has waited for as long as it may, in the queue.
+    private func expire(_ key: JobKey) {
+        conclude(key, JobResult(outcome: .waitExpired(limit: jobs[key]?.waitLimit ?? 0)))
+    }
+
+    /// The same of one that the slots have. If one has taken it, it has started in time.
+    private func withdraw(_ key: JobKey) {
+        guard let job = jobs[key], ready.withdraw(job.control) else { return }
+        end(key, JobResult(outcome: .waitExpired(limit: job.waitLimit ?? 0)), at: MonotonicClock.now)
     }
 
     // MARK: Events
@@ -260,7 +341,7 @@ final class Dispatcher {
     /// While jobs run there is a next look without a call. It is the last one if it finds nothing: a guest that keeps its events to
     /// itself for long costs nothing, and its next one calls.
     private func lookSoon() {
-        guard !isLookDue, scheduler.runningCount > 0, poller?.isPolling != true else { return }
+        guard !isLookDue, scheduler.handedCount > 0, poller?.isPolling != true else { return }
         isLookDue = true
         events.promiseLook()
         eventLoop.assumeIsolated().scheduleTask(in: Self.lookInterval) { [weak self] in
@@ -276,12 +357,14 @@ final class Dispatcher {
         switch entry.event {
         case .started:
             if job.startedAt == nil { job.startedAt = entry.instant }
+            job.stopWaiting()
+            perform(scheduler.began(key, at: entry.instant))
             job.connection?.started(job.number, queueNanoseconds: job.queueNanoseconds)
         case .output(let channel, let bytes):
             job.connection?.output(job.number, channel, job.gate.pass(channel, bytes), key: key)
         case .inputConsumed(let count): job.connection?.inputConsumed(job.number, count)
-        case .paused(let pause): self.pause(job, pause)
-        case .finished(let result): end(key, keepingSnapshot(of: job, result))
+        case .paused(let pause): self.pause(job, pause, at: entry.instant)
+        case .finished(let result): end(key, keepingSnapshot(of: job, result), at: entry.instant)
         }
     }
 
@@ -312,8 +395,8 @@ final class Dispatcher {
 
     /// The job has used up its steps. It is paused if there is room for one more machine and somebody to extend it; otherwise it
     /// ends.
-    private func pause(_ job: ActiveJob, _ pause: Pause) {
-        var actions = scheduler.paused(job.key)
+    private func pause(_ job: ActiveJob, _ pause: Pause, at instant: UInt64) {
+        var actions = scheduler.paused(job.key, at: instant)
         if scheduler.isPaused(job.key) {
             if let connection = job.connection, !job.isFinal,
                 kept.keep(job.key, of: ObjectIdentifier(connection), memoryBytes: job.memoryBytes)
@@ -354,10 +437,10 @@ final class Dispatcher {
     // MARK: Ends
 
     /// A job that the slots had has ended.
-    private func end(_ key: JobKey, _ result: JobResult) {
+    private func end(_ key: JobKey, _ result: JobResult, at instant: UInt64) {
         kept.release(key)
         conclude(key, result)
-        perform(scheduler.finished(key))
+        perform(scheduler.finished(key, at: instant))
         noteProgress()
     }
 
@@ -365,14 +448,21 @@ final class Dispatcher {
     private func conclude(_ key: JobKey, _ result: JobResult) {
         guard let job = jobs[key] else { return }
         job.snapshotUse.map { snapshots.release($0) }
-        jobs[key]?.snapshotUse = nil
+        job.snapshotUse = nil
+        job.stopWaiting()
         var result = result
         result.queueNanoseconds = job.queueNanoseconds
         log.jobFinished(key.number, job.title, result, peer: job.peer)
-        finishedCount += 1
-        if !result.outcome.isSuccess { failedCount += 1 }
+        note(result, of: job)
         guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: job) }
         job.held = ActiveJob.HeldResult(result)
+    }
+
+    private func note(_ result: JobResult, of job: ActiveJob) {
+        finishedCount += 1
+        if !result.outcome.isSuccess { failedCount += 1 }
+        counters.noteEnd(result, hasStarted: job.startedAt != nil)
+        ledger.noteEnd(of: job.peer.owner, slotNanoseconds: result.wallNanoseconds, failed: !result.outcome.isSuccess)
     }
 
     private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of job: ActiveJob) {
@@ -382,6 +472,8 @@ final class Dispatcher {
 
     private func deliver(_ result: JobResult, of job: ActiveJob) {
         guard jobs.removeValue(forKey: job.key) != nil else { return }
+        roster.noteRemoval { jobs[$0] != nil }
+        ledger[job.peer.owner].roster.noteRemoval { jobs[$0] != nil }
         job.connection?.finished(job.number, result)
         noteProgress()
     }

@@ -14,6 +14,8 @@ struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Value: Se
     /// Bounds on the sum of the values' bytes and on their number; with a bound of 0 nothing is kept.
     struct Limits: Sendable, Hashable {
         var bytes: Int, entries: Int
+        /// The most bytes of one owner, whether or not others want room.
+        var bytesPerOwner = Int.max
     }
 
     private enum Measure { case bytes, entries }
@@ -43,6 +45,9 @@ struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Value: Se
         return nil
     }
 
+    /// What is charged to this owner.
+    func bytes(of owner: Owner) -> Int { use(.bytes, of: owner) }
+
     /// Keeps a value, if there is room for it or this owner's share allows to make some. One that is there already is used.
     ///
     /// - Parameter bytes: at least 1.
@@ -62,7 +67,8 @@ struct FairCache<Owner: Hashable & Sendable, Key: Hashable & Sendable, Value: Se
     // MARK: Room
 
     private mutating func makeRoom(for bytes: Int, of owner: Owner) -> Bool {
-        guard bytes <= limits.bytes, limits.entries > 0 else { return false }
+        guard bytes <= min(limits.bytes, limits.bytesPerOwner), limits.entries > 0 else { return false }
+        while use(.bytes, of: owner) > limits.bytesPerOwner - bytes { removeOldest(of: owner) }
         while true {
             let lacking: Measure
             if bytes > limits.bytes - self.bytes {

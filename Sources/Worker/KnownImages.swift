@@ -50,9 +50,19 @@ struct KnownImages {
     }
 
     init(limits: WorkerLimits) {
-        images = FairCache(limits: .init(bytes: limits.knownImageBytes, entries: limits.knownImages))
-        layers = FairCache(limits: .init(bytes: limits.fileTreeBytes, entries: limits.knownImages))
-        starts = FairCache(limits: .init(bytes: limits.startingPointBytes, entries: limits.startingPoints))
+        let most = limits.tenant.knownImageBytes
+        images = FairCache(
+            limits: .init(bytes: limits.knownImageBytes, entries: limits.knownImages, bytesPerOwner: most))
+        layers = FairCache(
+            limits: .init(bytes: limits.fileTreeBytes, entries: limits.knownImages, bytesPerOwner: most))
+        starts = FairCache(
+            limits: .init(bytes: limits.startingPointBytes, entries: limits.startingPoints, bytesPerOwner: most))
+    }
+
+    /// Bytes that are kept for this user, each kind of thing counted by itself.
+    func bytes(of user: UInt32?) -> Int {
+        guard let user else { return 0 }
+        return images.bytes(of: user) + layers.bytes(of: user) + starts.bytes(of: user)
     }
 
     /// The image of so many bytes that this user has submitted with the digest.

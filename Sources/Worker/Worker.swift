@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+public import JobModel
 public import JobProtocol
 internal import JobTransport
 internal import KVM
@@ -79,13 +80,27 @@ public final class Worker: Sendable {
         let dispatcher = dispatcher
         return { channel, credentials in
             let peer = Peer(process: credentials?.process, user: credentials?.user)
-            guard dispatcher.value.hasRoom else { return dispatcher.value.turnAway(channel, peer: peer) }
+            if let limit = dispatcher.value.refusal(of: peer) {
+                return dispatcher.value.turnAway(channel, peer: peer, for: limit)
+            }
             let handler = ConnectionHandler(dispatcher: dispatcher.value, peer: peer)
             try channel.pipeline.syncOperations.addHandler(handler)
         }
     }
 
     // MARK: Status and end
+
+    /// What an operator's request to leave does: it is to bring ``drain(grace:reason:)`` about. Without it such requests are denied.
+    public func whenToldToDrain(_ handler: @escaping @Sendable () -> Void) {
+        let dispatcher = dispatcher
+        eventLoop.execute { dispatcher.value.drainHandler = handler }
+    }
+
+    /// What the process has given up by now, for whoever asks.
+    public func noteConfinement(_ confinement: Confinement) {
+        let dispatcher = dispatcher
+        eventLoop.execute { dispatcher.value.confinement = confinement }
+    }
 
     /// What the worker is doing now.
     public var status: WorkerStatus {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import JobModel
+internal import JobProtocol
 internal import Logging
 
 /// What the worker writes to the log. Every record has an `event`, by which the journal's `MESSAGE_ID` is chosen.
@@ -26,12 +27,25 @@ struct WorkerLog {
         logger.log(level: result.outcome.logLevel, "job \(key) ended: \(result.outcome.name)", metadata: metadata)
     }
 
+    func jobAccepted(_ key: UInt64, _ title: JobTitle, position: Int, peer: Peer) {
+        guard jobs == .all else { return }
+        var metadata = peer.metadata
+        metadata["event"] = "job-accepted"
+        metadata["kvmjob_id"] = "\(key)"
+        title.put(in: &metadata)
+        metadata["kvmjob_queue_position"] = "\(position)"
+        logger.info("job \(key) accepted", metadata: metadata)
+    }
+
     func jobRefused(_ refusal: Refusal, of title: JobTitle, peer: Peer) {
         guard jobs != .none else { return }
         var metadata = peer.metadata
         metadata["event"] = "job-refused"
         title.put(in: &metadata)
-        metadata["kvmjob_rule"] = "\(refusal.rule)"
+        metadata["kvmjob_rule"] = "\(ErrorCode(refusal.rule).name)"
+        metadata["kvmjob_limit_name"] = refusal.limitName.map { "\($0)" }
+        metadata["kvmjob_limit"] = refusal.limit.map { "\($0)" }
+        metadata["kvmjob_use"] = refusal.value.map { "\($0)" }
         logger.warning("job refused: \(refusal.message)", metadata: metadata)
     }
 
@@ -39,6 +53,10 @@ struct WorkerLog {
         var metadata = peer.metadata
         metadata["event"] = "connection-error"
         logger.notice("connection ended: \(what)", metadata: metadata)
+    }
+
+    func drainRequested(by peer: Peer) {
+        logger.notice("told to leave when its jobs have ended", metadata: peer.metadata)
     }
 
     func draining(jobs: Int) {
@@ -56,6 +74,9 @@ struct JobTitle: Sendable, Hashable {
         (label, program) = (spec.label, spec.program.map { String(decoding: $0.path, as: UTF8.self) })
     }
 
+    /// The label, or else what it executes.
+    var text: String { label.isEmpty ? program ?? "" : label }
+
     func put(in metadata: inout Logger.Metadata) {
         metadata["kvmjob_label"] = "\(label)"
         metadata["kvmjob_program"] = program.map { "\($0)" }
@@ -64,7 +85,7 @@ struct JobTitle: Sendable, Hashable {
 
 /// Who is at the other end of a connection, as the kernel tells it (SO_PEERCRED).
 struct Peer: Sendable, Hashable {
-    private let process: Int32?
+    let process: Int32?
     /// For the log. What belongs to a user, belongs to the ``tenant``.
     private let user: UInt32?
 
@@ -75,6 +96,9 @@ struct Peer: Sendable, Hashable {
 
     /// The user, where it can be told from every other.
     var tenant: UInt32? { user == Self.unmappedUser ? nil : user }
+
+    /// On whose account everything goes.
+    var owner: Tenant { tenant.map(Tenant.user) ?? .unnamed }
 
     var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [:]

@@ -195,6 +195,11 @@ extension Outcome {
     }
 }
 
+extension OutcomeNumber {
+    /// The number of an outcome.
+    public init(_ outcome: Outcome) { self = outcome.onWire.0 }
+}
+
 extension BudgetKind {
     var exhausted: OutcomeNumber {
         switch self {

@@ -27,6 +27,8 @@ public struct ServerSession: Sendable {
     public private(set) var uploadBytes: UInt64 = 0
     /// What the worker's other connections leave for images that are not complete; the owner keeps it up to date.
     public var uploadRoom = UInt64.max
+    /// Of it, what its user may still have on the way; likewise.
+    public var tenantUploadRoom = UInt64.max
     private var phase = Phase.awaitingHello
     private var isDraining = false
     private var hasClosed = false
@@ -299,11 +301,22 @@ extension ServerSession {
     }
 
     private func uploadRefusal(_ bytes: UInt64) -> Refusal? {
+        if bytes > tenantUploadRoom {
+            return Refusal(
+                .tenantLimit,
+                "this user's images that are still arriving, and jobs that wait, leave no room for \(bytes) bytes: try again "
+                    + "later", limit: tenantUploadRoom, value: bytes, limitName: "tenant-bytes-in-flight",
+                retryNanoseconds: Self.uploadRetry)
+        }
         guard bytes > min(uploadLimit - uploadBytes, uploadRoom) else { return nil }
         return Refusal(
             .queueFull, "images that are still arriving leave no room for \(bytes) bytes: try again later",
-            limit: uploadLimit, value: uploadBytes + bytes)
+            limit: uploadLimit, value: uploadBytes + bytes, limitName: "bytes-in-flight",
+            retryNanoseconds: Self.uploadRetry)
     }
+
+    /// When somebody may try again for whom images on their way left no room: 1 s.
+    private static let uploadRetry: UInt64 = 1_000_000_000
 
     private mutating func takeImage(_ number: UInt32, _ chunk: StreamChunk) throws(WireError) -> [ServerAction] {
         try check(number, .image)
