@@ -140,7 +140,8 @@ let package = Package(
             ],
             swiftSettings: strictTests),
         .testTarget(
-            name: "JobSchedulingTests", dependencies: ["JobScheduling", "JobModel", "SeededRandom"], swiftSettings: strictTests),
+            name: "JobSchedulingTests", dependencies: ["JobScheduling", "JobModel", "SeededRandom"],
+            swiftSettings: strictTests),
         .testTarget(
             name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel", "SeededRandom"],
             swiftSettings: strictTests),

@@ -128,7 +128,8 @@ public struct TenantLimits: Sendable, Hashable {
 
     /// The usual bounds.
     public init(
-        queuedJobs: Int = SchedulerLimits.OfTenant.defaultQueuedJobs, runningJobs: Int = .max, memoryBytes: UInt64 = .max,
+        queuedJobs: Int = SchedulerLimits.OfTenant.defaultQueuedJobs, runningJobs: Int = .max,
+        memoryBytes: UInt64 = .max,
         bytesInFlight: Int = TenantLimits.defaultBytesInFlight, knownImageBytes: Int = .max,
         connections: Int = TenantLimits.defaultConnections
     ) {
@@ -164,8 +165,10 @@ extension WorkerLimits {
         startingPointBytes = min(startingPointBytes, Int(clamping: small))
         snapshotBytes = min(snapshotBytes, small)
         imageBytes = min(imageBytes, UInt64(uploadBytes))
-        let rest = keptMemoryBytes + pausedMemoryBytes + snapshotBytes + UInt64(
-            queuedImageBytes + uploadBytes + knownImageBytes + fileTreeBytes + startingPointBytes)
+        let rest =
+            keptMemoryBytes + pausedMemoryBytes + snapshotBytes
+            + UInt64(
+                queuedImageBytes + uploadBytes + knownImageBytes + fileTreeBytes + startingPointBytes)
         runningMemoryBytes = min(runningMemoryBytes, total - rest)
     }
 

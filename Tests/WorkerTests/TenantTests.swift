@@ -4,6 +4,7 @@
 import JobModel
 import JobProtocol
 import JobTransport
+import KVMJobClient
 import Logging
 import NIOCore
 import NIOPosix
@@ -13,15 +14,16 @@ import VMRuntime
 @testable import Worker
 
 /// A worker's inside, whose clients are whoever the test says.
-private final class Masquerade: Sendable {
+final class Masquerade: Sendable {
     private let loop: any EventLoop
     private let dispatcher: NIOLoopBound<Dispatcher>
 
-    init() async throws {
+    init(slots: Int = 1, limits: WorkerLimits = WorkerLimits(), operators: Set<UInt32> = []) async throws {
         let (loop, backend) = (MultiThreadedEventLoopGroup.singleton.next(), try Backend())
         let log = WorkerLog(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, jobs: .none)
         dispatcher = try await loop.submit {
-            let configuration = WorkerConfiguration(slots: 1)
+            var configuration = WorkerConfiguration(slots: slots, limits: limits)
+            configuration.operators = operators
             return NIOLoopBound(
                 Dispatcher(configuration: configuration, backend: backend, eventLoop: loop, log: log), eventLoop: loop)
         }.get()
@@ -29,14 +31,41 @@ private final class Masquerade: Sendable {
     }
 
     func connect(as user: UInt32?) async throws -> CountingClient {
+        try await CountingClient(descriptor: try await descriptor(of: user))
+    }
+
+    func client(of user: UInt32?) async throws -> JobClient {
+        try await .connect(descriptor: try await descriptor(of: user))
+    }
+
+    private func descriptor(of user: UInt32?) async throws -> CInt {
         let (near, far) = try UnixSocket.connectedPair()
         let dispatcher = dispatcher
         let limit = WorkerTerms.defaultFrameLimit
         _ = try await FramedSocket.adopt(descriptor: far, frameLimit: limit, on: loop) { channel, _ in
             let peer = Peer(process: nil, user: user)
+            if let limit = dispatcher.value.refusal(of: peer) {
+                return dispatcher.value.turnAway(channel, peer: peer, for: limit)
+            }
             try channel.pipeline.syncOperations.addHandler(ConnectionHandler(dispatcher: dispatcher.value, peer: peer))
         }
-        return try await CountingClient(descriptor: near)
+        return near
+    }
+
+    /// What the worker answers to this user.
+    func answer(_ query: Query, to user: UInt32?) async throws -> Answer {
+        let dispatcher = dispatcher
+        return try await loop.submit { dispatcher.value.answer(query, for: Peer(process: nil, user: user)) }.get()
+    }
+
+    func stop(_ request: StopRequest, by user: UInt32?) async throws -> StopAnswer {
+        let dispatcher = dispatcher
+        return try await loop.submit { dispatcher.value.stop(request, for: Peer(process: nil, user: user)) }.get()
+    }
+
+    func letDrain(_ handler: @escaping @Sendable () -> Void) async throws {
+        let dispatcher = dispatcher
+        try await loop.submit { dispatcher.value.drainHandler = handler }.get()
     }
 }
 
