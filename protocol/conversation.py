@@ -40,6 +40,26 @@ STEPS = {
 }
 
 
+REQUESTS = 16
+# The list of an ANSWER, and what its records rise by.
+LISTS = {2: ("tenant_list", "user"), 3: ("job_list", "id")}
+
+
+def answers(answer: Frame, request: Frame) -> bool:
+    """Whether one frame is what can be answered to the other."""
+    said, asked = answer.fields, request.fields
+    if (request.type, answer.type) == ("STOP", "STOPPED"):
+        return len(said.get("jobs", [])) == len(asked.get("jobs", []))
+    if (request.type, answer.type) != ("QUERY", "ANSWER") or said["what"] != asked["what"]:
+        return False
+    if said["what"] not in LISTS:
+        return True
+    name, key = LISTS[said["what"]]
+    if not said[name]:
+        return not said["more"]
+    return "after" not in asked or int(said[name][0][key]) > int(asked["after"])
+
+
 class Conversation:
     """Both ends of a connection: `take` raises what the receiver of a frame would answer to its sender."""
 
@@ -47,6 +67,7 @@ class Conversation:
         self.hello: dict[str, dict[str, Json]] = {}
         self.failed: set[str] = set()  # who has sent a fatal ERROR, and reads nothing any more
         self.jobs: dict[int, Job] = {}
+        self.requests: list[Frame] = []  # QUERY and STOP without an answer
 
     def frame_limit(self, receiver: str) -> int:
         return int(self.hello[receiver]["frame_limit"]) if receiver in self.hello else FIRST_FRAME_LIMIT
@@ -63,6 +84,11 @@ class Conversation:
             require(sender[0] in MESSAGES[NUMBERS[frame.type]].senders, "unexpected-frame")
             if frame.job:
                 self.take_job(sender, frame)
+            elif frame.type in ("QUERY", "STOP"):
+                self.requests.append(frame)
+                require(len(self.requests) <= REQUESTS, "window-exceeded")
+            elif frame.type in ("ANSWER", "STOPPED"):
+                require(bool(self.requests) and answers(frame, self.requests.pop(0)), "unexpected-frame")
 
     def greet(self, sender: str, frame: Frame) -> None:
         require(frame.type == "HELLO", "hello-expected")

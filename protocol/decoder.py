@@ -178,6 +178,95 @@ def call_numbers(most: int) -> Kind:
     )
 
 
+def integers(size: int, count: range, low: int = 0, high: int = 2**64 - 1) -> Kind:
+    """Numbers of one size, at least and at most so many."""
+    kind = uint(size, low, high)
+
+    def read(data: bytes) -> Json:
+        return [kind.read(data[i : i + size]) for i in range(0, len(data), size)]
+
+    return Kind(
+        lambda n: n % size == 0 and n // size in count, read, lambda rows: b"".join(kind.write(row) for row in rows)
+    )
+
+
+def pieces_of(data: bytes, most: int, header: int, rest: Callable[[bytes], int]) -> list[bytes]:
+    """Records of a header of one size and as many bytes as it says, at most so many."""
+    out: list[bytes] = []
+    while data:
+        require(len(out) < most and len(data) >= header and len(data) >= header + rest(data), "field-size")
+        size = header + rest(data)
+        out.append(data[:size])
+        data = data[size:]
+    return out
+
+
+def rises(numbers: list[int]) -> bool:
+    return all(a < b for a, b in zip(numbers, numbers[1:]))
+
+
+def job_list() -> Kind:
+    """Jobs, each with a title behind it: a record's size, then all text, then all values."""
+    kind = record("QIIBBBBQQQ", "id user process state mode priority n memory_bytes queue_ns run_ns", range(257))
+    header, words = 44, text(255)
+
+    def read(data: bytes) -> Json:
+        parts = pieces_of(data, 256, header, lambda part: part[19])
+        titles = [words.read(part[header:]) for part in parts]
+        rows = kind.read(b"".join(part[:header] for part in parts))
+        require(rises([int(row["id"]) for row in rows]), "bad-value")
+        for row in rows:
+            require(1 <= row["state"] <= 4 and 1 <= row["mode"] <= 5 and row["priority"] <= 9, "bad-value")
+            require(row.pop("n") <= 128, "bad-value")
+        return [row | {"title": title} for row, title in zip(rows, titles)]
+
+    def write(rows: Json) -> bytes:
+        titles = [words.write(row["title"]) for row in rows]
+        made = [row | {"n": len(title)} for row, title in zip(rows, titles)]
+        return b"".join(kind.write([row]) + title for row, title in zip(made, titles))
+
+    return Kind(lambda n: n <= 256 * (header + 128), read, write)
+
+
+def tenant_list() -> Kind:
+    names = "user connections queued running paused memory_bytes bytes_in_flight kept_bytes slot_ns"
+    layout, counts = "IIIIIxxxxQQQQQQQ", " finished failed refused"
+    return record(layout, names + counts, range(257), lambda rows: rises([row["user"] for row in rows]))
+
+
+def samples() -> Kind:
+    """Counts in the order of kind and label; those of kinds that are not known are skipped."""
+    kind = record(
+        "HHQ", "kind label value", range(513), lambda rows: rises([row["kind"] << 16 | row["label"] for row in rows])
+    )
+    return Kind(kind.fits, lambda data: [row for row in kind.read(data) if 1 <= row["kind"] <= 15], kind.write)
+
+
+def histograms() -> Kind:
+    """Distributions in the order of their kinds; those of kinds that are not known are skipped."""
+    header = 12
+
+    def read(data: bytes) -> Json:
+        parts = pieces_of(data, 16, header, lambda part: 8 * int.from_bytes(part[2:4], "big"))
+        heads = [struct.unpack_from(">HHQ", part) for part in parts]
+        require(rises([kind for kind, _, _ in heads]), "bad-value")
+        require(all(n <= 64 and (kind not in (1, 2) or n == 9) for kind, n, _ in heads), "bad-value")
+        return [
+            {"kind": kind, "sum": str(total), "counts": [str(c) for c in struct.unpack(f">{n}Q", part[header:])]}
+            for (kind, n, total), part in zip(heads, parts)
+            if kind in (1, 2)
+        ]
+
+    def write(rows: Json) -> bytes:
+        return b"".join(
+            struct.pack(">HHQ", row["kind"], len(row["counts"]), int(row["sum"]))
+            + b"".join(U64.write(count) for count in row["counts"])
+            for row in rows
+        )
+
+    return Kind(lambda n: n <= 16 * (header + 8 * 64), read, write)
+
+
 def blob(most: int, least: int = 0) -> Kind:
     return Kind(lambda n: least <= n <= most, bytes.hex, bytes.fromhex)
 
@@ -214,6 +303,7 @@ def write_system(value: Json) -> bytes:
 
 U8, U16, U32, U64 = uint(1), uint(2), uint(4), uint(8)
 FLAG = Kind(lambda n: n == 1, lambda data: bool(uint(1, 0, 1).read(data)), lambda value: bytes([value]))
+SET_FLAG = Kind(FLAG.fits, lambda data: bool(uint(1, 1, 1).read(data)), FLAG.write)
 VERSION = single(record("BB", "major minor", range(1, 2)))
 MODES = record("BB", "mode meter", range(257), lambda rows: all(row["meter"] <= 2 for row in rows))
 FIRST_REGISTERS = record("BQ", "register value", range(18), rising(17, 16))
@@ -262,6 +352,8 @@ FIELDS: dict[str, Table] = {
         0x0005: ("value", U64),
         0x0006: ("retryable", FLAG),
         0x0007: ("text", text(512)),
+        0x0008: ("limit_name", text(64)),
+        0x0009: ("retry_ns", U64),
     },
     "WINDOW": {0x0001: ("credit*", uint(4, 1, LARGEST_CREDIT))},
     "SUBMIT": {
@@ -300,8 +392,10 @@ FIELDS: dict[str, Table] = {
         0x8021: ("clock", uint(1, 1, 2)),
         0x8022: ("seed", U64),
         0x8023: ("scratch_bytes", U64),
+        0x8024: ("priority", uint(1, 0, 9)),
+        0x8025: ("wait_budget", U64),
     },
-    "ACCEPTED": {0x0001: ("queue_position", U32)},
+    "ACCEPTED": {0x0001: ("queue_position", U32), 0x0002: ("id", U64), 0x0003: ("wait_ns", U64)},
     "STARTED": {
         0x0001: ("queue_ns", U64),
         0x0002: ("step_budget", U64),
@@ -318,7 +412,7 @@ FIELDS: dict[str, Table] = {
         0x0007: ("instruction", blob(15)),
         0x0008: ("limit", U64),
         0x0009: ("used", U64),
-        0x000A: ("canceller", uint(1, 1, 3)),
+        0x000A: ("canceller", uint(1, 1, 5)),
         0x000B: ("text", text(512)),
         0x000C: ("meter", uint(1, 1, 2)),
         0x000D: ("meter_reason", text(512)),
@@ -356,6 +450,40 @@ FIELDS: dict[str, Table] = {
         0x0004: ("system", SYSTEM),
     },
     "WANT_IMAGE": {0x0001: ("layers", uint(4, 1))},
+    "QUERY": {0x8001: ("what*", uint(1, 1, 4)), 0x8002: ("after", U64)},
+    "ANSWER": {
+        0x0001: ("what*", uint(1, 1, 4)),
+        0x0002: ("more", FLAG),
+        0x0010: ("software", text(128)),
+        0x0011: ("backend", text(128)),
+        0x0012: ("uptime_ns", U64),
+        0x0013: ("slots", U32),
+        0x0014: ("running", U32),
+        0x0015: ("queued", U32),
+        0x0016: ("paused", U32),
+        0x0017: ("connections", U32),
+        0x0018: ("tenants", U32),
+        0x0019: ("memory_limit", U64),
+        0x001A: ("memory_bytes", U64),
+        0x001B: ("finished", U64),
+        0x001C: ("failed", U64),
+        0x001D: ("draining", FLAG),
+        0x001E: ("operator", FLAG),
+        0x001F: ("confinement", U8),
+        0x0030: ("tenant_list", tenant_list()),
+        0x0031: ("job_list", job_list()),
+        0x0032: ("samples", samples()),
+        0x0033: ("histograms", histograms()),
+    },
+    "STOP": {0x8001: ("jobs", integers(8, range(1, 513))), 0x8002: ("worker", SET_FLAG)},
+    "STOPPED": {0x0001: ("jobs", integers(1, range(1, 513), 1, 2)), 0x0002: ("drains", FLAG)},
+}
+# what an ANSWER tells of: the tags that it requires, and all that it has
+ANSWERS: dict[int, set[int]] = {
+    1: {*range(0x0010, 0x0020)},
+    2: {0x0002, 0x0030},
+    3: {0x0002, 0x0031},
+    4: {0x0032, 0x0033},
 }
 OUTCOME_TAGS = {*range(0x0002, 0x000C), 0x0021}
 # outcome: the tags it requires (section 5), the tags it may have besides
@@ -398,6 +526,10 @@ MESSAGES: dict[int, Message] = {
     0x23: Message("RESULT", "w", "n", "fields"),
     0x24: Message("PAUSED", "w", "n", "fields"),
     0x25: Message("WANT_IMAGE", "w", "n", "fields"),
+    0x30: Message("QUERY", "c", "0", "fields"),
+    0x31: Message("ANSWER", "w", "0", "fields"),
+    0x32: Message("STOP", "c", "0", "fields"),
+    0x33: Message("STOPPED", "w", "0", "fields"),
 }
 NUMBERS = {message.name: number for number, message in MESSAGES.items()}
 
@@ -480,10 +612,26 @@ def decode_fields(name: str, job: int, payload: bytes) -> Frame:
         needed, allowed = OUTCOMES[values[1]]
         required |= needed
         values = {tag: value for tag, value in values.items() if tag not in OUTCOME_TAGS or tag in needed | allowed}
+    if name == "ANSWER" and 1 in values:
+        required |= ANSWERS[values[1]]
+        values = {tag: value for tag, value in values.items() if tag in ANSWERS[values[1]] | {1}}
+    if name in ("STOP", "STOPPED") and not values:
+        required |= {min(table)}
     if missing := required - values.keys():
         raise WireError("field-missing", min(missing))
+    check_together(name, values)
     fields = {table[tag][0].rstrip("*"): value for tag, value in values.items()}
     return Frame(name, job, 0, fields, refusal)
+
+
+def check_together(name: str, values: dict[int, Json]) -> None:
+    """Fields that do not go with each other, looked at behind the last."""
+    if name == "QUERY" and 0x8002 in values:
+        most = {2: 2**32 - 1, 3: 2**64 - 1}.get(values[0x8001], -1)
+        if int(values[0x8002]) > most:
+            raise WireError("bad-value", 0x8002)
+    if name in ("STOP", "STOPPED") and len(values) > 1:
+        raise WireError("bad-value", max(values))
 
 
 def read_value(tag: int, kind: Kind, data: bytes) -> Json:

@@ -39,11 +39,11 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
     case badOffset = 16
     /// More image bytes than announced.
     case dataOverrun = 17
-    /// Data beyond the credit.
+    /// Data beyond the credit, or more requests without an answer than there may be.
     case windowExceeded = 18
     /// Credit above 2^31-1.
     case windowOverflow = 19
-    /// The worker has as many connections as it may.
+    /// The worker, or this user, has as many connections as it may.
     case tooManyConnections = 20
     /// The worker's own fault.
     case `internal` = 21
@@ -165,13 +165,15 @@ public struct WireError: Error, Sendable, Hashable {
     public var limit: UInt64?
     /// The value that crossed it.
     public var value: UInt64?
+    /// The setting that ``limit`` is the value of, where it is one.
+    public var limitName: String?
     /// What was wrong, where, and what would be right, in one sentence.
     public var message: String
 
     /// An error with its parts.
     public init(
         _ code: ErrorCode, _ message: String, job: UInt32 = 0, frameType: UInt8? = nil, fieldTag: UInt16? = nil,
-        limit: UInt64? = nil, value: UInt64? = nil
+        limit: UInt64? = nil, value: UInt64? = nil, limitName: String? = nil
     ) {
         self.code = code
         self.job = job
@@ -179,6 +181,7 @@ public struct WireError: Error, Sendable, Hashable {
         self.fieldTag = fieldTag
         self.limit = limit
         self.value = value
+        self.limitName = limitName
         self.message = message
     }
 }

@@ -150,6 +150,7 @@ extension Submit {
         if cpuBudget == 0 { return "a CPU-time budget is at least 1 ns" }
         if exitBudget == 0 { return "an exit budget is at least 1" }
         if outputBudget == 0 { return "an output budget is at least 1 byte" }
-        return memoryBudget == 0 ? "a memory budget is at least 1 byte" : nil
+        if memoryBudget == 0 { return "a memory budget is at least 1 byte" }
+        return waitBudget == 0 ? "a wait budget is at least 1 ns" : nil
     }
 }

@@ -19,6 +19,8 @@ final class ClientHandler: ChannelInboundHandler {
     private var jobs: [UInt32: Job] = [:]
     private var numbers: [ObjectIdentifier: UInt32] = [:]
     private var waiting: [Submission] = []
+    /// Who waits for an answer of the worker's about itself, in the order of asking.
+    private var asked: [Asked] = []
     /// Jobs whose image is not sent, first the one that is being sent.
     private var uploads: [UInt32] = []
     private var handshake: Scheduled<Void>?
@@ -33,6 +35,19 @@ final class ClientHandler: ChannelInboundHandler {
         var isCancelled = false
         var input: [EventLoopPromise<Void>] = []
         var inputHasEnded: Bool
+    }
+
+    /// What was asked of the worker.
+    enum Asked {
+        case query(EventLoopPromise<Answer>)
+        case stop(EventLoopPromise<StopAnswer>)
+
+        func fail(_ error: any Error) {
+            switch self {
+            case .query(let promise): promise.fail(error)
+            case .stop(let promise): promise.fail(error)
+            }
+        }
     }
 
     /// A job that waits for room, and what goes to the worker before its guest starts.
@@ -71,6 +86,7 @@ final class ClientHandler: ChannelInboundHandler {
         isClosed = true
         perform(session.connectionClosed())
         failWaiting()
+        failAsked()
     }
 
     /// Gives the worker this long to say HELLO.
@@ -87,7 +103,10 @@ final class ClientHandler: ChannelInboundHandler {
     /// Ends the connection; every job that is not finished fails with this error, if it is the first.
     func close(_ error: JobClientError) {
         failure = failure ?? error
-        guard let context else { return failWaiting() }
+        guard let context else {
+            failAsked()
+            return failWaiting()
+        }
         context.close(promise: nil)
     }
 
@@ -128,6 +147,27 @@ final class ClientHandler: ChannelInboundHandler {
         jobs[number]?.input.append(sent)
         jobs[number]?.inputHasEnded = end
         perform(session.sendInput(number, bytes, end: end))
+    }
+
+    func ask(_ query: Query, _ promise: EventLoopPromise<Answer>) { send(session.query(query), .query(promise)) }
+
+    func ask(_ request: StopRequest, _ promise: EventLoopPromise<StopAnswer>) {
+        send(session.stop(request), .stop(promise))
+    }
+
+    private func send(_ actions: [ClientAction]?, _ request: Asked) {
+        guard let actions else { return request.fail(failure ?? .connectionClosed) }
+        asked.append(request)
+        perform(actions)
+    }
+
+    /// The session tells of answers in the order in which it was asked.
+    private func takeAsked() -> Asked? { asked.isEmpty ? nil : asked.removeFirst() }
+
+    private func failAsked() {
+        let lost = asked
+        asked = []
+        for request in lost { request.fail(failure ?? .connectionClosed) }
     }
 
     // MARK: Jobs
@@ -197,8 +237,7 @@ final class ClientHandler: ChannelInboundHandler {
         case .send(let bytes): context.map { $0.write(buffer(bytes, $0), promise: nil) }
         case .imageWanted(let job): sendImage(job)
         case .ready(let terms): becomeReady(terms)
-        case .accepted(let job, let accepted):
-            jobs[job]?.handle.acceptance.succeed(Int(accepted.queuePosition ?? 0))
+        case .accepted(let job, let acceptance): jobs[job]?.handle.acceptance.succeed(acceptance)
         case .refused(let job, let report): refuse(job, report)
         case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
         case .output(let job, let channel, let bytes):
@@ -206,6 +245,10 @@ final class ClientHandler: ChannelInboundHandler {
         case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
         case .finished(let job, let result): finish(job, .success(result))
         case .inputDrained(let job): inputSent(job)
+        case .answered(let answer):
+            if case .query(let promise)? = takeAsked() { promise.succeed(answer) }
+        case .stopped(let answer):
+            if case .stop(let promise)? = takeAsked() { promise.succeed(answer) }
         case .goAway:
             isGoingAway = true
             failWaiting()
@@ -246,12 +289,14 @@ final class ClientHandler: ChannelInboundHandler {
         handshake?.cancel()
         ready.fail(error)
         failWaiting()
+        failAsked()
     }
 
     private func protocolFailed(_ error: JobClientError) {
         failure = failure ?? error
         handshake?.cancel()
         ready.fail(error)
+        failAsked()
         // Behind the ERROR that the session has sent just before.
         guard let context else { return }
         let channel = context.channel

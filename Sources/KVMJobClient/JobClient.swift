@@ -24,8 +24,8 @@ public final class JobClient: Sendable {
 
     /// What the worker offers: its limits, slots and modes.
     public let terms: WorkerTerms
-    private let channel: any Channel
-    private let handler: NIOLoopBound<ClientHandler>
+    let channel: any Channel
+    let handler: NIOLoopBound<ClientHandler>
     private let outputWindow: UInt32
 
     private init(
@@ -198,8 +198,8 @@ public final class JobClient: Sendable {
         // Before the handler is there, so that a cancellation comes behind the submission.
         handle.submit(source, firstInput: firstInput, inputEnds: inputEnds)
         return try await withTaskCancellationHandler {
-            let position = try await handle.acceptance.futureResult.get()
-            return RunningJob(handle, queuePosition: position, client: self)
+            let acceptance = try await handle.acceptance.futureResult.get()
+            return RunningJob(handle, acceptance, client: self)
         } onCancel: {
             handle.cancel()
         }

@@ -23,7 +23,7 @@ public struct JobClientError: Error, Sendable, Hashable, CustomStringConvertible
         public static let silentWorker = Code(description: "silent-worker")
         /// The worker speaks another major version of the wire.
         public static let versionUnsupported = Code(description: "version-unsupported")
-        /// The worker has as many connections as it may. Try again later.
+        /// The worker, or this user, has as many connections as may be: the message says which. Try again later.
         public static let tooManyConnections = Code(description: "too-many-connections")
         /// The worker is shutting down and takes no new jobs. Try again on a new connection.
         public static let goingAway = Code(description: "going-away")
@@ -51,6 +51,10 @@ public struct JobClientError: Error, Sendable, Hashable, CustomStringConvertible
         public var limit: UInt64?
         /// The value that crossed it.
         public var value: UInt64?
+        /// The worker's setting that ``limit`` is the value of, such as `tenant-queued-jobs`, where it is one.
+        public var limitName: String?
+        /// The worker's estimate of the nanoseconds after which the same job may be accepted.
+        public var retryNanoseconds: UInt64?
     }
 
     /// What kind of error this is.
@@ -90,7 +94,9 @@ extension JobClientError {
         let name = report.knownCode?.name ?? "unknown"
         self.init(
             .refused, report.text ?? "the worker will not run this job (code \(report.code))",
-            refusal: Refusal(code: report.code, name: name, limit: report.limit, value: report.value),
+            refusal: Refusal(
+                code: report.code, name: name, limit: report.limit, value: report.value, limitName: report.limitName,
+                retryNanoseconds: report.retryNanoseconds),
             isRetryable: report.isRetryable ?? false)
     }
 

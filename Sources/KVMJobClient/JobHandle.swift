@@ -9,7 +9,7 @@ internal import NIOCore
 final class JobHandle: Sendable {
     let spec: JobSpec
     let buffer: OutputBuffer
-    let acceptance: EventLoopPromise<Int>
+    let acceptance: EventLoopPromise<Acceptance>
     let start: EventLoopPromise<JobStart?>
     let end: EventLoopPromise<JobResult>
     private let handler: NIOLoopBound<ClientHandler>

@@ -21,17 +21,20 @@ public struct JobStart: Sendable, Hashable {
 /// The job belongs to the connection, not to this value: a job that nobody holds runs on, and its output is dropped. It is
 /// cancelled by ``cancel()``, by the cancellation of a task that waits for it, and by the end of the connection.
 public final class RunningJob: Sendable {
-    /// Jobs that were waiting before this one when it was accepted; 0 means that it was next.
-    public let queuePosition: Int
+    /// What the worker said when it accepted the job: its own number for it, its place and how long it may wait.
+    public let acceptance: Acceptance
     let handle: JobHandle
     /// Keeps the connection open.
     private let client: JobClient
 
-    init(_ handle: JobHandle, queuePosition: Int, client: JobClient) {
-        (self.handle, self.queuePosition, self.client) = (handle, queuePosition, client)
+    init(_ handle: JobHandle, _ acceptance: Acceptance, client: JobClient) {
+        (self.handle, self.acceptance, self.client) = (handle, acceptance, client)
     }
 
     deinit { handle.buffer.discard() }
+
+    /// Jobs that were likely to start before this one when it was accepted; 0 if it was next, or the worker did not say.
+    public var queuePosition: Int { Int(acceptance.queuePosition ?? 0) }
 
     /// What the guest writes, as it writes it. Reading is what lets the guest write on.
     public var output: JobOutput { JobOutput(job: self) }

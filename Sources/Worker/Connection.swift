@@ -21,6 +21,8 @@ final class Connection {
     private var outgoing: ByteBuffer
     /// Output among them, whose jobs are told when the socket has taken it.
     private var outgoingOutput: [(key: JobKey, count: Int)] = []
+    /// Whether there is an answer to a request among them.
+    private var hasOutgoingAnswer = false
     /// Whether more frames may be there already.
     private var isReading = false
     private var isFlushDue = false
@@ -131,6 +133,11 @@ final class Connection {
         for action in actions {
             switch action {
             case .send(let bytes): outgoing.writeBytes(bytes)
+            case .sendAnswer(let bytes):
+                outgoing.writeBytes(bytes)
+                hasOutgoingAnswer = true
+            case .query(let query): perform(session.answer(dispatcher.answer(query, for: peer)))
+            case .stop(let request): perform(session.stopAnswered(dispatcher.stop(request, for: peer)))
             case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
             case .lookUpLayers(let job, let layers): lookUp(job, layers)
             case .submit(let job, let spec, let source):
@@ -156,7 +163,7 @@ final class Connection {
     /// Hands what has gathered to the socket in one piece.
     func flush() {
         isFlushDue = false
-        let written = promiseOfOutput()
+        let written = promiseOfWriting()
         guard outgoing.readableBytes > 0 else {
             written?.succeed()
             return
@@ -166,15 +173,17 @@ final class Connection {
         channel.writeAndFlush(bytes, promise: written)
     }
 
-    /// Tells the jobs whose output is among the bytes when the socket has taken them; nil if none of them goes on.
-    private func promiseOfOutput() -> EventLoopPromise<Void>? {
+    /// Tells the jobs whose output is among the bytes, and the session of its answer, when the socket has taken them; nil if nobody
+    /// is to be told.
+    private func promiseOfWriting() -> EventLoopPromise<Void>? {
         outgoingOutput.removeAll { !dispatcher.isActive($0.key) }
-        guard !outgoingOutput.isEmpty else { return nil }
-        let output = outgoingOutput
-        outgoingOutput = []
+        guard !outgoingOutput.isEmpty || hasOutgoingAnswer else { return nil }
+        let (output, hasAnswer) = (outgoingOutput, hasOutgoingAnswer)
+        (outgoingOutput, hasOutgoingAnswer) = ([], false)
         let written = channel.eventLoop.makePromise(of: Void.self)
-        written.futureResult.assumeIsolated().whenComplete { [weak dispatcher] _ in
+        written.futureResult.assumeIsolated().whenComplete { [weak self, weak dispatcher] _ in
             for (key, count) in output { dispatcher?.flushed(count, of: key) }
+            if hasAnswer, let self { perform(session.answerWritten()) }
         }
         return written
     }
@@ -218,11 +227,5 @@ extension JobSource {
     /// Whether input that was sent right behind the submission may be there already, and has no image to go ahead of.
     fileprivate func letsInputFollow(of spec: JobSpec) -> Bool {
         if case .snapshot = self { spec.hasInput } else { false }
-    }
-}
-
-extension ServerSession {
-    mutating func accepted(_ job: UInt32, _ acceptance: Acceptance, snapshotMemoryBytes: UInt64) -> [ServerAction] {
-        accepted(job, queuePosition: acceptance.queuePosition ?? 0, snapshotMemoryBytes: snapshotMemoryBytes)
     }
 }

@@ -128,7 +128,7 @@ final class Dispatcher {
     func turnAway(_ channel: any Channel, peer: Peer, for limit: (limit: Int, name: String)) {
         counters.connectionsRefused += 1
         log.connectionFailed("as many connections are open as may be: \(limit.name) is \(limit.limit)", peer: peer)
-        let notice = ServerSession.tooManyConnections(limit: limit.limit)
+        let notice = ServerSession.tooManyConnections(limit: limit.limit, name: limit.name)
         // On the next turn of the loop the channel is active and can be written to.
         channel.eventLoop.assumeIsolated().execute {
             channel.writeAndFlush(channel.allocator.buffer(bytes: notice)).assumeIsolated().whenComplete { _ in

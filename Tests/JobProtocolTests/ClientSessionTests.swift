@@ -20,7 +20,7 @@ import Testing
         let submitted = session.submit(JobSpec(hasInput: input), image: [0xF4])
         #expect(submitted?.job == 1)
         while session.nextImageFrame(1) != nil {}
-        _ = session.receive(Message.accepted(job: 1, Accepted()).frame)
+        _ = session.receive(Message.accepted(job: 1, Acceptance()).frame)
         if started { _ = session.receive(Message.started(job: 1, Started()).frame) }
         return session
     }
@@ -115,8 +115,8 @@ import Testing
 
     @Test(arguments: [
         Wrong(.unexpectedFrame, .hello(WorkerTerms.test.hello)), Wrong(.unexpectedFrame, .cancel(job: 1)),
-        Wrong(.unexpectedFrame, .accepted(job: 1, Accepted())), Wrong(.unexpectedFrame, .started(job: 1, Started())),
-        Wrong(.unexpectedFrame, .accepted(job: 2, Accepted())), Wrong(.unexpectedFrame, result, result),
+        Wrong(.unexpectedFrame, .accepted(job: 1, Acceptance())), Wrong(.unexpectedFrame, .started(job: 1, Started())),
+        Wrong(.unexpectedFrame, .accepted(job: 2, Acceptance())), Wrong(.unexpectedFrame, result, result),
         Wrong(.unexpectedFrame, result, output([1])), Wrong(.unexpectedFrame, .error(job: 1, ErrorReport(code: 70))),
         Wrong(.unexpectedFrame, .window(job: 2, Window(credit: 1))), Wrong(.badOffset, output([1], at: 1)),
         Wrong(.badOffset, output([1]), output([1])), Wrong(.windowExceeded, output([1, 2, 3, 4, 5, 6, 7, 8, 9])),
@@ -271,7 +271,7 @@ import Testing
                 .submit(job: 1, spec: JobSpec(label: "both"), source: .image(Image([1, 2, 3]))),
                 .credit(job: 1, bytes: 4),
             ])
-        _ = try receive(server.accepted(1, queuePosition: 0) + server.started(1, queueNanoseconds: 1))
+        _ = try receive(server.accepted(1, Acceptance(queuePosition: 0)) + server.started(1, queueNanoseconds: 1))
         _ = try receive(server.output(1, .console, [1, 2, 3, 4]))
         #expect(try deliver(client.grantOutput(1, 4)) == [.credit(job: 1, bytes: 4)])
         var end = JobResult(outcome: .exited(code: 3))

@@ -62,7 +62,8 @@ private let image = Image(bytes).hashed
             session.imageFound(1, bytes)
                 == [.submit(job: 1, spec: JobSpec(), source: .image(image)), .credit(job: 1, bytes: 9)])
         #expect(session.imageFound(1, bytes).isEmpty && session.imageWanted(1).isEmpty, "it is answered once")
-        #expect(try sent(session.accepted(1, queuePosition: 2)) == [.accepted(job: 1, Accepted(queuePosition: 2))])
+        let acceptance = Acceptance(queuePosition: 2)
+        #expect(try sent(session.accepted(1, acceptance)) == [.accepted(job: 1, acceptance)])
     }
 
     @Test func `an image that is wanted is hashed as it comes and handed on with its digest`() throws {
@@ -160,7 +161,7 @@ private let image = Image(bytes).hashed
             actions == [
                 .submit(job: 1, spec: JobSpec(label: "x"), source: .snapshot(madeUp)), .credit(job: 1, bytes: 9),
             ])
-        _ = session.accepted(1, queuePosition: 0, snapshotMemoryBytes: 1 << 21)
+        _ = session.accepted(1, Acceptance(queuePosition: 0), snapshotMemoryBytes: 1 << 21)
         guard case .started(1, let started)? = try sent(session.started(1, queueNanoseconds: 0)).first else {
             Issue.record("no STARTED")
             return
@@ -197,13 +198,13 @@ private let image = Image(bytes).hashed
         let frame = session.nextImageFrame(1)
         #expect(frame == Message.image(job: 1, StreamChunk(offset: 0, bytes: bytes, isEnd: true)).encode())
         #expect(session.nextImageFrame(1) == nil)
-        #expect(failure(session.receive(Message.accepted(job: 1, Accepted()).frame)) == nil)
+        #expect(failure(session.receive(Message.accepted(job: 1, Acceptance()).frame)) == nil)
     }
 
     @Test func `a job whose image the worker has is accepted without it`() {
         var session = ready()
         _ = session.submit(JobSpec(), source: .image(image))
-        #expect(failure(session.receive(Message.accepted(job: 1, Accepted()).frame)) == nil)
+        #expect(failure(session.receive(Message.accepted(job: 1, Acceptance()).frame)) == nil)
         #expect(session.nextImageFrame(1) == nil)
         #expect(failure(session.receive(Message.wantImage(job: 1).frame)) == .unexpectedFrame)
     }
@@ -227,7 +228,7 @@ private let image = Image(bytes).hashed
         var session = ready()
         _ = session.submit(JobSpec(), source: .image(image))
         _ = session.receive(Message.wantImage(job: 1).frame)
-        #expect(failure(session.receive(Message.accepted(job: 1, Accepted()).frame)) == .unexpectedFrame)
+        #expect(failure(session.receive(Message.accepted(job: 1, Acceptance()).frame)) == .unexpectedFrame)
     }
 
     @Test func `a snapshot after no step is refused here, since the wire has no such thing`() throws {

@@ -24,7 +24,7 @@ private func steps(_ steps: UInt64, job: UInt32 = 1) -> Frame { Message.extend(j
         for job in jobs {
             _ = session.receive(Message.submit(job: job, Submit(spec, imageBytes: 1)).frame)
             _ = session.receive(Message.image(job: job, StreamChunk(offset: 0, bytes: [0xF4], isEnd: true)).frame)
-            _ = session.accepted(job, queuePosition: 0) + session.started(job, queueNanoseconds: 0)
+            _ = session.accepted(job, Acceptance(queuePosition: 0)) + session.started(job, queueNanoseconds: 0)
         }
         return session
     }
@@ -47,7 +47,7 @@ private func steps(_ steps: UInt64, job: UInt32 = 1) -> Frame { Message.extend(j
         _ = session.receive(Message.submit(job: 1, Submit(pausable, imageBytes: 1)).frame)
         _ = session.receive(Message.image(job: 1, StreamChunk(offset: 0, bytes: [0xF4], isEnd: true)).frame)
         #expect(session.paused(1, pause).isEmpty)
-        _ = session.accepted(1, queuePosition: 0)
+        _ = session.accepted(1, Acceptance(queuePosition: 0))
         #expect(session.paused(1, pause).isEmpty)
         #expect(session.output(1, .console, [1]).isEmpty, "and has no output")
     }
@@ -128,7 +128,7 @@ private func steps(_ steps: UInt64, job: UInt32 = 1) -> Frame { Message.extend(j
         _ = session.receive(Message.hello(WorkerTerms.test.hello).frame)
         _ = session.submit(spec, image: [0xF4])
         while session.nextImageFrame(1) != nil {}
-        _ = session.receive(Message.accepted(job: 1, Accepted()).frame)
+        _ = session.receive(Message.accepted(job: 1, Acceptance()).frame)
         _ = session.receive(Message.started(job: 1, Started()).frame)
         return session
     }

@@ -179,7 +179,8 @@ private func submission(_ files: [Image] = programFiles, _ change: (inout Submit
         #expect(source(actions) == .program(programFiles) && actions.last == .credit(job: 1, bytes: 9))
         #expect(session.uploadBytes == 0)
         #expect(session.layersFound(1, [nil, nil]).isEmpty, "it is answered once")
-        #expect(try sent(session.accepted(1, queuePosition: 0)) == [.accepted(job: 1, Accepted(queuePosition: 0))])
+        let acceptance = Acceptance(queuePosition: 0)
+        #expect(try sent(session.accepted(1, acceptance)) == [.accepted(job: 1, acceptance)])
     }
 
     @Test(arguments: [[0], [1], [0, 1]]) func `the layers that lack come, in pieces that end anywhere`(
@@ -369,7 +370,7 @@ private func submission(_ files: [Image] = programFiles, _ change: (inout Submit
         #expect(chunks.flatMap(\.bytes) == wanted.flatMap { programFiles[$0].bytes })
         #expect(chunks.map(\.isEnd) == [Bool](repeating: false, count: wanted.count - 1) + [true])
         #expect(chunks.map(\.offset) == (wanted.count == 2 ? [0, 4] : [0]))
-        #expect(failure(session.receive(Message.accepted(job: 1, Accepted()).frame)) == nil)
+        #expect(failure(session.receive(Message.accepted(job: 1, Acceptance()).frame)) == nil)
     }
 
     @Test func `layers larger than a frame come in frames that the worker takes`() throws {
@@ -404,13 +405,13 @@ private func submission(_ files: [Image] = programFiles, _ change: (inout Submit
         var accepted = ready()
         _ = accepted.submit(leastProgram, source: .program(programFiles))
         _ = accepted.receive(Message.wantImage(job: 1, layers: LayerSet([0])).frame)
-        #expect(failure(accepted.receive(Message.accepted(job: 1, Accepted()).frame)) == .unexpectedFrame)
+        #expect(failure(accepted.receive(Message.accepted(job: 1, Acceptance()).frame)) == .unexpectedFrame)
     }
 
     @Test func `standard error is a stream of its own, and both share the credit`() throws {
         var session = ready()
         _ = session.submit(leastProgram, source: .program(programFiles))
-        _ = session.receive(Message.accepted(job: 1, Accepted()).frame)
+        _ = session.receive(Message.accepted(job: 1, Acceptance()).frame)
         _ = session.receive(Message.started(job: 1, Started()).frame)
         let write = { (channel: OutputChannel, offset: UInt64, bytes: [UInt8]) in
             Message.output(job: 1, channel, StreamChunk(offset: offset, bytes: bytes)).frame

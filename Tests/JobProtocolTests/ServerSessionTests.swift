@@ -26,7 +26,7 @@ import Testing
 
     /// Submits a job and lets it start.
     private func run(_ session: inout ServerSession, _ job: UInt32) {
-        _ = submit(&session, job) + session.accepted(job, queuePosition: 0)
+        _ = submit(&session, job) + session.accepted(job, Acceptance(queuePosition: 0))
         _ = session.started(job, queueNanoseconds: 0)
     }
 
@@ -59,7 +59,8 @@ import Testing
             orders == [
                 .submit(job: 7, spec: JobSpec(), source: .image(Image([0xF4]))), .credit(job: 7, bytes: 100),
             ])
-        #expect(try sent(session.accepted(7, queuePosition: 2)) == [.accepted(job: 7, Accepted(queuePosition: 2))])
+        let acceptance = Acceptance(id: .max, queuePosition: 2, waitNanoseconds: 3)
+        #expect(try sent(session.accepted(7, acceptance)) == [.accepted(job: 7, acceptance)])
         var started = Started()
         (started.queueNanoseconds, started.wallBudget, started.memoryBytes) = (5, 10_000_000_000, 16 << 20)
         #expect(try sent(session.started(7, queueNanoseconds: 5)) == [.started(job: 7, started)])
@@ -268,7 +269,7 @@ import Testing
 
     @Test func `the job limit counts from SUBMIT to the end`() throws {
         var session = session()
-        for job: UInt32 in 1...3 { _ = submit(&session, job) + session.accepted(job, queuePosition: 0) }
+        for job: UInt32 in 1...3 { _ = submit(&session, job) + session.accepted(job, Acceptance(queuePosition: 0)) }
         #expect(try refusal(submit(&session, 4), of: 4) == .tooManyJobs)
         _ = session.finished(2, JobResult(outcome: .halted))
         #expect(try refusal(submit(&session, 5), of: 5) == nil)
@@ -292,14 +293,14 @@ import Testing
             return
         }
         #expect(report.knownCode == .queueFull && report.isRetryable == true && report.limit == 64)
-        #expect(session.accepted(1, queuePosition: 0).isEmpty)
+        #expect(session.accepted(1, Acceptance(queuePosition: 0)).isEmpty)
     }
 
     @Test func `cancel stops a job, and an upload is refused`() throws {
         var session = session()
         _ = session.receive(Self.small.frame)
         #expect(try refusal(session.receive(Message.cancel(job: 5).frame), of: 5) == .cancelledUpload)
-        _ = submit(&session, 6) + session.accepted(6, queuePosition: 0)
+        _ = submit(&session, 6) + session.accepted(6, Acceptance(queuePosition: 0))
         #expect(session.receive(Message.cancel(job: 6).frame) == [.cancel(job: 6, .client)])
         _ = session.finished(6, JobResult(outcome: .cancelled(by: .client)))
         #expect(session.receive(Message.cancel(job: 6).frame).isEmpty)
@@ -307,7 +308,7 @@ import Testing
 
     @Test func `after a fatal error jobs still get their result, then the connection closes`() throws {
         var session = session()
-        _ = submit(&session, 1) + session.accepted(1, queuePosition: 0)
+        _ = submit(&session, 1) + session.accepted(1, Acceptance(queuePosition: 0))
         _ = session.receive(Message.submit(job: 2, Submit(mode: 1, imageBytes: 9)).frame)
         let actions = session.framingFailed(WireError(.frameTooLong, "x"))
         #expect(try fatal(actions) == .frameTooLong)
@@ -319,7 +320,7 @@ import Testing
 
     @Test func `a client that leaves cancels its jobs`() {
         var session = session()
-        _ = submit(&session, 1) + session.accepted(1, queuePosition: 0)
+        _ = submit(&session, 1) + session.accepted(1, Acceptance(queuePosition: 0))
         _ = submit(&session, 2)
         // The last one first: what waits must not come up because what runs is stopped.
         #expect(session.inputClosed() == [.cancel(job: 2, .disconnect), .cancel(job: 1, .disconnect)])
@@ -332,14 +333,14 @@ import Testing
 
     @Test func `a client that cannot read us is not answered`() {
         var session = session()
-        _ = submit(&session, 1) + session.accepted(1, queuePosition: 0)
+        _ = submit(&session, 1) + session.accepted(1, Acceptance(queuePosition: 0))
         let actions = session.receive(Message.error(job: 0, ErrorReport(code: 15)).frame)
         #expect(actions == [.stopReading, .cancel(job: 1, .disconnect)])
     }
 
     @Test func `a draining worker ends what it accepted and refuses the rest`() throws {
         var session = session()
-        _ = submit(&session, 1) + session.accepted(1, queuePosition: 0)
+        _ = submit(&session, 1) + session.accepted(1, Acceptance(queuePosition: 0))
         _ = session.receive(Message.submit(job: 2, Submit(mode: 1, imageBytes: 9)).frame)
         let actions = try sent(session.goAway(.drain))
         #expect(actions.first == .goAway(GoAway(.drain, lastJob: 1)))
@@ -376,7 +377,7 @@ import Testing
                 var frame = samples[Int(random.next() % UInt64(samples.count))]
                 if frame.header.job != 0 { frame = frame.ofJob(UInt32(random.next() % 4 + 1)) }
                 for case .submit(let job, _, _) in session.receive(frame) {
-                    _ = session.accepted(job, queuePosition: 0) + session.started(job, queueNanoseconds: 0)
+                    _ = session.accepted(job, Acceptance(queuePosition: 0)) + session.started(job, queueNanoseconds: 0)
                     results[job] = 0
                 }
                 let job = UInt32(random.next() % 4 + 1)

@@ -34,7 +34,10 @@ func failure(_ digits: String, limit: UInt32 = 65_536) -> WireError? {
 /// The messages among a worker's actions.
 func sent(_ actions: [ServerAction]) throws -> [Message] {
     let bytes = actions.flatMap { action -> [UInt8] in
-        if case .send(let bytes) = action { bytes } else { [] }
+        switch action {
+        case .send(let bytes), .sendAnswer(let bytes): bytes
+        default: []
+        }
     }
     return try frames(bytes, chunk: bytes.count).map { try Message(frame: $0) }
 }
@@ -49,7 +52,12 @@ func sent(_ actions: [ClientAction]) throws -> [Message] {
 
 /// The actions that are no bytes.
 func orders(_ actions: [ServerAction]) -> [ServerAction] {
-    actions.filter { if case .send = $0 { false } else { true } }
+    actions.filter {
+        switch $0 {
+        case .send, .sendAnswer: false
+        default: true
+        }
+    }
 }
 
 extension ClientSession {
@@ -75,7 +83,7 @@ let allMessages: [Message] = {
     (hello.memoryMaximum, hello.wallMaximum, hello.slots) = (1 << 30, .max, 2)
     hello.modes = [Hello.ModeOffer(mode: 1, meter: .exact), Hello.ModeOffer(mode: 200, meter: .none)]
     var report = ErrorReport(WireError(.frameTooLong, "too long", frameType: 1, fieldTag: 2, limit: 3, value: 4))
-    report.isRetryable = false
+    (report.isRetryable, report.limitName, report.retryNanoseconds) = (false, "tenant-memory", .max)
     var submit = Submit(
         JobSpec(
             label: "é", mode: .user64, loadAddress: 0x1000, entryPoint: 0x1004, registers: [.rax: .max, .rflags: 2],
@@ -89,6 +97,7 @@ let allMessages: [Message] = {
     var nothing = Submit(mode: 1, imageBytes: 1)
     nothing.snapshot = .ready
     (nothing.pause, nothing.trace, nothing.deterministic, nothing.report) = (false, false, false, [])
+    (nothing.priority, nothing.waitBudget) = (0, 0)
     (nothing.segments, nothing.tables, nothing.controls, nothing.pieces, nothing.dumps) = ([:], [:], [:], [], [])
     var started = Started()
     (started.queueNanoseconds, started.stepBudget, started.wallBudget, started.memoryBytes) = (1, 2, 3, 4)
@@ -111,11 +120,12 @@ let allMessages: [Message] = {
         .output(job: 1, .trace, StreamChunk(offset: 0, bytes: [2])),
         .image(job: 1, StreamChunk(offset: 0, bytes: [1, 2, 3], isEnd: true)),
         .input(job: 1, StreamChunk(offset: .max, bytes: [], isEnd: true)), .cancel(job: 4),
-        .accepted(job: 1, Accepted()), .accepted(job: 1, Accepted(queuePosition: 3)), .started(job: 1, Started()),
+        .accepted(job: 1, Acceptance()), .accepted(job: 1, Acceptance(queuePosition: 3)), .started(job: 1, Started()),
+        .accepted(job: 1, Acceptance(id: .max, queuePosition: 0, waitNanoseconds: 1)),
         .started(job: 1, started), .output(job: 1, .console, StreamChunk(offset: 5, bytes: [0x68, 0x69])),
         .output(job: 1, .portWrites, StreamChunk(offset: 0, bytes: [], isEnd: true)),
         .skipped(Frame(type: 0x80, flags: 0xFF, job: 3, payload: [1, 2])),
-    ] + allResults.map { .result(job: 1, ResultReport($0)) }
+    ] + allRequests + allResults.map { .result(job: 1, ResultReport($0)) }
 }()
 
 /// A job that asks for everything there is.
@@ -133,6 +143,7 @@ let everySpec: JobSpec = {
     spec.pieces = [MemoryRange(address: 9, count: 3), MemoryRange(address: 1, count: 4)]
     spec.dumps = [MemoryRange(address: 0, count: 1)]
     (spec.isTraced, spec.isDeterministic, spec.snapshot) = (true, true, .address(.max))
+    (spec.priority, spec.waitLimit) = (9, .max)
     return spec
 }()
 

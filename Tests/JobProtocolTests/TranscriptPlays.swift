@@ -115,10 +115,7 @@ struct WorkerPlay {
             if let count = layerLookUps.removeValue(forKey: job) {
                 try take(session.layersFound(job, [[UInt8]?](repeating: [], count: count)))
             }
-            try take(
-                session.accepted(
-                    job, queuePosition: accepted.queuePosition ?? 0,
-                    snapshotMemoryBytes: resumed.contains(job) ? 16 << 20 : nil))
+            try take(session.accepted(job, accepted, snapshotMemoryBytes: resumed.contains(job) ? 16 << 20 : nil))
         case .started(let job, let started):
             try take(session.started(job, queueNanoseconds: started.queueNanoseconds ?? 0))
             return compareStarted(job, started)
@@ -130,8 +127,10 @@ struct WorkerPlay {
             paused.insert(job)
         case .goAway(let goAway): try take(session.goAway(goAway.reason))
         case .error(let job, let report): return try playError(job, report)
+        case .answer(let answer): try take(session.answer(answer) + session.answerWritten())
+        case .stopped(let answer): try take(session.stopAnswered(answer) + session.answerWritten())
         case .ping, .skipped: return true
-        case .pong, .submit, .image, .input, .cancel, .extend: break
+        case .pong, .submit, .image, .input, .cancel, .extend, .query, .stop: break
         }
         return next(is: step)
     }
@@ -169,7 +168,7 @@ struct WorkerPlay {
         let result = report.jobResult
         paused.remove(job)
         if case .cancelled(by: .disconnect) = result.outcome { try take(session.inputClosed()) }
-        if case .cancelled(by: let canceller) = result.outcome, canceller != .drain {
+        if case .cancelled(by: let canceller) = result.outcome, [.client, .disconnect].contains(canceller) {
             #expect(cancels[job] == canceller)
         }
         try take(session.finished(job, result))
@@ -266,6 +265,8 @@ struct ClientPlay {
                 ended[job, default: 0] += 1
                 open.remove(job)
             case .protocolFailed(let error): failed = error.code
+            case .answered(let answer): #expect(try message(step.hex) == .answer(answer))
+            case .stopped(let answer): #expect(try message(step.hex) == .stopped(answer))
             default: break
             }
         }
@@ -299,8 +300,15 @@ struct ClientPlay {
         case .pong:
             // Transcripts also have one that answers nothing; a session does not make it.
             if sentMessages.first == step { sentMessages.removeFirst() }
-        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused, .wantImage: break
+        case .query(let query): try expectRequest(step, session.query(query))
+        case .stop(let request): try expectRequest(step, session.stop(request))
+        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .answer, .stopped:
+            break
         }
+    }
+
+    private func expectRequest(_ step: Message, _ actions: [ClientAction]?) throws {
+        #expect(try sent(#require(actions)) == [step])
     }
 
     /// A submission that a client of this version cannot make is played by one that it can.

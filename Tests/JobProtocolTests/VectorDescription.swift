@@ -64,6 +64,10 @@ extension Message {
         case .extend: "EXTEND"
         case .paused: "PAUSED"
         case .wantImage: "WANT_IMAGE"
+        case .query: "QUERY"
+        case .answer: "ANSWER"
+        case .stop: "STOP"
+        case .stopped: "STOPPED"
         case .skipped: ""
         }
     }
@@ -81,7 +85,10 @@ extension Message {
         case .submit(_, let submit): submit.describe(in: &fields)
         case .image(_, let chunk), .input(_, let chunk): chunk.describe(channel: 0, in: &fields)
         case .output(_, let channel, let chunk): chunk.describe(channel: channel.rawValue, in: &fields)
-        case .accepted(_, let accepted): fields.small("queue_position", accepted.queuePosition)
+        case .accepted(_, let acceptance):
+            fields.small("queue_position", acceptance.queuePosition)
+            fields.big("id", acceptance.id)
+            fields.big("wait_ns", acceptance.waitNanoseconds)
         case .started(_, let started):
             fields.big("queue_ns", started.queueNanoseconds)
             fields.big("step_budget", started.stepBudget)
@@ -95,6 +102,10 @@ extension Message {
             fields.put("registers", paused.registers?.vectorJSON)
             fields.put("system", paused.system?.vectorJSON)
         case .wantImage(_, let layers): fields.small("layers", layers?.rawValue)
+        case .query(let query): query.describe(in: &fields)
+        case .answer(let answer): answer.describe(in: &fields)
+        case .stop(let request): request.describe(in: &fields)
+        case .stopped(let answer): answer.describe(in: &fields)
         case .cancel, .skipped: break
         }
         return fields
@@ -141,6 +152,8 @@ extension ErrorReport {
         fields.big("value", value)
         fields.flag("retryable", isRetryable)
         fields.text("text", text)
+        fields.text("limit_name", limitName)
+        fields.big("retry_ns", retryNanoseconds)
     }
 }
 
@@ -181,6 +194,8 @@ extension Submit {
         fields.small("clock", clock?.rawValue)
         fields.big("seed", seed)
         fields.big("scratch_bytes", scratchBytes)
+        fields.small("priority", priority)
+        fields.big("wait_budget", waitBudget)
     }
 }
 

@@ -19,7 +19,7 @@ private let starting: ScriptedWorker.Script = { order, session in
         let (client, _) = try await ScriptedWorker.connect { [end] order, session in
             guard case .submit(let job, let spec, .image(let image)) = order else { return [] }
             #expect(spec.label == "hello" && image.bytes == [0xF4])
-            return session.accepted(job, queuePosition: 3) + session.started(job, queueNanoseconds: 9)
+            return session.accepted(job, Acceptance(queuePosition: 3)) + session.started(job, queueNanoseconds: 9)
                 + session.output(job, .console, [0x68]) + session.output(job, .portWrites, [1, 2])
                 + session.output(job, .console, [0x69]) + session.finished(job, end)
         }
@@ -81,7 +81,9 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .submit(let job, _, _): return session.run(job)
             case .credit(let job, let bytes):
                 return session.output(job, .console, [UInt8](repeating: 0, count: bytes))
-            case .input, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close: return []
+            case .input, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+                .sendAnswer:
+                return []
             }
         }
         let job = try await client.submit(JobSpec(), image: [1])
@@ -196,7 +198,9 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .input(let job, let bytes, let end):
                 let output = session.output(job, .console, bytes) + session.inputConsumed(job, bytes.count)
                 return end ? output + session.finished(job, JobResult(outcome: .halted)) : output
-            case .credit, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close: return []
+            case .credit, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+                .sendAnswer:
+                return []
             }
         }
         let input = [UInt8](0..<50)
@@ -214,7 +218,9 @@ private let starting: ScriptedWorker.Script = { order, session in
         switch order {
         case .submit(let job, _, _): session.run(job)
         case .cancel(let job, let canceller): session.finished(job, JobResult(outcome: .cancelled(by: canceller)))
-        case .credit, .input, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close: []
+        case .credit, .input, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+            .sendAnswer:
+            []
         }
     }
 
@@ -321,7 +327,7 @@ private let starting: ScriptedWorker.Script = { order, session in
     @Test func `a worker that breaks the specification loses its jobs`() async throws {
         let (client, worker) = try await ScriptedWorker.connect(script: starting)
         let job = try await client.submit(JobSpec(), image: [1])
-        worker.send(Message.accepted(job: 1, Accepted()).encode())
+        worker.send(Message.accepted(job: 1, Acceptance()).encode())
         let error = await #expect(throws: JobClientError.self) { try await job.result() }
         #expect(error?.code == .protocolViolation)
         var last: ServerAction?

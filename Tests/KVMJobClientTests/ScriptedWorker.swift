@@ -56,6 +56,12 @@ final class ScriptedWorker: Sendable {
         return try await channel.eventLoop.submit { handler.value.counts[type.rawValue, default: 0] }.get()
     }
 
+    /// How often the session has asked for an answer.
+    func requestsAsked() async throws -> Int {
+        let handler = handler
+        return try await channel.eventLoop.submit { handler.value.requestsAsked }.get()
+    }
+
     func send(_ bytes: [UInt8]) { channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil) }
 
     func close() { channel.close(promise: nil) }
@@ -67,6 +73,7 @@ final class ScriptedWorker: Sendable {
         typealias InboundIn = Frame
 
         private(set) var counts: [UInt8: Int] = [:]
+        private(set) var requestsAsked = 0
         private var session: ServerSession
         private let script: Script
         private let orders: AsyncStream<ServerAction>.Continuation
@@ -105,12 +112,24 @@ final class ScriptedWorker: Sendable {
 
         func act(_ body: (inout ServerSession) -> [ServerAction]) { perform(body(&session)) }
 
+        private func sendAnswer(_ bytes: [UInt8]) {
+            context?.writeAndFlush(NIOAny(ByteBuffer(bytes: bytes))).assumeIsolated().whenSuccess { [weak self] in
+                guard let self else { return }
+                perform(session.answerWritten())
+            }
+        }
+
         private func perform(_ actions: [ServerAction]) {
             for action in actions {
                 switch action {
                 case .send(let bytes): context?.writeAndFlush(NIOAny(ByteBuffer(bytes: bytes)), promise: nil)
+                case .sendAnswer(let bytes): sendAnswer(bytes)
                 case .close: context?.close(promise: nil)
                 case .stopReading: context?.channel.setOption(.autoRead, value: false).whenFailure { _ in }
+                case .query, .stop:
+                    requestsAsked += 1
+                    orders.yield(action)
+                    perform(script(action, &session))
                 case .lookUp, .lookUpLayers, .submit, .credit, .input, .cancel, .extend:
                     orders.yield(action)
                     perform(script(action, &session))
@@ -128,6 +147,6 @@ extension WorkerTerms {
 extension ServerSession {
     /// Accepts a job and starts it at once.
     mutating func run(_ job: UInt32) -> [ServerAction] {
-        accepted(job, queuePosition: 0) + started(job, queueNanoseconds: 1)
+        accepted(job, Acceptance(queuePosition: 0)) + started(job, queueNanoseconds: 1)
     }
 }

@@ -93,17 +93,18 @@ func archive(_ name: String) -> Image {
         var spec = JobSpec(mode: .linux)
         spec.program = ProgramSpec(path: [0x2F], arguments: [[UInt8](repeating: 1, count: 1000)])
         #expect(spec.listBytes > 1000 && JobSpec().listBytes == 0)
-        var scheduler = Scheduler(slots: 1, waitingBytesLimit: 1000)
+        var scheduler = Scheduler(limits: SchedulerLimits(slots: 1, waitingBytes: 1000))
         func holding(_ own: UInt64) -> Holding {
             Holding(bytes: 1, shared: .init(number: own, bytes: 10), layers: [.init(number: 1, bytes: 800)])
         }
+        func request(_ holding: Holding) -> JobRequest { JobRequest(tenant: .user(1), holding: holding) }
         var accepted = 0
         for number in 10..<40 as Range<UInt64> {
-            if (try? scheduler.submit(JobKey(number), holding: holding(number))) != nil { accepted += 1 }
+            if (try? scheduler.submit(JobKey(number), request(holding(number)), at: 0)) != nil { accepted += 1 }
         }
         #expect(accepted == 1 + 200 / 11, "the first one runs")
         for number in 10..<40 as Range<UInt64> { _ = scheduler.cancel(JobKey(number), by: .client) }
         let alone = Holding(bytes: 1000)
-        #expect((try? scheduler.submit(JobKey(50), holding: alone)) != nil, "all of it has been given back")
+        #expect((try? scheduler.submit(JobKey(50), request(alone), at: 0)) != nil, "all of it has been given back")
     }
 }

@@ -146,7 +146,7 @@ struct WorkerTests {
         let endless = try await client.submit(JobSpec(budget: Budget(wallTime: .seconds(60))), image: spin)
         for _ in 0..<2 {
             var jobs: [RunningJob] = []
-            for _ in 0..<(3 * Dispatcher.jobsAheadPerSlot) {
+            for _ in 0..<(3 * WorkerLimits.jobsAheadPerSlot) {
                 jobs.append(try await client.submit(JobSpec(), image: hello))
             }
             for job in jobs { #expect(try await job.console() == [0x34]) }
@@ -154,7 +154,7 @@ struct WorkerTests {
         let other = try await client.submit(JobSpec(budget: Budget(wallTime: .seconds(60))), image: spin)
         _ = try await other.started()
         var waiting: [RunningJob] = []
-        for _ in 0..<(3 * Dispatcher.jobsAheadPerSlot) {
+        for _ in 0..<(3 * WorkerLimits.jobsAheadPerSlot) {
             waiting.append(try await client.submit(JobSpec(), image: spin))
         }
         for job in waiting.reversed() {

@@ -124,6 +124,54 @@ def exit_log(value: list[tuple[int, int, int, int, int, int]]) -> tuple[str, Jso
     return " ".join(hex for hex, _ in made), [shown for _, shown in made]
 
 
+def numbers(size: int) -> Any:
+    made = number(size)
+    return lambda value: (" ".join(made(n)[0] for n in value), [made(n)[1] for n in value])
+
+
+def counted(names: list[tuple[str, int]]) -> Any:
+    """Records of numbers, which have a name and a size each; those without a name are zero."""
+
+    def made(value: list[list[int]]) -> tuple[str, Json]:
+        hexes, shown = [], []
+        for row in value:
+            assert len(row) == sum(bool(name) for name, _ in names)
+            parts, left = dict[str, Json](), iter(row)
+            hexes.append("".join(f"{next(left) if name else 0:0{2 * size}x}" for name, size in names))
+            for (name, size), n in zip([part for part in names if part[0]], row):
+                parts[name] = str(n) if size == 8 else n
+            shown.append(parts)
+        return " ".join(hexes), shown
+
+    return made
+
+
+TENANT = [(name, 4) for name in ["user", "connections", "queued", "running", "paused", ""]]
+TENANT += [(name, 8) for name in ["memory_bytes", "bytes_in_flight", "kept_bytes", "slot_ns", "finished", "failed"]]
+TENANT += [("refused", 8)]
+SAMPLE = [("kind", 2), ("label", 2), ("value", 8)]
+BEFORE_TITLE = [("id", 8), ("user", 4), ("process", 4), ("state", 1), ("mode", 1), ("priority", 1)]
+BEHIND_SIZE = [("memory_bytes", 8), ("queue_ns", 8), ("run_ns", 8)]
+
+
+def job_list(value: list[tuple[list[int], str]]) -> tuple[str, Json]:
+    """Each is nine numbers and a title."""
+    hexes, shown = [], []
+    for row, title in value:
+        first, first_shown = counted(BEFORE_TITLE)([row[:6]])
+        rest, rest_shown = counted(BEHIND_SIZE)([row[6:]])
+        hexes.append(f"{first}{len(title.encode()):02x}{rest}{title.encode().hex()}")
+        shown.append(first_shown[0] | rest_shown[0] | {"title": title})
+    return " ".join(hexes), shown
+
+
+def histograms(value: list[tuple[int, int, list[int]]]) -> tuple[str, Json]:
+    return " ".join(
+        f"{kind:04x}{len(counts):04x}{total:016x}" + "".join(f"{n:016x}" for n in counts)
+        for kind, total, counts in value
+    ), [{"kind": kind, "sum": str(total), "counts": [str(n) for n in counts]} for kind, total, counts in value]
+
+
 u8, u16, u32, u64 = number(1), number(2), number(4), number(8)
 TYPE = {
     "HELLO": 0x01,
@@ -143,6 +191,10 @@ TYPE = {
     "RESULT": 0x23,
     "PAUSED": 0x24,
     "WANT_IMAGE": 0x25,
+    "QUERY": 0x30,
+    "ANSWER": 0x31,
+    "STOP": 0x32,
+    "STOPPED": 0x33,
 }
 TAGS: dict[str, dict[str, tuple[int, Any]]] = {
     "HELLO": {
@@ -167,6 +219,8 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "value": (5, u64),
         "retryable": (6, flag),
         "text": (7, words),
+        "limit_name": (8, words),
+        "retry_ns": (9, u64),
     },
     "WINDOW": {"credit": (1, u32)},
     "SUBMIT": {
@@ -205,8 +259,10 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "clock": (0x8021, u8),
         "seed": (0x8022, u64),
         "scratch_bytes": (0x8023, u64),
+        "priority": (0x8024, u8),
+        "wait_budget": (0x8025, u64),
     },
-    "ACCEPTED": {"queue_position": (1, u32)},
+    "ACCEPTED": {"queue_position": (1, u32), "id": (2, u64), "wait_ns": (3, u64)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},
     "RESULT": {
         "outcome": (1, u8),
@@ -251,6 +307,33 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
     "EXTEND": {"steps": (0x8001, u64)},
     "PAUSED": {"steps": (1, u64), "keep_ns": (2, u64), "registers": (3, last_registers), "system": (4, system)},
     "WANT_IMAGE": {"layers": (1, u32)},
+    "QUERY": {"what": (0x8001, u8), "after": (0x8002, u64)},
+    "ANSWER": {
+        "what": (1, u8),
+        "more": (2, flag),
+        "software": (16, words),
+        "backend": (17, words),
+        "uptime_ns": (18, u64),
+        "slots": (19, u32),
+        "running": (20, u32),
+        "queued": (21, u32),
+        "paused": (22, u32),
+        "connections": (23, u32),
+        "tenants": (24, u32),
+        "memory_limit": (25, u64),
+        "memory_bytes": (26, u64),
+        "finished": (27, u64),
+        "failed": (28, u64),
+        "draining": (29, flag),
+        "operator": (30, flag),
+        "confinement": (31, u8),
+        "tenant_list": (48, counted(TENANT)),
+        "job_list": (49, job_list),
+        "samples": (50, counted(SAMPLE)),
+        "histograms": (51, histograms),
+    },
+    "STOP": {"jobs": (0x8001, numbers(8)), "worker": (0x8002, flag)},
+    "STOPPED": {"jobs": (1, numbers(1)), "drains": (2, flag)},
 }
 
 # Frames: each is {"hex", "decoded"}.

@@ -8,6 +8,7 @@ from typing import Any
 
 from generator.encoder import Json, data, message, opaque, skipped
 from generator.programs import programs
+from generator.right_control import control
 from generator.right_images import images_and_snapshots
 from generator.right_reports import RightFrames, post_mortems, resumptions, states
 from generator.values import (
@@ -105,6 +106,8 @@ def connection_messages(frames: RightFrames) -> None:
             value=MOST64,
             retryable=True,
             text="𝄞" * 128,
+            limit_name="é" * 32,
+            retry_ns=MOST64,
         ),
     )
     frames.add("window-minimum", "one byte of credit", message("WINDOW", 1, credit=1))
@@ -205,7 +208,7 @@ def answers(frames: RightFrames) -> None:
     """ACCEPTED and STARTED."""
     frames.add("accepted-minimum", "no field is required: an empty payload", message("ACCEPTED", 1))
     frames.add("accepted-next", "a position of 0 is said", message("ACCEPTED", 1, queue_position=0))
-    frames.add("accepted-maximum", "the largest position", message("ACCEPTED", MOST32, queue_position=MOST32))
+    frames.add("accepted-maximum", "every field at its most", message("ACCEPTED", MOST32, queue_position=MOST32, id=MOST64, wait_ns=MOST64))
     frames.add("started-minimum", "no field is required", message("STARTED", 1))
     frames.add(
         "started-typical",
@@ -332,6 +335,7 @@ def right_frames() -> list[Json]:
         resumptions,
         images_and_snapshots,
         programs,
+        control,
         ignored_parts,
     ]:
         part(frames)

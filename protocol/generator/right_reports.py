@@ -131,7 +131,7 @@ def states(frames: RightFrames) -> None:
     )
     frames.add(
         "submit-everything",
-        "every field there is, every list at its most: 18,230 bytes, which only a frame_limit above 4096 takes",
+        "every field there is, every list at its most: 18,251 bytes, which only a frame_limit above 4096 takes",
         message(
             "SUBMIT",
             MOST32,
@@ -152,6 +152,8 @@ def states(frames: RightFrames) -> None:
             deterministic=True,
             image_digest="ff" * 32,
             snapshot=(3, MOST64),
+            priority=9,
+            wait_budget=MOST64,
             **{"from": "ee" * 32},
         ),
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from generator.control_talks import control_talks
 from generator.encoder import data, message, opaque, skipped
 from generator.programs import program_talks
 from generator.right_images import images, snapshots
@@ -290,6 +291,7 @@ def right_conversations() -> list[Script]:
         images,
         snapshots,
         program_talks,
+        control_talks,
     ]:
         part(talks)
     return talks.scripts

@@ -23,6 +23,7 @@ from generator.bad_frames import (
 from generator.encoder import TYPE, tlv, wire
 from generator.programs import wrong_programs
 from generator.values import MIB, MOST32
+from generator.wrong_control import wrong_answers, wrong_questions, wrong_records
 from generator.wrong_lists import list_sizes, list_values, report_values, resumption_fields, snapshot_values
 
 
@@ -113,18 +114,21 @@ def critical(bad: BadFrames) -> None:
     )
 
 
+TO_CLIENT = ("GOAWAY", "ACCEPTED", "STARTED", "RESULT", "PAUSED", "WANT_IMAGE", "ANSWER", "STOPPED")
+
+
 def fixed_sizes(bad: BadFrames) -> None:
     """Every field of a fixed size, one byte less and one more."""
     fixed = {
         "HELLO": {1: 2, 2: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8, 9: 8, 10: 4},
         "GOAWAY": {1: 1, 2: 4},
-        "ERROR": {1: 2, 2: 1, 3: 2, 4: 8, 5: 8, 6: 1},
+        "ERROR": {1: 2, 2: 1, 3: 2, 4: 8, 5: 8, 6: 1, 9: 8},
         "WINDOW": {1: 4},
         "SUBMIT": {0x8002: 1, 0x8003: 8, 0x8004: 8, 0x8005: 8, 0x8007: 8, 0x8008: 8, 0x8009: 8, 0x800A: 1, 0x800B: 1}
         | {0x800C: 8, 0x800D: 8, 0x800E: 8, 0x800F: 8, 0x8010: 1, 0x8011: 1, 0x8012: 1, 0x8018: 1, 0x8019: 1}
-        | {0x801A: 32, 0x801B: 9, 0x801C: 32, 0x8021: 1, 0x8022: 8, 0x8023: 8},
+        | {0x801A: 32, 0x801B: 9, 0x801C: 32, 0x8021: 1, 0x8022: 8, 0x8023: 8, 0x8024: 1, 0x8025: 8},
         "EXTEND": {0x8001: 8},
-        "ACCEPTED": {1: 4},
+        "ACCEPTED": {1: 4, 2: 8, 3: 8},
         "STARTED": {1: 8, 2: 8, 3: 8, 4: 8},
         "RESULT": {
             1: 1,
@@ -160,13 +164,18 @@ def fixed_sizes(bad: BadFrames) -> None:
         },
         "PAUSED": {1: 8, 2: 8, 3: 144, 4: 204},
         "WANT_IMAGE": {1: 4},
+        "QUERY": {0x8001: 1, 0x8002: 8},
+        "ANSWER": {1: 1, 2: 1, 18: 8, 19: 4, 20: 4, 21: 4, 22: 4, 23: 4, 24: 4, 25: 8, 26: 8, 27: 8, 28: 8}
+        | {29: 1, 30: 1, 31: 1},
+        "STOP": {0x8002: 1},
+        "STOPPED": {2: 1},
     }
     for name, tags in fixed.items():
         for tag, right in tags.items():
             for length in [right - 1, right + 1]:
                 ahead = [outcome_owner(tag)] if name == "RESULT" and tag != 1 else []
-                to = "client" if name in ("GOAWAY", "ACCEPTED", "STARTED", "RESULT", "PAUSED", "WANT_IMAGE") else "worker"
-                number = 1 if TYPE[name] >= 0x10 or name == "WINDOW" else 0
+                to = "client" if name in TO_CLIENT else "worker"
+                number = 1 if 0x10 <= TYPE[name] < 0x30 or name == "WINDOW" else 0
                 bad.payload(
                     f"size-{name.lower()}-{tag:04x}-{length}",
                     f"{right} bytes, not {length}",
@@ -320,10 +329,10 @@ def values(bad: BadFrames) -> None:
             1,
             to="client",
         )
-    for text in ["00", "04"]:
+    for text in ["00", "06", "ff"]:
         bad.payload(
             f"value-canceller-{text}",
-            "cancellers are 1, 2 and 3",
+            "cancellers are 1 to 5",
             wire(0x23, 1, tlv(1, "0c"), tlv(10, text)),
             VALUE,
             10,
@@ -445,3 +454,4 @@ def outcome_owner(tag: int) -> str:
 
 FIELD_PARTS = [truncation, tag_order, critical, fixed_sizes, other_sizes, texts, values, missing, check_order]
 FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields, snapshot_values, wrong_programs]
+FIELD_PARTS += [wrong_questions, wrong_answers, wrong_records]

@@ -18,6 +18,7 @@ from generator.bad_frames import (
     VALUE,
     BadFrames,
 )
+from generator.control import jobs, query, stop, stopped
 from generator.encoder import TYPE, Json, data, head, message, opaque, tlv, wire
 from generator.values import CLIENT_HELLO, MIB, MOST32, WORKER_HELLO
 from generator.wrong_fields import FIELD_PARTS
@@ -72,10 +73,9 @@ def header_flags(bad: BadFrames) -> None:
         bad.header(f"flag-{bit}-image", "IMAGE has END and no other flag", head(0x11, 1, 13, flags=1 << bit), NOT_ZERO)
     for name, kind in TYPE.items():
         if name not in ("IMAGE", "INPUT", "OUTPUT", "CANCEL"):
-            receiver = (
-                "worker" if name in ("HELLO", "PING", "PONG", "ERROR", "WINDOW", "SUBMIT", "EXTEND") else "client"
-            )
-            number = 1 if kind >= 0x10 or name == "WINDOW" else 0
+            to_worker = ("HELLO", "PING", "PONG", "ERROR", "WINDOW", "SUBMIT", "EXTEND", "QUERY", "STOP")
+            receiver = "worker" if name in to_worker else "client"
+            number = 1 if 0x10 <= kind < 0x30 or name == "WINDOW" else 0
             bad.header(
                 f"end-{name.lower()}",
                 "END is only for IMAGE, INPUT and OUTPUT",
@@ -87,7 +87,7 @@ def header_flags(bad: BadFrames) -> None:
 
 def header_types(bad: BadFrames) -> None:
     """Types and jobs."""
-    for kind in [0x00, 0x07, 0x0F, 0x15, 0x1F, 0x26, 0x7F]:
+    for kind in [0x00, 0x07, 0x0F, 0x15, 0x1F, 0x26, 0x2F, 0x34, 0x7F]:
         bad.header(f"type-{kind:02x}", "no such type, and below 0x80 it is not to skip", head(kind, 0, 0), UNKNOWN)
     bad.header("type-7f-client", "the same towards the client", head(0x7F, 1, 0), UNKNOWN, to="client")
     for name in ["WINDOW", "SUBMIT", "IMAGE", "INPUT", "CANCEL", "EXTEND"]:
@@ -100,9 +100,17 @@ def header_types(bad: BadFrames) -> None:
             BAD_JOB,
             to="client",
         )
-    for name in ["HELLO", "PING", "PONG"]:
+    for name in ["HELLO", "PING", "PONG", "QUERY", "STOP"]:
         bad.header(
             f"job-one-{name.lower()}", "speaks of the connection, so a job is wrong", head(TYPE[name], 1, 8), BAD_JOB
+        )
+    for name in ["ANSWER", "STOPPED"]:
+        bad.header(
+            f"job-one-{name.lower()}",
+            "speaks of the connection, so a job is wrong",
+            head(TYPE[name], 1, 8),
+            BAD_JOB,
+            to="client",
         )
     bad.header(
         "job-one-goaway",
@@ -215,6 +223,8 @@ def places(bad: BadFrames) -> None:
         data("OUTPUT", 1, 0, b"x"),
         message("RESULT", 1, outcome=1),
         message("PAUSED", 1, steps=1, keep_ns=1),
+        jobs(),
+        stopped(1),
     ]:
         name = made["decoded"]["type"].lower()
         bad.connection(f"direction-{name}", "only a worker sends this", made["hex"], "unexpected-frame")
@@ -224,6 +234,8 @@ def places(bad: BadFrames) -> None:
         data("INPUT", 1, 0, b"x"),
         opaque("CANCEL", job=1),
         message("EXTEND", 1, steps=1),
+        query(1),
+        stop(1),
     ]:
         name = made["decoded"]["type"].lower()
         bad.connection(f"direction-{name}", "only a client sends this", made["hex"], "unexpected-frame", to="client")

@@ -51,6 +51,12 @@ struct FieldReader {
             .fieldMissing, "the required field \(tag.rawValue) is absent", frameType: frameType.rawValue,
             fieldTag: tag.rawValue)
     }
+
+    /// The error for a field that the others do not allow, or not with its value.
+    func badValue(_ tag: some RawRepresentable<UInt16>, _ message: String) -> WireError {
+        WireError(
+            .badValue, "field \(tag.rawValue) \(message)", frameType: frameType.rawValue, fieldTag: tag.rawValue)
+    }
 }
 
 /// One tagged value that has not been understood yet.
@@ -88,7 +94,12 @@ struct Field {
     func flag() throws(WireError) -> Bool { try integer(in: UInt8(0)...1) == 1 }
 
     func text(atMost limit: Int) throws(WireError) -> String {
-        guard let text = String(validating: try bytes(atMost: limit), as: UTF8.self) else {
+        try text(of: try bytes(atMost: limit))
+    }
+
+    /// The text that these bytes of the value are.
+    func text(of bytes: ArraySlice<UInt8>) throws(WireError) -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
             throw failure(.badText, "field \(tag) is not UTF-8")
         }
         return text
@@ -131,7 +142,7 @@ struct Field {
         return error
     }
 
-    private func sizeFailure(_ message: String, limit: Int) -> WireError {
+    func sizeFailure(_ message: String, limit: Int) -> WireError {
         var error = failure(.fieldSize, message)
         error.limit = UInt64(limit)
         error.value = UInt64(value.count)

@@ -32,10 +32,7 @@ struct FieldWriter: ~Copyable {
 
     /// Text beyond the limit is cut at the last whole character of Unicode that fits.
     mutating func put(_ tag: some RawRepresentable<UInt16>, text: String?, atMost limit: Int) {
-        guard let text else { return }
-        var bytes = Array(text.utf8.prefix(limit))
-        while !bytes.isEmpty, String(validating: bytes, as: UTF8.self) == nil { bytes.removeLast() }
-        put(tag, bytes: bytes)
+        put(tag, bytes: text?.utf8Bytes(atMost: limit))
     }
 
     mutating func put(_ tag: some RawRepresentable<UInt16>, bytes: [UInt8]?) {
@@ -49,5 +46,14 @@ struct FieldWriter: ~Copyable {
         lastTag = tag
         written.payload.put(tag)
         written.payload.put(UInt32(count))
+    }
+}
+
+extension String {
+    /// Its bytes, or those of as many whole characters of Unicode as fit.
+    func utf8Bytes(atMost limit: Int) -> [UInt8] {
+        var bytes = Array(utf8.prefix(limit))
+        while !bytes.isEmpty, String(validating: bytes, as: UTF8.self) == nil { bytes.removeLast() }
+        return bytes
     }
 }

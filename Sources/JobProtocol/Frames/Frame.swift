@@ -9,6 +9,8 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     case submit = 0x10, image, input, cancel, extend
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case accepted = 0x20, started, output, result, paused, wantImage
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case query = 0x30, answer, stop, stopped
 
     /// The first type that a receiver skips when it does not know it, instead of giving up.
     public static let firstSkippable: UInt8 = 0x80
@@ -16,17 +18,18 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     /// Whether a client may send it.
     public var isSentByClient: Bool {
         switch self {
-        case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel, .extend: true
-        case .goAway, .accepted, .started, .output, .result, .paused, .wantImage: false
+        case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel, .extend, .query, .stop: true
+        case .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .answer, .stopped: false
         }
     }
 
     /// Whether a worker may send it.
     public var isSentByWorker: Bool {
         switch self {
-        case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result, .paused, .wantImage:
+        case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result, .paused, .wantImage,
+            .answer, .stopped:
             true
-        case .submit, .image, .input, .cancel, .extend: false
+        case .submit, .image, .input, .cancel, .extend, .query, .stop: false
         }
     }
 
@@ -35,7 +38,7 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
         switch self {
         case .image, .input, .output: true
         case .hello, .ping, .pong, .goAway, .error, .window, .submit, .cancel, .extend, .accepted, .started, .result,
-            .paused, .wantImage:
+            .paused, .wantImage, .query, .answer, .stop, .stopped:
             false
         }
     }
@@ -43,7 +46,7 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     /// Whether the header's job must be 0 (false), must not be 0 (true), or may be either (nil).
     var needsJob: Bool? {
         switch self {
-        case .hello, .ping, .pong, .goAway: false
+        case .hello, .ping, .pong, .goAway, .query, .answer, .stop, .stopped: false
         case .error: nil
         case .window, .submit, .image, .input, .cancel, .extend, .accepted, .started, .output, .result, .paused,
             .wantImage:

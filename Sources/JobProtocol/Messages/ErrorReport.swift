@@ -22,6 +22,10 @@ public struct ErrorReport: Sendable, Hashable {
     public var isRetryable: Bool?
     /// One sentence for people.
     public var text: String?
+    /// The setting that ``limit`` is the value of, such as `tenant-queued-jobs`.
+    public var limitName: String?
+    /// An estimate of the nanoseconds after which the same request may succeed.
+    public var retryNanoseconds: UInt64?
 
     /// The code, if this program knows it.
     public var knownCode: ErrorCode? { ErrorCode(rawValue: code) }
@@ -37,6 +41,7 @@ public struct ErrorReport: Sendable, Hashable {
         limit = error.limit
         value = error.value
         text = error.message
+        limitName = error.limitName
     }
 
     /// What a worker says of a job that it will not run.
@@ -47,9 +52,12 @@ public struct ErrorReport: Sendable, Hashable {
         value = refusal.value
         isRetryable = refusal.isRetryable ? true : nil
         text = refusal.message
+        (limitName, retryNanoseconds) = (refusal.limitName, refusal.retryNanoseconds)
     }
 
-    private enum Tag: UInt16 { case code = 0x0001, frameType, fieldTag, limit, value, retryable, text }
+    private enum Tag: UInt16 {
+        case code = 0x0001, frameType, fieldTag, limit, value, retryable, text, limitName, retryNanoseconds
+    }
 
     init(_ frame: Frame) throws(WireError) {
         var fields = FieldReader(frame, .error)
@@ -64,6 +72,8 @@ public struct ErrorReport: Sendable, Hashable {
             case .value: value = try field.integer()
             case .retryable: isRetryable = try field.flag()
             case .text: text = try field.text(atMost: Self.textLimit)
+            case .limitName: limitName = try field.text(atMost: Refusal.limitNameBytes)
+            case .retryNanoseconds: retryNanoseconds = try field.integer()
             case nil: try field.skip()
             }
         }
@@ -80,6 +90,8 @@ public struct ErrorReport: Sendable, Hashable {
         fields.put(Tag.value, value)
         fields.put(Tag.retryable, flag: isRetryable)
         fields.put(Tag.text, text: text, atMost: Self.textLimit)
+        fields.put(Tag.limitName, text: limitName, atMost: Refusal.limitNameBytes)
+        fields.put(Tag.retryNanoseconds, retryNanoseconds)
         return fields.finish()
     }
 }

@@ -28,7 +28,7 @@ public enum Message: Sendable, Hashable {
     /// What becomes of a paused job.
     case extend(job: UInt32, Extend)
     /// The worker took the job.
-    case accepted(job: UInt32, Accepted)
+    case accepted(job: UInt32, Acceptance)
     /// The guest is about to run.
     case started(job: UInt32, Started)
     /// Bytes from the guest.
@@ -39,6 +39,14 @@ public enum Message: Sendable, Hashable {
     case paused(job: UInt32, Paused)
     /// The worker has no image with the digest that the SUBMIT named, or not these layers of the program: they are to be sent.
     case wantImage(job: UInt32, layers: LayerSet? = nil)
+    /// Asks the worker about itself.
+    case query(Query)
+    /// Answers a QUERY.
+    case answer(Answer)
+    /// Tells the worker to stop jobs, or itself.
+    case stop(StopRequest)
+    /// Answers a STOP.
+    case stopped(StopAnswer)
     /// A type that is not known here and may be ignored.
     case skipped(Frame)
 
@@ -72,7 +80,7 @@ public enum Message: Sendable, Hashable {
             _ = try frame.opaque(0)
             self = .cancel(job: job)
         case .extend: self = .extend(job: job, try Extend(frame))
-        case .accepted: self = .accepted(job: job, try Accepted(frame))
+        case .accepted: self = .accepted(job: job, try Acceptance(frame))
         case .started: self = .started(job: job, try Started(frame))
         case .output:
             let (number, chunk) = try StreamChunk.decode(frame, channels: OutputChannel.allCases.map(\.rawValue))
@@ -80,6 +88,10 @@ public enum Message: Sendable, Hashable {
         case .result: self = .result(job: job, try ResultReport(frame))
         case .paused: self = .paused(job: job, try Paused(frame))
         case .wantImage: self = .wantImage(job: job, layers: try LayerSet.decode(frame))
+        case .query: self = .query(try Query(frame))
+        case .answer: self = .answer(try Answer(frame))
+        case .stop: self = .stop(try StopRequest(frame))
+        case .stopped: self = .stopped(try StopAnswer(frame))
         }
     }
 
@@ -97,12 +109,16 @@ public enum Message: Sendable, Hashable {
         case .input(let job, let chunk): chunk.frame(.input, job: job)
         case .cancel(let job): Frame(.cancel, job: job, payload: [])
         case .extend(let job, let extend): extend.frame(job: job)
-        case .accepted(let job, let accepted): accepted.frame(job: job)
+        case .accepted(let job, let acceptance): acceptance.frame(job: job)
         case .started(let job, let started): started.frame(job: job)
         case .output(let job, let channel, let chunk): chunk.frame(.output, job: job, channel: channel.rawValue)
         case .result(let job, let report): report.frame(job: job)
         case .paused(let job, let paused): paused.frame(job: job)
         case .wantImage(let job, let layers): LayerSet.frame(layers, job: job)
+        case .query(let query): query.frame
+        case .answer(let answer): answer.frame()
+        case .stop(let request): request.frame
+        case .stopped(let answer): answer.frame
         case .skipped(let frame): frame
         }
     }

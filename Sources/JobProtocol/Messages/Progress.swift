@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-/// The worker took the job: a RESULT will follow.
-public struct Accepted: Sendable, Hashable {
-    /// Jobs that were waiting before it; 0 means that it is next.
-    public var queuePosition: UInt32?
+internal import JobModel
 
-    /// A message with its parts.
-    public init(queuePosition: UInt32? = nil) { self.queuePosition = queuePosition }
-
-    private enum Tag: UInt16 { case queuePosition = 0x0001 }
+extension Acceptance {
+    private enum Tag: UInt16 { case queuePosition = 0x0001, id, waitNanoseconds }
 
     init(_ frame: Frame) throws(WireError) {
         var fields = FieldReader(frame, .accepted)
+        self.init()
         while let field = try fields.next() {
             switch Tag(rawValue: field.tag) {
             case .queuePosition: queuePosition = try field.integer()
+            case .id: id = try field.integer()
+            case .waitNanoseconds: waitNanoseconds = try field.integer()
             case nil: try field.skip()
             }
         }
@@ -24,6 +22,8 @@ public struct Accepted: Sendable, Hashable {
     func frame(job: UInt32) -> Frame {
         var fields = FieldWriter(.accepted, job: job)
         fields.put(Tag.queuePosition, queuePosition)
+        fields.put(Tag.id, id)
+        fields.put(Tag.waitNanoseconds, waitNanoseconds)
         return fields.finish()
     }
 }

@@ -83,6 +83,10 @@ public struct Submit: Sendable, Hashable {
     public var seed: UInt64?
     /// The most bytes that the program may have written to files.
     public var scratchBytes: UInt64?
+    /// Which of the same user's waiting jobs goes first, 0 to 9.
+    public var priority: UInt8?
+    /// The most nanoseconds that the job may wait for its first start.
+    public var waitBudget: UInt64?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
@@ -134,6 +138,8 @@ public struct Submit: Sendable, Hashable {
         trace = spec.isTraced ? true : nil
         deterministic = spec.isDeterministic ? true : nil
         snapshot = spec.snapshot
+        priority = spec.priority == JobPriority.normal ? nil : spec.priority
+        waitBudget = spec.waitLimit
         spec.program.map { describe($0) }
     }
 
@@ -159,6 +165,7 @@ public struct Submit: Sendable, Hashable {
         (spec.isTraced, spec.isDeterministic) = (trace ?? false, deterministic ?? false)
         spec.snapshot = snapshot
         spec.program = programSpec
+        (spec.priority, spec.waitLimit) = (priority ?? JobPriority.normal, waitBudget)
         return spec
     }
 
@@ -186,6 +193,7 @@ public struct Submit: Sendable, Hashable {
         case cpuBudget, exitBudget, outputBudget, memoryBudget, meter, pause, report, segments, tables, controls, pieces
         case dumps, trace, deterministic, imageDigest, snapshot, from
         case program, arguments, environment, layers, clock, seed, scratchBytes
+        case priority, waitBudget
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -231,6 +239,8 @@ public struct Submit: Sendable, Hashable {
             case .clock: clock = try field.known()
             case .seed: seed = try field.integer()
             case .scratchBytes: scratchBytes = try field.integer()
+            case .priority: priority = try field.integer(in: JobPriority.range)
+            case .waitBudget: waitBudget = try field.integer()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -296,6 +306,8 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.clock, clock?.rawValue)
         fields.put(Tag.seed, seed)
         fields.put(Tag.scratchBytes, scratchBytes)
+        fields.put(Tag.priority, priority)
+        fields.put(Tag.waitBudget, waitBudget)
         return fields.finish()
     }
 

@@ -12,7 +12,7 @@ public enum ClientAction: Sendable {
     /// The worker's HELLO came and is answered: from here on payloads may be as long as this side's HELLO said.
     case ready(WorkerTerms)
     /// A RESULT will follow.
-    case accepted(job: UInt32, Accepted)
+    case accepted(job: UInt32, Acceptance)
     /// The job will not run; nothing more follows for it.
     case refused(job: UInt32, ErrorReport)
     /// The guest is about to run.
@@ -25,6 +25,10 @@ public enum ClientAction: Sendable {
     case finished(job: UInt32, JobResult)
     /// All input that was queued is on its way; more can be given.
     case inputDrained(job: UInt32)
+    /// The answer to the oldest ``ClientSession/query(_:)`` that has none.
+    case answered(Answer)
+    /// The answer to the oldest ``ClientSession/stop(_:)`` that has none.
+    case stopped(StopAnswer)
     /// The worker takes no more jobs.
     case goAway(GoAway)
     /// The worker could not take what this side sent. It reads nothing more; results of accepted jobs may still come.

@@ -15,7 +15,7 @@ public struct ClientSession: Sendable {
     /// A client's usual first credit for a job's output: 256 KiB.
     public static let defaultOutputWindow: UInt32 = 262_144
 
-    private enum Phase {
+    enum Phase {
         case awaitingHello
         case open
         /// The worker reads nothing more.
@@ -24,10 +24,12 @@ public struct ClientSession: Sendable {
     }
 
     private let hello: Hello
-    private var phase = Phase.awaitingHello
+    private(set) var phase = Phase.awaitingHello
     private var isGoingAway = false
     private var jobs: [UInt32: ClientJob] = [:]
     private var highestJob: UInt32 = 0
+    /// What was asked of the worker itself.
+    var requests = AskedRequests()
     /// What the worker said in its HELLO.
     public private(set) var terms: WorkerTerms?
 
@@ -71,6 +73,7 @@ public struct ClientSession: Sendable {
     /// The connection is gone.
     public mutating func connectionClosed() -> [ClientAction] {
         phase = .closed
+        requests = AskedRequests()
         defer { jobs = [:] }
         return jobs.keys.sorted().map { .lost(job: $0) }
     }
@@ -182,13 +185,14 @@ extension ClientSession {
             return [.goAway(goAway)]
         case .error(job: 0, let report):
             phase = .workerFailed
+            requests = AskedRequests()
             return [.workerFailed(report)]
         case .error(let job, let report):
             try advance(job, .error, from: [.submitted])
             jobs[job] = nil
             return [.refused(job: job, report)]
         case .window(let job, let window): return try takeWindow(job, window.credit)
-        case .accepted(let job, let accepted): return try takeAccepted(job, accepted)
+        case .accepted(let job, let acceptance): return try takeAccepted(job, acceptance)
         case .started(let job, let started):
             try advance(job, .started, from: [.accepted], to: .started)
             return [.started(job: job, started)]
@@ -200,16 +204,18 @@ extension ClientSession {
         case .paused(let job, let paused): return try takePaused(job, paused)
         case .wantImage(let job, let layers): return try takeWantImage(job, layers)
         case .hello: throw .unexpected(.hello, "a second HELLO")
-        case .submit, .image, .input, .cancel, .extend: return []
+        case .answer(let answer): return try takeAnswer(answer)
+        case .stopped(let answer): return try takeAnswer(answer)
+        case .submit, .image, .input, .cancel, .extend, .query, .stop: return []
         }
     }
 
-    private mutating func takeAccepted(_ job: UInt32, _ accepted: Accepted) throws(WireError) -> [ClientAction] {
+    private mutating func takeAccepted(_ job: UInt32, _ acceptance: Acceptance) throws(WireError) -> [ClientAction] {
         try advance(job, .accepted, from: [.submitted], to: .accepted)
         guard jobs[job]?.releaseImage() == true else {
             throw .unexpected(.accepted, "job \(job) was accepted before its image was complete")
         }
-        return [.accepted(job: job, accepted)]
+        return [.accepted(job: job, acceptance)]
     }
 
     private mutating func takeWantImage(_ job: UInt32, _ layers: LayerSet?) throws(WireError) -> [ClientAction] {
@@ -261,6 +267,11 @@ extension JobSpec {
         if snapshot == .steps(0) {
             return Refusal(.invalidField, "a snapshot is taken after at least one step", limit: 1, value: 0)
         }
+        if !JobPriority.range.contains(priority) {
+            return Refusal(
+                .invalidField, "a priority is 0 to \(JobPriority.range.upperBound), not \(priority)",
+                limit: UInt64(JobPriority.range.upperBound), value: UInt64(priority))
+        }
         let lists = [
             (pieces, "pieces of the image", MemoryRange.pieceLimit), (dumps, "memory windows", MemoryRange.dumpLimit),
         ]
@@ -298,7 +309,7 @@ extension Frame {
 }
 
 extension WireError {
-    fileprivate static func unexpected(_ type: FrameType, _ message: String) -> WireError {
+    static func unexpected(_ type: FrameType, _ message: String) -> WireError {
         WireError(.unexpectedFrame, "\(message) (type \(type.rawValue))", frameType: type.rawValue)
     }
 }

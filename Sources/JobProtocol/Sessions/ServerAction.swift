@@ -7,13 +7,19 @@ public import JobModel
 public enum ServerAction: Sendable, Hashable {
     /// Write these bytes to the connection.
     case send([UInt8])
+    /// Write these bytes to the connection, and call ``ServerSession/answerWritten()`` when it has taken them.
+    case sendAnswer([UInt8])
+    /// Answer this with ``ServerSession/answer(_:)``, now or later. Until it is answered and the answer written, nothing more is asked.
+    case query(Query)
+    /// Stop these jobs, as far as the client's user may, and answer with ``ServerSession/stopAnswered(_:)``.
+    case stop(StopRequest)
     /// Look for the image of so many bytes that this client's user has submitted with this digest before, and answer at once,
     /// before the session is given anything else, with ``ServerSession/imageFound(_:_:)`` or ``ServerSession/imageWanted(_:)``.
     case lookUp(job: UInt32, digest: ContentDigest, bytes: UInt64)
     /// Look for the layers that this client's user has submitted before with these digests and lengths, and answer at once, before the
     /// session is given anything else, with ``ServerSession/layersFound(_:_:)``.
     case lookUpLayers(job: UInt32, [ProgramSpec.Layer])
-    /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:queuePosition:)`` or
+    /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:_:snapshotMemoryBytes:)`` or
     /// ``ServerSession/refused(_:_:)``. Credit and input for it follow in the same list; after a refusal they mean nothing.
     /// An image that has a digest has been compared with it. Of a job from a snapshot, what the spec says of the start means nothing.
     indirect case submit(job: UInt32, spec: JobSpec, source: JobSource)

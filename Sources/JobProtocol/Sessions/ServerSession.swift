@@ -14,7 +14,7 @@ public struct ServerSession: Sendable {
     /// How long a client may take to send its HELLO; the owner keeps the time.
     public static let handshakeTimeout = Duration.seconds(5)
 
-    private enum Phase {
+    enum Phase {
         case awaitingHello
         case open
         /// Nothing more is read: a fatal error, or the client has closed its side.
@@ -29,13 +29,15 @@ public struct ServerSession: Sendable {
     public var uploadRoom = UInt64.max
     /// Of it, what its user may still have on the way; likewise.
     public var tenantUploadRoom = UInt64.max
-    private var phase = Phase.awaitingHello
+    private(set) var phase = Phase.awaitingHello
     private var isDraining = false
     private var hasClosed = false
-    private var client = Hello(frameLimit: FrameHeader.smallestFrameLimit, window: 0)
+    private(set) var client = Hello(frameLimit: FrameHeader.smallestFrameLimit, window: 0)
     private var jobs: [UInt32: ServerJob] = [:]
     private var highestJob: UInt32 = 0
     private var lastAccepted: UInt32 = 0
+    /// What the client has asked of the worker itself.
+    var requests = RequestQueue()
 
     /// A session before its first frame. `uploadLimit` bounds the announced bytes of all images that are not complete; it
     /// is at least the terms' image limit.
@@ -45,9 +47,12 @@ public struct ServerSession: Sendable {
     }
 
     /// What is sent in place of HELLO on a connection that is one too many, before it is closed.
-    public static func tooManyConnections(limit: Int) -> [UInt8] {
+    ///
+    /// - Parameter name: the setting that the limit is the value of, which tells whether it is the worker's or the user's.
+    public static func tooManyConnections(limit: Int, name: String = "connections") -> [UInt8] {
         let error = WireError(
-            .tooManyConnections, "the worker has \(limit) connections, as many as it may", limit: UInt64(max(0, limit)))
+            .tooManyConnections, "\(limit) connections are open, as many as the limit \(name) allows",
+            limit: UInt64(max(0, limit)), limitName: name)
         var report = ErrorReport(error)
         report.isRetryable = true
         return Message.error(job: 0, report).encode()
@@ -90,6 +95,7 @@ public struct ServerSession: Sendable {
     public mutating func inputClosed() -> [ServerAction] {
         phase = .stopped
         dropUploads()
+        requests.drop()
         return jobs.keys.sorted(by: >).map { .cancel(job: $0, .disconnect) } + closeIfDone()
     }
 
@@ -140,13 +146,13 @@ extension ServerSession {
 
     /// The worker will run the job. Of one from a snapshot it tells how much memory that has.
     public mutating func accepted(
-        _ job: UInt32, queuePosition: UInt32, snapshotMemoryBytes: UInt64? = nil
+        _ job: UInt32, _ acceptance: Acceptance, snapshotMemoryBytes: UInt64? = nil
     ) -> [ServerAction] {
         guard jobs[job]?.stage == .submitted else { return [] }
         jobs[job]?.stage = .accepted
         if let snapshotMemoryBytes { jobs[job]?.memoryBytes = snapshotMemoryBytes }
         lastAccepted = max(lastAccepted, job)
-        return [.send(Accepted(queuePosition: queuePosition).frame(job: job).encode())]
+        return [.send(acceptance.frame(job: job).encode())]
     }
 
     /// The worker will not run the job. Does nothing once it was accepted.
@@ -240,7 +246,9 @@ extension ServerSession {
         case .input(let job, let chunk): return try takeInput(job, chunk)
         case .cancel(let job): return try takeCancel(job)
         case .extend(let job, let extend): return try takeExtend(job, extend.steps)
-        case .hello, .goAway, .accepted, .started, .output, .result, .paused, .wantImage: return []
+        case .query(let query): return try ask(.query(query))
+        case .stop(let request): return try ask(.stop(request))
+        case .hello, .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .answer, .stopped: return []
         }
     }
 
@@ -406,9 +414,10 @@ extension ServerSession {
         return [.send(Message.error(job: job, ErrorReport(refusal)).encode())]
     }
 
-    private mutating func fail(_ error: WireError) -> [ServerAction] {
+    mutating func fail(_ error: WireError) -> [ServerAction] {
         phase = .stopped
         dropUploads()
+        requests.drop()
         return [.send(Message.error(job: 0, ErrorReport(error)).encode()), .stopReading] + endPauses() + closeIfDone()
     }
 

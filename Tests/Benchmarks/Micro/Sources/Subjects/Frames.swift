@@ -90,7 +90,7 @@ private struct Conversation {
             switch action {
             case .send(let bytes): receive(bytes)
             case .submit(let job, _, _):
-                perform(worker.accepted(job, queuePosition: 0))
+                perform(worker.accepted(job, Acceptance(queuePosition: 0)))
                 perform(worker.started(job, queueNanoseconds: 1000))
                 perform(worker.output(job, .console, [0x34, 0x0A]))
                 perform(worker.finished(job, Samples.result))

@@ -16,7 +16,7 @@ enum Samples {
         ("input", .input(job: 7, StreamChunk(offset: 0, bytes: Array("hello".utf8), isEnd: true))),
         ("want-image", .wantImage(job: 7)), ("cancel", .cancel(job: 7)),
         ("extend", .extend(job: 7, Extend(steps: 1000))),
-        ("accepted", .accepted(job: 7, Accepted(queuePosition: 3))), ("started", .started(job: 7, started)),
+        ("accepted", .accepted(job: 7, Acceptance(queuePosition: 3))), ("started", .started(job: 7, started)),
         ("output", .output(job: 7, .console, StreamChunk(offset: 0, bytes: Array("4\n".utf8)))),
         ("result", .result(job: 7, ResultReport(result))),
         (
