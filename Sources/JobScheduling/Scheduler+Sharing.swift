@@ -118,11 +118,11 @@ extension Scheduler {
         if case .requeued = job.state {
             guard hasFreeSlot else { return nil }
             take(key, place, .running(since: clock))
-            runningCount += 1
+            begunCount += 1
             accounts[place].begin(at: clock)
             return .resume(key)
         }
-        guard hasFreeSlot || mayGoAhead(place) else { return nil }
+        guard hasFreeSlot || mayGoAhead(job) else { return nil }
         let spot = spot(for: job, place)
         take(key, place, .handed)
         accounts[place].aheadCount += 1
@@ -139,10 +139,15 @@ extension Scheduler {
         accounts[place].memoryBytes += job.memoryBytes
     }
 
-    private func mayGoAhead(_ place: Int) -> Bool {
+    /// One job of a tenant may, and more if they are short; and one that has to go before all that its tenant has there.
+    private func mayGoAhead(_ job: Job) -> Bool {
         guard limits.ahead > 0 else { return false }
-        let account = accounts[place]
-        guard account.aheadCount > 0 else { return true }
+        let account = accounts[job.account]
+        return account.aheadCount == 0 || mayGoAheadAsWell(account)
+            || line.allSatisfy { key in jobs[key].map { $0.account != job.account || $0.priority < job.priority } ?? true }
+    }
+
+    private func mayGoAheadAsWell(_ account: TenantAccount) -> Bool {
         let sharers = accounts.reduce(0) { $0 + ($1.isActive ? 1 : 0) }
         guard let mean = account.meanTime, account.aheadCount < limits.ahead / sharers else { return false }
         return mean <= Self.aheadTime * UInt64(limits.slots) / UInt64(account.aheadCount + 1)

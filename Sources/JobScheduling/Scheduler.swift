@@ -84,7 +84,7 @@ public struct Scheduler: Sendable {
     /// Jobs that wait and that the slots do not have.
     var lineCount = 0
     /// Jobs that have been begun.
-    public internal(set) var runningCount = 0
+    var begunCount = 0
     /// Bytes of host memory that the jobs may take which the slots have.
     public internal(set) var memoryBytes: UInt64 = 0
     /// As much slot time as the active tenant had that had the least; it never falls.
@@ -99,14 +99,19 @@ public struct Scheduler: Sendable {
     // MARK: Counts
 
     /// Jobs that wait.
-    public var queuedCount: Int { lineCount + line.count }
+    public var queuedCount: Int { lineCount + line.count - aboutToBegin(of: line.count) }
+    /// Jobs that run, or are about to: a slot is free for them.
+    public var runningCount: Int { begunCount + aboutToBegin(of: line.count) }
     /// Jobs that the slots have.
-    public var handedCount: Int { line.count + runningCount }
+    public var handedCount: Int { line.count + begunCount }
     /// Jobs that are paused, those that are about to end included.
     public var pausedCount: Int { jobs.count - queuedCount - runningCount }
     /// Whether no job is left.
     public var isIdle: Bool { jobs.isEmpty }
     var hasFreeSlot: Bool { handedCount < limits.slots }
+
+    /// Of so many jobs that the slots have and have not begun, those for which one is free.
+    private func aboutToBegin(of count: Int) -> Int { min(count, max(0, limits.slots - begunCount)) }
 
     /// What a tenant has now.
     public struct Standing: Sendable, Hashable {
@@ -122,8 +127,9 @@ public struct Scheduler: Sendable {
     public func standing(of tenant: Tenant) -> Standing {
         guard let place = places[tenant] else { return Standing() }
         let account = accounts[place]
+        let soon = aboutToBegin(of: account.aheadCount)
         return Standing(
-            queued: account.queuedCount, running: account.runningCount, paused: account.pausedCount,
+            queued: account.queuedCount - soon, running: account.runningCount + soon, paused: account.pausedCount,
             memoryBytes: account.memoryBytes, waitingBytes: account.waiting.total)
     }
 
@@ -226,7 +232,7 @@ public struct Scheduler: Sendable {
         }
         leaveLine(key, job.account)
         stopHolding(key)
-        runningCount += 1
+        begunCount += 1
         accounts[job.account].begin(at: now)
         return fill()
     }
@@ -257,7 +263,7 @@ public struct Scheduler: Sendable {
     }
 
     private mutating func leaveSlot(_ job: Job, _ since: UInt64) {
-        runningCount -= 1
+        begunCount -= 1
         accounts[job.account].leave(begunAt: since, at: clock)
         meanTime = Self.mean(meanTime, clock - min(since, clock))
         giveMemoryBack(job)

@@ -129,6 +129,7 @@ final class Connection {
     }
 
     private func perform(_ actions: [ServerAction]) {
+        for (refusal, spec) in session.takeRefusals() { dispatcher.noteRefusal(refusal, of: spec, from: peer) }
         var starts: [SchedulerAction] = []
         for action in actions {
             switch action {
@@ -216,7 +217,6 @@ final class Connection {
             perform(session.accepted(job, admission.acceptance, snapshotMemoryBytes: admission.memoryBytes))
             return admission.actions
         } catch {
-            dispatcher.noteRefusal(error, of: spec, from: peer)
             perform(session.refused(job, error))
             return []
         }

@@ -214,10 +214,10 @@ final class Dispatcher {
     }
 
     /// A submission was turned down.
-    func noteRefusal(_ refusal: Refusal, of spec: JobSpec, from peer: Peer) {
+    func noteRefusal(_ refusal: Refusal, of spec: JobSpec?, from peer: Peer) {
         counters.noteRefusal(ErrorCode(refusal.rule))
         ledger[peer.owner].refused += 1
-        log.jobRefused(refusal, of: JobTitle(spec), peer: peer)
+        log.jobRefused(refusal, of: spec.map(JobTitle.init), peer: peer)
     }
 
     func addCredit(_ bytes: Int, to key: JobKey) {

@@ -52,6 +52,7 @@ struct WorkerCounters {
             .init(.jobsRefused, label: $0.key.rawValue, $0.value)
         }
         report.samples += CounterSample.ExitKind.allCases.map { .init(.exits, label: $0.rawValue, exits[$0]) }
+        report.samples.sort { ($0.kind.rawValue, $0.label) < ($1.kind.rawValue, $1.label) }
         report.histograms = [queueTime, runTime]
         return report
     }

@@ -37,11 +37,11 @@ struct WorkerLog {
         logger.info("job \(key) accepted", metadata: metadata)
     }
 
-    func jobRefused(_ refusal: Refusal, of title: JobTitle, peer: Peer) {
+    func jobRefused(_ refusal: Refusal, of title: JobTitle?, peer: Peer) {
         guard jobs != .none else { return }
         var metadata = peer.metadata
         metadata["event"] = "job-refused"
-        title.put(in: &metadata)
+        title?.put(in: &metadata)
         metadata["kvmjob_rule"] = "\(ErrorCode(refusal.rule).name)"
         metadata["kvmjob_limit_name"] = refusal.limitName.map { "\($0)" }
         metadata["kvmjob_limit"] = refusal.limit.map { "\($0)" }

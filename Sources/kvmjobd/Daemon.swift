@@ -17,6 +17,8 @@ struct Daemon: Sendable {
     /// What makes it stop, and the stop itself.
     enum Event: Sendable {
         case signal(CInt)
+        /// An operator has asked for it.
+        case drainRequest
         case idle
         case connectionOver(Failure?)
         case drained
@@ -32,6 +34,7 @@ struct Daemon: Sendable {
         let (events, post) = AsyncStream.makeStream(of: Event.self)
         let signals = await ShutdownSignals.takeOver { post.yield(.signal($0)) }
         defer { signals.cancel() }
+        worker.whenToldToDrain { post.yield(.drainRequest) }
         try await open(socket, post)
         notify(.ready)
         let watchdog = try startWatchdog()
@@ -79,7 +82,7 @@ struct Daemon: Sendable {
                 logger.warning("a second signal: leaving without the results of accepted jobs")
                 return .interrupted
             case _ where isDraining: break
-            case .signal, .idle, .connectionOver(nil):
+            case .signal, .drainRequest, .idle, .connectionOver(nil):
                 isDraining = true
                 logger.info("leaving: \(event.reason)")
                 notify(.stopping)
@@ -135,7 +138,7 @@ extension Daemon.Event {
     fileprivate var goAwayReason: GoAwayReason {
         switch self {
         case .idle: .idle
-        case .signal, .connectionOver, .drained: .drain
+        case .signal, .drainRequest, .connectionOver, .drained: .drain
         }
     }
 
@@ -145,6 +148,7 @@ extension Daemon.Event {
         case .signal(SIGTERM): "SIGTERM"
         case .signal(SIGINT): "SIGINT"
         case .signal(let number): "signal \(number)"
+        case .drainRequest: "an operator asked for it"
         case .idle: "idle"
         case .connectionOver: "connection over"
         case .drained: "drained"

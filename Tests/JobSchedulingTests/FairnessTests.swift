@@ -144,6 +144,18 @@ private struct Floor {
         #expect(floor.running.keys.first == last)
     }
 
+    @Test func `a higher priority goes first where jobs are long and few are ahead`() throws {
+        var floor = Floor(SchedulerLimits(slots: 1, ahead: 32))
+        for _ in 0..<3 { try floor.submit(hog, time: long) }
+        let jobs = try [3, 9, 6, 9].map { priority in try floor.submit(hog, time: long, priority: priority) }
+        floor.step()
+        #expect(floor.running.keys.first == jobs[1])
+        floor.step()
+        #expect(floor.running.keys.first == jobs[3])
+        floor.step()
+        #expect(floor.running.keys.first == jobs[2])
+    }
+
     @Test func `priorities say nothing about the jobs of others`() throws {
         var floor = Floor(SchedulerLimits(slots: 1))
         for _ in 0..<100 { try floor.submit(hog, time: long, priority: 9) }

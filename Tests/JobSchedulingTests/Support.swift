@@ -43,7 +43,7 @@ extension Scheduler {
 
     private mutating func beginAll() -> [SchedulerAction] {
         var actions: [SchedulerAction] = []
-        while runningCount < limits.slots, let job = line.first { actions += began(job, at: clock) }
+        while begunCount < limits.slots, let job = line.first { actions += began(job, at: clock) }
         return actions
     }
 }

@@ -181,8 +181,10 @@ struct SharingTests {
 
     @Test func `users see their own jobs, operators everybody's`() async throws {
         let worker = try await Masquerade(operators: [77])
+        var clients: [JobClient] = []
         for user in [1000, 1001] as [UInt32] {
             let client = try await worker.client(of: user)
+            clients.append(client)
             var spec = lasting(.seconds(60), label: "of \(user)")
             spec.priority = 7
             let job = try await client.submit(spec, image: endless)
@@ -199,6 +201,7 @@ struct SharingTests {
         }
         guard case .worker(let report) = try await worker.answer(.worker, to: 1001) else { return }
         #expect(!report.isOperator && report.running == 1 && report.queued == 1 && report.slots == 1)
+        for client in clients { await client.shutdown() }
     }
 
     @Test func `users stop their own jobs, operators everybody's, and nobody learns of others' by trying`() async throws

@@ -29,6 +29,8 @@ public struct ServerSession: Sendable {
     public var uploadRoom = UInt64.max
     /// Of it, what its user may still have on the way; likewise.
     public var tenantUploadRoom = UInt64.max
+    /// Submissions that were refused since they were last taken, with what they asked for where that is known.
+    private var refusals: [(refusal: Refusal, spec: JobSpec?)] = []
     private(set) var phase = Phase.awaitingHello
     private var isDraining = false
     private var hasClosed = false
@@ -159,6 +161,13 @@ extension ServerSession {
     public mutating func refused(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
         guard let stage = jobs[job]?.stage, [.lookingUp, .uploading, .submitted].contains(stage) else { return [] }
         return end(job, refusal) + closeIfDone()
+    }
+
+    /// What has been refused since the last call, by this session or by the worker: to be counted and logged.
+    public mutating func takeRefusals() -> [(refusal: Refusal, spec: JobSpec?)] {
+        guard !refusals.isEmpty else { return [] }
+        defer { refusals.removeAll() }
+        return refusals
     }
 
     /// The guest is about to run, this long after acceptance. Does nothing when it goes on after a pause.
@@ -410,6 +419,7 @@ extension ServerSession {
     }
 
     private mutating func end(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
+        refusals.append((refusal, jobs[job]?.spec))
         remove(job)
         return [.send(Message.error(job: job, ErrorReport(refusal)).encode())]
     }
