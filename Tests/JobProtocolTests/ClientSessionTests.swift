@@ -240,6 +240,7 @@ import Testing
                 _ = session.grantOutput(1, Int(random.next() % 10))
                 _ = session.sendInput(1, [1, 2, 3], end: false)
                 _ = session.extend(1, steps: random.next())
+                _ = session.query(.worker)
             }
             #expect(session.jobsInFlight <= 1)
         }

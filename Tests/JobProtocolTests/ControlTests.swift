@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import JobModel
+import SeededRandom
 import Testing
 
 @testable import JobProtocol
@@ -205,6 +206,54 @@ private let everyCounter: CounterReport = {
         _ = session.accepted(1, Acceptance()) + session.goAway(.drain)
         #expect(session.receive(Message.stop(.worker).frame) == [.stop(.worker)])
         #expect(try sent(session.stopAnswered(.worker(drains: true))) == [.stopped(.worker(drains: true))])
+    }
+
+    @Test func `a worker that leaves answers what it is looking at, and closes`() throws {
+        var session = session()
+        _ = session.receive(Message.stop(.worker).frame) + session.receive(query)
+        #expect(orders(session.goAway(.drain)).isEmpty, "the stop has no answer yet")
+        let end = session.stopAnswered(.worker(drains: true))
+        #expect(try sent(end) == [.stopped(.worker(drains: true))] && end.last == .close)
+        #expect(session.answerWritten().isEmpty && session.receive(query).isEmpty)
+    }
+
+    @Test func `requests at random are each asked once, in order, and one at a time`() throws {
+        var random = SplitMix64(state: 6)
+        for _ in 0..<300 {
+            var session = session()
+            var (came, asked, unsaid) = ([Message](), [Message](), 0)
+            for _ in 0..<200 {
+                var actions: [ServerAction] = []
+                switch random.next() % 4 {
+                case 0 where came.count - asked.count + unsaid < ServerSession.requestLimit:
+                    let next = [Message.query(.worker), .query(.counters), .stop(.jobs([random.next()]))][
+                        Int(random.next() % 3)]
+                    came.append(next)
+                    actions = session.receive(next.frame)
+                case 1: actions = session.answerWritten()
+                case 2 where unsaid > 0: actions = answer(&session, try #require(asked.last))
+                default: continue
+                }
+                for action in actions {
+                    switch action {
+                    case .query(let query): (asked, unsaid) = (asked + [.query(query)], unsaid + 1)
+                    case .stop(let request): (asked, unsaid) = (asked + [.stop(request)], unsaid + 1)
+                    case .sendAnswer: unsaid -= 1
+                    default: Issue.record("\(action)")
+                    }
+                    #expect(0...1 ~= unsaid, "no more than one is with the worker")
+                }
+            }
+            #expect(asked == Array(came.prefix(asked.count)))
+        }
+    }
+
+    private func answer(_ session: inout ServerSession, _ request: Message) -> [ServerAction] {
+        switch request {
+        case .query(.counters): session.answer(.counters(CounterReport()))
+        case .stop(.jobs(let ids)): session.stopAnswered(.jobs(ids.map { _ in .unknown }))
+        default: session.answer(.worker(WorkerReport()))
+        }
     }
 
     @Test func `a wait of nothing is refused, and what is said of the queue comes to the worker`() throws {

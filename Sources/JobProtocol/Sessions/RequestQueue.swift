@@ -40,6 +40,9 @@ struct RequestQueue: Sendable {
         case writing
     }
 
+    /// Whether the owner has one to which it has not said the answer.
+    var isAsked: Bool { stage == .asked }
+
     /// Takes one more.
     mutating func add(_ request: ControlRequest) throws(WireError) {
         let limit = ServerSession.requestLimit

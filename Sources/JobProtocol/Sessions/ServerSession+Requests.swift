@@ -14,14 +14,14 @@ extension ServerSession {
     public mutating func answer(_ answer: Answer) -> [ServerAction] {
         guard let request = requests.takeAnswered() else { return [] }
         guard case .query(let query) = request, answer.answers(query) else { return failWrongAnswer() }
-        return [.sendAnswer(answer.frame(frameLimit: client.frameLimit).encode())]
+        return [.sendAnswer(answer.frame(frameLimit: client.frameLimit).encode())] + closeIfDone()
     }
 
     /// What became of the stop that was asked for, for each of its jobs. Else as ``answer(_:)``.
     public mutating func stopAnswered(_ answer: StopAnswer) -> [ServerAction] {
         guard let request = requests.takeAnswered() else { return [] }
         guard case .stop(let stop) = request, answer.answers(stop) else { return failWrongAnswer() }
-        return [.sendAnswer(answer.frame.encode())]
+        return [.sendAnswer(answer.frame.encode())] + closeIfDone()
     }
 
     /// The connection has taken the bytes of the last ``ServerAction/sendAnswer(_:)``: what else the client asked comes up.

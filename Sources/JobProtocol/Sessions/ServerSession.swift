@@ -438,9 +438,11 @@ extension ServerSession {
         return paused.map { .extend(job: $0, steps: 0) }
     }
 
-    private mutating func closeIfDone() -> [ServerAction] {
-        guard phase == .stopped || isDraining, jobs.isEmpty, !hasClosed else { return [] }
+    /// What the owner is looking at is still answered; for more a draining worker does not stay.
+    mutating func closeIfDone() -> [ServerAction] {
+        guard phase == .stopped || isDraining, jobs.isEmpty, !requests.isAsked, !hasClosed else { return [] }
         (hasClosed, phase) = (true, .stopped)
+        requests.drop()
         return [.close]
     }
 }

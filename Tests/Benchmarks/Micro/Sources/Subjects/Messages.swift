@@ -17,6 +17,8 @@ enum Samples {
         ("want-image", .wantImage(job: 7)), ("cancel", .cancel(job: 7)),
         ("extend", .extend(job: 7, Extend(steps: 1000))),
         ("accepted", .accepted(job: 7, Acceptance(queuePosition: 3))), ("started", .started(job: 7, started)),
+        ("query", .query(.worker)), ("answer", .answer(.worker(WorkerReport()))), ("stop", .stop(.jobs([7]))),
+        ("stopped", .stopped(.jobs([.stopped]))),
         ("output", .output(job: 7, .console, StreamChunk(offset: 0, bytes: Array("4\n".utf8)))),
         ("result", .result(job: 7, ResultReport(result))),
         (
