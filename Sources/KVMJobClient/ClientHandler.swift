@@ -25,6 +25,8 @@ final class ClientHandler: ChannelInboundHandler {
     private var isClosed = false
     private var isStarting = false
     private var isGoingAway = false
+    /// Of a worker that goes away: the highest job that it took.
+    private var lastTaken: UInt32?
     /// Why the connection ended or will: what jobs that are lost are told.
     private var failure: JobClientError?
 
@@ -206,13 +208,19 @@ final class ClientHandler: ChannelInboundHandler {
         case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
         case .finished(let job, let result): finish(job, .success(result))
         case .inputDrained(let job): inputSent(job)
-        case .goAway:
-            isGoingAway = true
+        case .goAway(let goAway):
+            (isGoingAway, lastTaken) = (true, goAway.lastJob)
             failWaiting()
         case .workerFailed(let report): workerFailed(JobClientError(fatal: report))
         case .protocolFailed(let error): protocolFailed(JobClientError(error))
-        case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
+        case .lost(let job): finish(job, .failure(reason(losing: job)))
         }
+    }
+
+    /// A worker that goes away says which jobs it took: of the others nothing was lost but the way there.
+    private func reason(losing job: UInt32) -> JobClientError {
+        if let lastTaken, job > lastTaken { return Self.goingAway }
+        return failure ?? .jobLost
     }
 
     private func becomeReady(_ terms: WorkerTerms) {
