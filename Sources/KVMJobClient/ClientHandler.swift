@@ -81,8 +81,9 @@ final class ClientHandler: ChannelInboundHandler {
         handshake = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(patience)) { [weak self] in
             self?.close(
                 JobClientError(
-                    .silentWorker, "the connection was made, and the worker said nothing for \(patience): see its log",
-                    isRetryable: true))
+                    .silentWorker,
+                    "the connection was made, and the worker said nothing for \(patience): it ends its last jobs before a restart, "
+                        + "or cannot start; see its log", isRetryable: true))
         }
     }
 

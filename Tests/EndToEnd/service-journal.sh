@@ -118,6 +118,22 @@ tell
 expect 'two jobs came before' equals "$jobs" 10002
 expect 'this is more than is kept for it' test "$lost" -gt 0
 expect 'records and dropped ones are all jobs' equals $((told + lost)) $((jobs * each))
+printf -- '--- an end while the journal stands still\n'
+batch --jobs 1 >/dev/null
+invocation=$(property InvocationID)
+in_box systemctl kill --signal=STOP systemd-journald.service
+burst 3000
+in_box systemctl --quiet stop kvmjobd.service 2>/dev/null
+expect 'the service does not wait for the log' property_is Result success
+in_box systemctl kill --signal=CONT systemd-journald.service
+records _SYSTEMD_INVOCATION_ID="$invocation" >/dev/null
+# On its standard error, as the last thing that it can do.
+lost=$(in_box journalctl --output=cat _SYSTEMD_INVOCATION_ID="$invocation" _TRANSPORT=stdout |
+    sed -n 's/^kvmjobd: warning: \([0-9]*\) log records were dropped.*/\1/p')
+told=$(count _SYSTEMD_INVOCATION_ID="$invocation" _TRANSPORT=journal)
+printf '%s records, %s said to be dropped\n' "$told" "$lost"
+# Ready; before the end: leaving, draining, summary, stopped.
+expect 'what was not written is told' equals $((told + lost)) $((3002 * each + 5))
 # journald's own "Suppressed N messages from UNIT".
 expect 'journald held nothing back' equals "$(records MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e)" ''
 finish

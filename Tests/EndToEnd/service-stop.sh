@@ -43,6 +43,22 @@ report_of batch --jobs 4 --image ebfe --wall-ms 60000 --when STARTED:2 --run 'sy
 expect 'it answers all jobs too' says unanswered '[]'
 expect 'by cancelling them' says outcomes '{"cancelled by drain": 4}'
 
+printf -- '--- clients that come during a long drain\n'
+options '--slots 2'
+# The job that is waited for takes longer than kvmjob waits for an answer, and not so long as other clients may.
+batch --jobs 1 --image ebfe --wall-ms 7000 --when STARTED:1 --run 'systemctl --quiet stop kvmjobd.service 2>/dev/null' >/dev/null &
+client=$!
+expect 'the service is stopping' eventually 10 property_is ActiveState deactivating
+batch --jobs 1 --label patient >/dev/null &
+patient=$!
+said=$(in_box kvmjob submit --socket $socket --hex f4 2>&1)
+expect 'kvmjob gives up with status 125' equals $? 125
+expect 'and says what may be the matter' contains "$said" 'it ends its last jobs before a restart'
+wait $client
+expect 'the job came to its end' equals $? 0
+wait $patient
+expect 'a client that waits is served by the next worker' equals $? 0
+
 printf -- '--- restarts and an upgrade under a stream of clients\n'
 options '--slots 2'
 program=/usr/libexec/kvmjob/kvmjobd

@@ -36,6 +36,15 @@ devices='systemctl start kvmjobd.service && readlink /proc/$(systemctl show --va
 expect 'when systemctl start returns, KVM is open' contains "$(in_box sh -c "$devices")" /dev/kvm
 expect 'and the service is active' property_is ActiveState active
 
+printf -- '--- a worker that may not use KVM\n'
+options '' SupplementaryGroups=
+in_box systemctl --quiet start kvmjobd.service 2>/dev/null
+expect 'systemctl start says that it failed' equals $? 1
+expect 'the exit status is 69' property_is ExecMainStatus 69
+expect 'the log says what to do' \
+    contains "$(last MESSAGE SYSLOG_IDENTIFIER=kvmjobd PRIORITY=3)" 'no permission to open /dev/kvm: join the group'
+options ''
+
 printf -- '--- one process per connection\n'
 in_box sh -ec "systemctl stop kvmjobd.socket kvmjobd.service
     sed '/^Requires=/d; /^After=/d' $units/kvmjobd.service >$units/kvmjobd@.service
