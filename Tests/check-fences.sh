@@ -37,6 +37,14 @@ breach 'a trap on bad input' < <(
 breach 'C outside the shim targets' < <(
     find Sources -name '*.c' -o -name '*.h' | grep -vE '^Sources/(CKVM|CLinux|CGuestCode|CSystemd|CCapstone|CBareLoop)/')
 
+# What only tests want is in no release: check-release.sh looks at one.
+breach 'a drill outside of #if DEBUG' < <(
+    find Sources -name '*.swift' -exec awk '
+        FNR == 1 { debug = 0 }
+        /^ *#if DEBUG$/ { debug = 1 }
+        /^ *#(else|endif)/ { debug = 0 }
+        !debug && /[Dd]rill|DRILL/ { print FILENAME ":" FNR ":" $0 }' {} +)
+
 breach 'no licence header' < <(
     git ls-files '*.swift' '*.c' '*.h' '*.S' '*.sh' '*.py' 2>/dev/null | xargs grep -L 'SPDX-License-Identifier: Apache-2.0')
 

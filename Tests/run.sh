@@ -96,7 +96,8 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options journal socket-activation snapshots programs hostile linux python systemd; do
+for script in options journal socket-activation snapshots programs hostile linux python systemd service-access service-stop \
+    service-crash service-journal; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done
@@ -106,7 +107,7 @@ if [ ${#missing[@]} -gt 0 ]; then printf '\n*** DID NOT RUN HERE: %s ***\n' "$(I
 if kvm_is_there && [ ${#missing[@]} -gt 0 ]; then
     printf '/dev/kvm is there, so a part that did not run counts as failed, but for those that need root or systemd\n'
     for name in "${missing[@]}"; do
-        case $name in *journal | *systemd | *socket-activation) ;; *) failed=$((failed + 1)) ;; esac
+        case $name in *journal | *systemd | *service-* | *socket-activation) ;; *) failed=$((failed + 1)) ;; esac
     done
 fi
 printf '\n%d s in all\n%d passed, %d failed\n' $((SECONDS - started)) "$passed" "$failed"

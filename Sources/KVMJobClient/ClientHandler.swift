@@ -27,6 +27,8 @@ final class ClientHandler: ChannelInboundHandler {
     private var isClosed = false
     private var isStarting = false
     private var isGoingAway = false
+    /// Of a worker that goes away: the highest job that it took.
+    private var lastTaken: UInt32?
     /// Why the connection ended or will: what jobs that are lost are told.
     private var failure: JobClientError?
 
@@ -95,8 +97,9 @@ final class ClientHandler: ChannelInboundHandler {
         handshake = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(patience)) { [weak self] in
             self?.close(
                 JobClientError(
-                    .silentWorker, "the connection was made, and the worker said nothing for \(patience): see its log",
-                    isRetryable: true))
+                    .silentWorker,
+                    "the connection was made, and the worker said nothing for \(patience): it ends its last jobs before a restart, "
+                        + "or cannot start; see its log", isRetryable: true))
         }
     }
 
@@ -249,13 +252,19 @@ final class ClientHandler: ChannelInboundHandler {
             if case .query(let promise)? = takeAsked() { promise.succeed(answer) }
         case .stopped(let answer):
             if case .stop(let promise)? = takeAsked() { promise.succeed(answer) }
-        case .goAway:
-            isGoingAway = true
+        case .goAway(let goAway):
+            (isGoingAway, lastTaken) = (true, goAway.lastJob)
             failWaiting()
         case .workerFailed(let report): workerFailed(JobClientError(fatal: report))
         case .protocolFailed(let error): protocolFailed(JobClientError(error))
-        case .lost(let job): finish(job, .failure(failure ?? .connectionClosed))
+        case .lost(let job): finish(job, .failure(reason(losing: job)))
         }
+    }
+
+    /// A worker that goes away says which jobs it took: of the others nothing was lost but the way there.
+    private func reason(losing job: UInt32) -> JobClientError {
+        if let lastTaken, job > lastTaken { return Self.goingAway }
+        return failure ?? .jobLost
     }
 
     private func becomeReady(_ terms: WorkerTerms) {

@@ -122,4 +122,10 @@ extension JobClientError {
     static var connectionClosed: JobClientError {
         JobClientError(.connectionLost, "the connection to the worker was closed", isRetryable: true)
     }
+    static var jobLost: JobClientError {
+        JobClientError(
+            .connectionLost,
+            "the connection to the worker was closed before the job ended: the worker was stopped or has crashed, see its log",
+            isRetryable: true)
+    }
 }

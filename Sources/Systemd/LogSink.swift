@@ -87,16 +87,18 @@ public final class LogSink: Sendable {
         }
     }
 
+    /// Says at another destination how many records were not written and will not be: for the end of the program, when the time of
+    /// ``flush(within:)`` was too short.
+    public func reportUnwritten(to other: any LogDestination) {
+        let count = state.withLockedValue { $0.dropped + UInt64($0.unwritten) }
+        if count > 0 { try? other.write(.dropped(count, identifier: identifier)) }
+    }
+
     /// Writes the number of lost records as a record of its own, outside the queue, so that it needs no room there. If
     /// that fails too, the number is kept for the next time.
     private func reportDropped() {
-        let count = state.withLockedValue { state in
-            defer { state.dropped = 0 }
-            return state.dropped
-        }
-        guard count > 0 else { return }
-        if (try? destination.write(.dropped(count, identifier: identifier))) == nil {
-            state.withLockedValue { $0.dropped += count }
-        }
+        let count = state.withLockedValue { $0.dropped }
+        guard count > 0, (try? destination.write(.dropped(count, identifier: identifier))) != nil else { return }
+        state.withLockedValue { $0.dropped -= count }
     }
 }

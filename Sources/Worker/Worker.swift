@@ -133,6 +133,21 @@ public final class Worker: Sendable {
         try? await done.futureResult.get()
     }
 
+    /// Takes no more connections if there is nobody to serve now, and says whether that was so. A client that came since the owner
+    /// last looked is served; one that comes later waits in the socket, for the next worker.
+    public func stopListeningIfIdle() async -> Bool {
+        let dispatcher = dispatcher
+        let listeners = listeners
+        return await withCheckedContinuation { continuation in
+            eventLoop.execute {
+                guard dispatcher.value.status.idleSince != nil else { return continuation.resume(returning: false) }
+                listeners.value.forEach { $0.close(promise: nil) }
+                listeners.value = []
+                continuation.resume(returning: true)
+            }
+        }
+    }
+
     private static func onLoop<T>(_ loop: any EventLoop, _ make: @escaping @Sendable () -> T) -> NIOLoopBound<T> {
         let future = loop.submit { NIOLoopBound(make(), eventLoop: loop) }
         guard let value = try? future.wait() else { preconditionFailure("the event loop has been shut down") }

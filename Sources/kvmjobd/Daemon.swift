@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Dispatch
 internal import Glibc
 internal import JobProtocol
 internal import Logging
@@ -35,6 +36,10 @@ struct Daemon: Sendable {
         let signals = await ShutdownSignals.takeOver { post.yield(.signal($0)) }
         defer { signals.cancel() }
         worker.whenToldToDrain { post.yield(.drainRequest) }
+        #if DEBUG
+            let drill = await WatchdogDrill.prepare(hangEventLoop)
+            defer { drill?.cancel() }
+        #endif
         try await open(socket, post)
         notify(.ready)
         let watchdog = try startWatchdog()
@@ -82,6 +87,8 @@ struct Daemon: Sendable {
                 logger.warning("a second signal: leaving without the results of accepted jobs")
                 return .interrupted
             case _ where isDraining: break
+            // A client may have come since.
+            case .idle where await !worker.stopListeningIfIdle(): break
             case .signal, .drainRequest, .idle, .connectionOver(nil):
                 isDraining = true
                 logger.info("leaving: \(event.reason)")
@@ -122,6 +129,14 @@ struct Daemon: Sendable {
             throw Failure(status: .systemError, message: error.description)
         }
     }
+
+    #if DEBUG
+        /// For a drill; every other thread goes on.
+        private func hangEventLoop() {
+            logger.notice("drill: the event loop hangs from here on")
+            worker.eventLoop.execute { DispatchSemaphore(value: 0).wait() }
+        }
+    #endif
 
     /// A service manager that does not listen is no reason to stop serving clients.
     private func notify(_ lines: ServiceNotifier.Line...) {

@@ -50,7 +50,12 @@ enum Main {
 
     private static func run(_ options: Options, _ socket: ServedSocket) async throws(Failure) -> ExitStatus {
         let sink = LogSink(identifier: Software.name, destination: options.logTarget.destination())
-        defer { _ = sink.flush(within: flushTimeout) }
+        defer {
+            // A log that stands still does not keep the worker; what it misses is told where there may be room yet.
+            if !sink.flush(within: flushTimeout) {
+                sink.reportUnwritten(to: StreamDestination(descriptor: STDERR_FILENO))
+            }
+        }
         let logger = Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }
         let worker = try startWorker(options, logger)
         let status = try await Daemon(options: options, worker: worker, logger: logger).run(serving: socket)

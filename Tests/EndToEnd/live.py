@@ -28,7 +28,7 @@ from typing import Any
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "protocol"))
 from conversation import Conversation  # noqa: E402
-from decoder import DATA_HEADER, END, Frame, Reader, encode  # noqa: E402
+from decoder import DATA_HEADER, END, Frame, Reader, WireError, encode  # noqa: E402
 
 PATIENCE = 20.0  # seconds until what was waited for counts as never coming
 FRAME_LIMIT = 131072  # of a worker, and of these clients
@@ -204,6 +204,7 @@ class Job:
     wanted: bool = False
     accepted: bool = False
     started: bool = False
+    paused: bool = False
     output: bytearray = field(default_factory=bytearray)
     result: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
@@ -240,6 +241,7 @@ class Client:
         self.outgoing = bytearray()
         self.hello: dict[str, Any] | None = None
         self.fatal: dict[str, Any] | None = None
+        self.goaway: dict[str, Any] | None = None
         self.closed = False
         self.pongs: list[str] = []
         self.jobs: dict[int, Job] = {}
@@ -355,6 +357,8 @@ class Client:
         match frame.type:
             case "HELLO":
                 self.hello = frame.fields
+            case "GOAWAY":
+                self.goaway = frame.fields
             case "PONG":
                 self.pongs.append(frame.fields["bytes"])
             case "ERROR" if frame.job == 0:
@@ -369,6 +373,8 @@ class Client:
                 job.accepted = True
             case "STARTED":
                 job.started = True
+            case "PAUSED":
+                job.paused = True
             case "OUTPUT":
                 job.output += bytes.fromhex(frame.fields["bytes"])
             case "RESULT":

@@ -312,6 +312,23 @@ private let starting: ScriptedWorker.Script = { order, session in
         #expect(try await job.result().outcome == .halted)
     }
 
+    @Test func `a job that a worker on its way out did not take is no lost job`() async throws {
+        // It hears of both jobs, and answers neither.
+        let (client, worker) = try await ScriptedWorker.connect { _, _ in [] }
+        let jobs = (0..<2).map { _ in Task { try await client.submit(JobSpec(), image: [1]) } }
+        var orders = worker.orders.makeAsyncIterator()
+        for _ in jobs { _ = await orders.next() }
+        worker.send(Message.goAway(GoAway(.drain, lastJob: 1)).encode())
+        worker.close()
+        var codes: Set<JobClientError.Code> = []
+        for job in jobs {
+            let error = await #expect(throws: JobClientError.self) { try await job.value }
+            codes.insert(try #require(error).code)
+            #expect(error?.isRetryable == true)
+        }
+        #expect(codes == [.connectionLost, .goingAway], "of the first, nobody knows")
+    }
+
     @Test func `a worker that failed still gives the results that it owes`() async throws {
         let (client, worker) = try await ScriptedWorker.connect(script: starting)
         let job = try await client.submit(JobSpec(), image: [1])

@@ -45,6 +45,22 @@ struct LogSinkTests {
         #expect(sink.flush(within: .seconds(60)))
     }
 
+    @Test func `what was dropped or never written can be told elsewhere`() {
+        let (stuck, other) = (RecordingDestination(), RecordingDestination())
+        let gate = stuck.blockNextWrite()
+        let sink = LogSink(identifier: "test", destination: stuck, capacity: 4)
+        sink.submit(.numbered(0))
+        gate.entered.wait()
+        for index in 1..<10 { sink.submit(.numbered(index)) }
+        #expect(sink.flush(within: .milliseconds(1)) == false)
+        sink.reportUnwritten(to: other)
+        #expect(other.written == ["10 log records were dropped: the log was too slow"])
+        gate.leave.signal()
+        #expect(sink.flush(within: .seconds(60)))
+        sink.reportUnwritten(to: other)
+        #expect(other.written.count == 1, "nothing is left to tell")
+    }
+
     @Test func `records that the destination refused are counted and told once it works again`() {
         let destination = RecordingDestination()
         destination.isBroken = true

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import Dispatch
+import Foundation
 import JobModel
 import JobProtocol
 import JobTransport
@@ -289,6 +290,27 @@ struct WorkerTests {
         await drained.value
         #expect(await worker.worker.status.isDraining)
         await #expect(throws: JobClientError.self) { try await client.submit(JobSpec(), image: hello) }
+    }
+
+    @Test("A worker that seemed idle goes on listening if a client has come")
+    func stopListeningIfIdle() async throws {
+        let worker = try await TestWorker()
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kvmjob-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appending(path: "socket").path
+        try await worker.worker.listen(path: path)
+        let first = try await JobClient.connect(path: path)
+        #expect(await !worker.worker.stopListeningIfIdle())
+        let second = try await JobClient.connect(path: path)
+        for client in [first, second] {
+            #expect(try await client.submit(JobSpec(), image: hello).result().outcome == .halted)
+            await client.shutdown()
+        }
+        // The worker sees the ends of connections as its loop comes to them.
+        while await worker.worker.status.idleSince == nil { await Task.yield() }
+        #expect(await worker.worker.stopListeningIfIdle())
+        await #expect(throws: JobClientError.self) { try await JobClient.connect(path: path) }
     }
 
     @Test("A drain gives results to clients that read nothing")
