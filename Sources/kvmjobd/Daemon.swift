@@ -24,7 +24,8 @@ struct Daemon: Sendable {
 
     let options: Options
     let worker: Worker
-    let notifier = ServiceNotifier()
+    let sandbox: WorkerSandbox
+    let notifier: ServiceNotifier
     let logger: Logger
 
     /// Serves until there is a reason to leave and every accepted job has its result.
@@ -32,6 +33,8 @@ struct Daemon: Sendable {
         let (events, post) = AsyncStream.makeStream(of: Event.self)
         let signals = await ShutdownSignals.takeOver { post.yield(.signal($0)) }
         defer { signals.cancel() }
+        // All is open now but the door.
+        try sandbox.closeCalls(logger)
         try await open(socket, post)
         notify(.ready)
         let watchdog = try startWatchdog()
@@ -49,7 +52,6 @@ struct Daemon: Sendable {
     private func open(_ socket: ServedSocket, _ post: AsyncStream<Event>.Continuation) async throws(Failure) {
         do {
             switch socket {
-            case .path(let path): try await worker.listen(path: path)
             case .listening(let descriptor): try await worker.listen(descriptor: descriptor)
             case .connected(let descriptor): Task { post.yield(.connectionOver(await serve(descriptor))) }
             }
