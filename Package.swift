@@ -107,7 +107,8 @@ let package = Package(
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "ProcessSandbox", "JobTransport", "JobProtocol", "JobModel", logging, nioCore, nioPosix,
+                "Worker", "Systemd", "ProcessSandbox", "JobTransport", "JobProtocol", "JobModel", logging, nioCore,
+                nioPosix,
                 nioLocks,
             ],
             swiftSettings: strict),

@@ -35,7 +35,8 @@ extension SystemCallPolicy {
     static let requestsOfKVM: [UInt] = [
         CKVM_RUN,
         CKVM_GET_REGS, CKVM_SET_REGS, CKVM_GET_SREGS, CKVM_SET_SREGS, CKVM_GET_XSAVE, CKVM_GET_XSAVE2, CKVM_SET_XSAVE,
-        CKVM_GET_XCRS, CKVM_SET_XCRS, CKVM_GET_DEBUGREGS, CKVM_SET_DEBUGREGS, CKVM_GET_VCPU_EVENTS, CKVM_SET_VCPU_EVENTS,
+        CKVM_GET_XCRS, CKVM_SET_XCRS, CKVM_GET_DEBUGREGS, CKVM_SET_DEBUGREGS, CKVM_GET_VCPU_EVENTS,
+        CKVM_SET_VCPU_EVENTS,
         CKVM_GET_MSRS, CKVM_SET_MSRS, CKVM_SET_MP_STATE, CKVM_SET_GUEST_DEBUG, CKVM_TRANSLATE,
         CKVM_GET_DIRTY_LOG, CKVM_CLEAR_DIRTY_LOG, CKVM_SET_USER_MEMORY_REGION,
         CKVM_CREATE_VM, CKVM_CREATE_VCPU, CKVM_SET_CPUID2, CKVM_ENABLE_CAP, CKVM_SET_MSR_FILTER, CKVM_COALESCE_WRITES,
@@ -70,7 +71,9 @@ extension SystemCallPolicy {
     private static func signals(_ process: UInt32) -> Group {
         Group(
             .allow, "kicks of vCPUs, and the signals that end the worker; to this process only",
-            calls: ["rt_sigreturn", "rt_sigprocmask", "rt_sigaction", "rt_sigsuspend", "sigaltstack", "restart_syscall"],
+            calls: [
+                "rt_sigreturn", "rt_sigprocmask", "rt_sigaction", "rt_sigsuspend", "sigaltstack", "restart_syscall",
+            ],
             [Rule(call: "tgkill", conditions: [.number(0, is: process)])])
     }
 
@@ -112,7 +115,8 @@ extension SystemCallPolicy {
     /// Dispatch's monitor looks at `/proc/THREAD/stat`, by exactly these flags, when work waits for a second, and traps if it
     /// cannot. It is given the null device, in which it finds nothing, and which its close leaves open.
     private static let emptyFile = Group(
-        .fail(errno: 0), "who opens a file as Dispatch's monitor of its threads does gets descriptor 0, the null device",
+        .fail(errno: 0),
+        "who opens a file as Dispatch's monitor of its threads does gets descriptor 0, the null device",
         [Rule(call: "openat", conditions: [.number(2, is: monitorFlags)]), closeOfInput])
 
     private static let monitorFlags = UInt32(O_RDONLY | O_NONBLOCK)
@@ -122,11 +126,13 @@ extension SystemCallPolicy {
         .fail(errno: EPERM), "what a library may try beside honest work: files, sockets, counters, priorities, limits",
         calls: [
             "open", "openat2", "creat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
-            "readlink", "readlinkat", "getdents64", "getcwd", "chdir", "fchdir", "unlink", "unlinkat", "rename", "renameat",
+            "readlink", "readlinkat", "getdents64", "getcwd", "chdir", "fchdir", "unlink", "unlinkat", "rename",
+            "renameat",
             "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "chmod", "fchmod",
             "fchmodat", "chown", "fchown", "lchown", "fchownat", "truncate", "ftruncate", "statfs", "fstatfs",
             "socket", "socketpair", "connect", "bind", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg",
-            "recvmmsg", "setsockopt", "pipe2", "dup", "dup2", "dup3", "perf_event_open", "setrlimit", "sched_setaffinity",
+            "recvmmsg", "setsockopt", "pipe2", "dup", "dup2", "dup3", "perf_event_open", "setrlimit",
+            "sched_setaffinity",
             "sched_setscheduler", "sched_setparam", "sched_setattr", "mlock", "mlockall",
         ],
         [
@@ -140,7 +146,8 @@ extension SystemCallPolicy {
         Group(
             .kill, "another process, or another program in this one",
             calls: [
-                "fork", "vfork", "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise",
+                "fork", "vfork", "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
+                "process_madvise",
                 "process_mrelease", "kcmp", "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "kill", "tkill",
                 "rt_sigqueueinfo", "rt_tgsigqueueinfo", "memfd_create", "memfd_secret", "pkey_mprotect",
                 "remap_file_pages", "shmat", "shmget",
@@ -163,7 +170,8 @@ extension SystemCallPolicy {
     private static let otherPlaces = Group(
         .kill, "other name spaces, file systems and roots",
         calls: [
-            "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsmount",
+            "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen",
+            "fsmount",
             "fsconfig", "fspick", "mount_setattr", "open_by_handle_at", "name_to_handle_at", "fanotify_init",
             "fanotify_mark", "mknod", "mknodat", "quotactl", "quotactl_fd", "swapon", "swapoff", "acct",
         ])
@@ -171,7 +179,8 @@ extension SystemCallPolicy {
     private static let kernel = Group(
         .kill, "the kernel and its clocks, and what has been a way into it",
         calls: [
-            "bpf", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "init_module", "finit_module",
+            "bpf", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "init_module",
+            "finit_module",
             "delete_module", "kexec_load", "kexec_file_load", "reboot", "syslog", "iopl", "ioperm", "settimeofday",
             "clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname", "vhangup", "lookup_dcookie",
             "migrate_pages", "move_pages", "mbind", "set_mempolicy",
