@@ -58,6 +58,8 @@ let package = Package(
         .target(name: "CKVM"),
         .target(name: "CLinux"),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+        .target(name: "CSandbox", dependencies: ["CSeccomp"]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
 
         // One job in one VM.
@@ -81,6 +83,8 @@ let package = Package(
         .target(
             name: "JobTransport", dependencies: ["JobProtocol", "CLinux", nioCore, nioPosix], swiftSettings: strict),
         .target(name: "Systemd", dependencies: ["CSystemd", logging, nioLocks], swiftSettings: strict),
+        // What a worker gives up before it serves.
+        .target(name: "ProcessSandbox", dependencies: ["CSandbox", "CKVM"], swiftSettings: strict),
         .target(
             name: "Worker",
             dependencies: [
@@ -103,7 +107,9 @@ let package = Package(
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "JobTransport", "JobProtocol", "JobModel", logging, nioCore, nioPosix,
+                "Worker", "Systemd", "ProcessSandbox", "JobTransport", "JobProtocol", "JobModel", logging, nioCore,
+                nioPosix,
+                nioLocks,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -119,6 +125,12 @@ let package = Package(
         .target(name: "Guests", path: "Tests/Guests"),
         .executableTarget(
             name: "guest-images", dependencies: ["Guests"], path: "Tests/GuestImages", swiftSettings: strictTests),
+
+        // A worker's process in the hands of an intruder.
+        .target(name: "ForbiddenActs", path: "Tests/ForbiddenActs"),
+        .executableTarget(
+            name: "exploited-worker", dependencies: ["ProcessSandbox", "CKVM", "ForbiddenActs"],
+            path: "Tests/ExploitedWorker", swiftSettings: strictTests),
 
         .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: strictTests),
 
@@ -152,6 +164,8 @@ let package = Package(
             name: "KVMJobClientTests",
             dependencies: ["KVMJobClient", "JobTransport", "JobProtocol", "JobModel", nioCore, nioPosix],
             swiftSettings: strictTests),
+        .testTarget(
+            name: "ProcessSandboxTests", dependencies: ["ProcessSandbox", "CKVM"], swiftSettings: strictTests),
         .testTarget(name: "SystemdTests", dependencies: ["Systemd", logging], swiftSettings: strictTests),
         .testTarget(
             name: "WorkerTests",

@@ -36,7 +36,7 @@ int ckvm_vcpu_ioctl(int vcpu, unsigned long request, void *argument) {
 
 int ckvm_run(int vcpu) {
     vcpu_calls++;
-    return ckvm_ioctl_number(vcpu, KVM_RUN, 0);
+    return ckvm_ioctl_number(vcpu, CKVM_RUN, 0);
 }
 
 uint64_t ckvm_vcpu_calls(void) { return vcpu_calls; }
@@ -55,7 +55,7 @@ int ckvm_allow_msrs(int machine, const struct ckvm_msr_range *ranges, uint32_t c
         filter.ranges[i].nmsrs = ranges[i].count;
         filter.ranges[i].bitmap = all;
     }
-    return ckvm_ioctl(machine, KVM_X86_SET_MSR_FILTER, &filter);
+    return ckvm_ioctl(machine, CKVM_SET_MSR_FILTER, &filter);
 }
 
 int ckvm_take_ring(struct kvm_coalesced_mmio_ring *ring, uint16_t *ports, uint8_t *values) {
@@ -219,9 +219,17 @@ int64_t ckvm_count_resident_pages(void *address, uint64_t size) {
     return resident;
 }
 
-int ckvm_open_pagemap(void) {
+static pthread_once_t pagemap_once = PTHREAD_ONCE_INIT;
+static int pagemap;
+
+static void open_pagemap(void) {
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? fail() : fd;
+    pagemap = fd < 0 ? fail() : fd;
+}
+
+int ckvm_pagemap(void) {
+    pthread_once(&pagemap_once, open_pagemap);
+    return pagemap;
 }
 
 int ckvm_map_run_area(int vcpu, uint64_t size, void **address) {
@@ -266,12 +274,12 @@ int ckvm_open_instruction_counter(void) {
 }
 
 int ckvm_start_instruction_counter(int fd, uint64_t period) {
-    if (ioctl(fd, PERF_EVENT_IOC_RESET, 0) < 0) return fail();
-    if (ioctl(fd, PERF_EVENT_IOC_PERIOD, &period) < 0) return fail();
-    return ioctl(fd, PERF_EVENT_IOC_ENABLE, 0) < 0 ? fail() : 0;
+    if (ioctl(fd, CKVM_COUNTER_RESET, 0) < 0) return fail();
+    if (ioctl(fd, CKVM_COUNTER_PERIOD, &period) < 0) return fail();
+    return ioctl(fd, CKVM_COUNTER_ENABLE, 0) < 0 ? fail() : 0;
 }
 
-int ckvm_stop_instruction_counter(int fd) { return ioctl(fd, PERF_EVENT_IOC_DISABLE, 0) < 0 ? fail() : 0; }
+int ckvm_stop_instruction_counter(int fd) { return ioctl(fd, CKVM_COUNTER_DISABLE, 0) < 0 ? fail() : 0; }
 
 int ckvm_read_instruction_counter(int fd, uint64_t *count) {
     struct {

@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct clinux_peer clinux_peer_credentials(int fd) {
@@ -38,6 +40,39 @@ int clinux_remove_socket(const char *path) {
     if (lstat(path, &status) < 0) return -errno;
     if (!S_ISSOCK(status.st_mode)) return -ENOTSOCK;
     return unlink(path) < 0 ? -errno : 0;
+}
+
+/// A path that does not fit is cut: the callers have checked it.
+static struct sockaddr_un at(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    return address;
+}
+
+/// Closes a descriptor and returns what went wrong before.
+static int give_up(int fd) {
+    int result = -errno;
+    close(fd);
+    return result;
+}
+
+int clinux_listen(const char *path, uint32_t mode, int backlog) {
+    struct sockaddr_un address = at(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) return give_up(fd);
+    // Nobody can connect before listen().
+    if (chmod(path, (mode_t)mode) < 0 || listen(fd, backlog) < 0) return give_up(fd);
+    return fd;
+}
+
+int clinux_try_to_connect(const char *path) {
+    struct sockaddr_un address = at(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -errno;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) return give_up(fd);
+    close(fd);
+    return 0;
 }
 
 int clinux_set_mode(const char *path, uint32_t mode) { return chmod(path, (mode_t)mode) < 0 ? -errno : 0; }

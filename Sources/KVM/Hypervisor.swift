@@ -42,6 +42,8 @@ public struct Hypervisor: ~Copyable, Sendable {
             ckvm_ioctl_number(descriptor.number, CKVM_GET_VCPU_MMAP_SIZE, 0), .getVCPUMmapSize)
         guard Int(size) >= MemoryLayout<kvm_run>.size else { throw .unexpectedReply(.getVCPUMmapSize) }
         let cpuid = try CPUIDTable(supportedBy: descriptor.number)
+        // While it can be opened: see OccupiedPages.
+        _ = ckvm_pagemap()
         self.descriptor = descriptor
         self.runAreaBytes = Int(size)
         self.capabilities = capabilities

@@ -14,21 +14,17 @@ public struct OccupiedPages: ~Copyable {
     /// Bits 63 and 62 of a page's entry: it is in memory, or swapped out.
     private static let backed: UInt64 = 3 << 62
 
-    private let owner: OwnedDescriptor?
-    /// The owner's number; below 0 where there is no page map.
+    /// The process's; below 0 where there is none.
     private let pageMap: Int32
     private var entries: [UInt64] = []
     /// The page that `entries` begins with.
     private var first: UInt64 = 0
 
-    /// Opens `/proc/self/pagemap`.
-    public init() { self.init(pageMap: ckvm_open_pagemap()) }
+    /// By `/proc/self/pagemap`.
+    public init() { self.init(pageMap: ckvm_pagemap()) }
 
-    /// With a page map, or, below 0, without one.
-    init(pageMap: Int32) {
-        self.pageMap = pageMap
-        owner = pageMap < 0 ? nil : OwnedDescriptor(pageMap)
-    }
+    /// With an open page map, or, below 0, without one.
+    init(pageMap: Int32) { self.pageMap = pageMap }
 
     /// The address of the first page from `address` on, and below `end`, that holds anything but zeros, or nil if there is none.
     ///

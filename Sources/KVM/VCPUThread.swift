@@ -11,16 +11,19 @@ public final class VCPUThread {
     private let timer: UInt
     /// What the timer was last set to; it has gone off if that has passed.
     private var alarm = UInt64.max
+    /// The processor's count of what guests retire on this thread; nil where there is none, or none for this user.
+    public let counter: InstructionCounter?
 
-    /// Prepares the calling thread.
+    /// Prepares the calling thread, and opens what it may need: a worker that has put itself into its sandbox opens nothing more.
     ///
-    /// `pthread_sigmask`, `timer_create` with `SIGEV_THREAD_ID`.
+    /// `pthread_sigmask`, `timer_create` with `SIGEV_THREAD_ID`, `perf_event_open`.
     public init() throws(KVMError) {
         _ = try KVMError.check(ckvm_prepare_thread(), .prepareThread)
         var timer: UInt = 0
         // SAFETY: the call stores one id.
         _ = try KVMError.check(unsafe ckvm_timer_create(&timer), .makeTimer)
         self.timer = timer
+        counter = try? InstructionCounter()
     }
 
     deinit { ckvm_timer_delete(timer) }

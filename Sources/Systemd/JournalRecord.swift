@@ -6,7 +6,7 @@ public struct JournalRecord: Sendable, Hashable {
     /// The most fields that one record keeps beside its message and priority; further ones are left out.
     public static let fieldLimit = 64
     /// The longest value that is kept, in bytes of UTF-8; the rest is cut off.
-    public static let valueBytes = 8192
+    public static let valueBytes = 4096
 
     /// The syslog levels in use, the journal's `PRIORITY`.
     public enum Priority: UInt8, Sendable, Hashable {

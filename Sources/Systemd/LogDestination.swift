@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-internal import CSystemd
 internal import Glibc
 
 /// Where log records end up. Called by one thread at a time; may block.
@@ -10,41 +9,54 @@ public protocol LogDestination: Sendable {
     func write(_ record: JournalRecord) throws(SystemCallError)
 }
 
-/// The journal, with all fields. A missing journald is no error: the record is then lost. `sd_journal_sendv`
+/// The journal, with all fields, by its native protocol. A missing journald is no error: the record is then lost.
+///
+/// The socket is opened once. It is the service manager's, so it outlives a restart of journald; after one of
+/// `systemd-journald.socket` records are lost, as is then what services print.
 public struct JournalDestination: LogDestination {
     /// The socket where journald takes records.
     static let socketPath = "/run/systemd/journal/socket"
+    /// What a value is cut to in a record that is too long for a datagram here, in bytes of UTF-8.
+    static let shortValueBytes = 1024
+
+    private let socket: DatagramSocket?
 
     /// The system's journal.
-    public init() {}
+    public init() { socket = try? DatagramSocket(connectedTo: Self.socketPath) }
 
-    /// Sends one datagram; what does not fit travels in a sealed memfd.
+    /// Sends one datagram. If that would be too long, values are cut.
     public func write(_ record: JournalRecord) throws(SystemCallError) {
+        guard let socket else { return }
+        do throws(SystemCallError) {
+            try socket.send(Self.datagram(record, valueBytes: JournalRecord.valueBytes))
+        } catch {
+            guard error.code == EMSGSIZE else { throw error }
+            try socket.send(Self.datagram(record, valueBytes: Self.shortValueBytes))
+        }
+    }
+
+    /// The record as journald reads it: `NAME=value` and a newline; or, of values with newlines, the name, a newline, the length as
+    /// 64 bits with the lowest byte first, the value and a newline.
+    static func datagram(_ record: JournalRecord, valueBytes: Int) -> [UInt8] {
         var bytes: [UInt8] = []
-        var ends: [Int] = []
         func append(_ name: String, _ value: String) {
+            let value = value.cut(toUTF8: valueBytes).utf8
             bytes.append(contentsOf: name.utf8)
-            bytes.append(UInt8(ascii: "="))
-            bytes.append(contentsOf: value.utf8)
-            ends.append(bytes.count)
+            if value.contains(UInt8(ascii: "\n")) {
+                bytes.append(UInt8(ascii: "\n"))
+                for shift in stride(from: 0, to: UInt64.bitWidth, by: 8) {
+                    bytes.append(UInt8(truncatingIfNeeded: UInt64(value.count) >> UInt64(shift)))
+                }
+            } else {
+                bytes.append(UInt8(ascii: "="))
+            }
+            bytes.append(contentsOf: value)
+            bytes.append(UInt8(ascii: "\n"))
         }
         append(JournalFieldName.message, record.message)
         append(JournalFieldName.priority, "\(record.priority.rawValue)")
         for field in record.fields { append(field.name, field.value) }
-        _ = try SystemCallError.check(Self.send(&bytes, ends: ends), "sd_journal_sendv")
-    }
-
-    /// Sends `bytes` as one field up to each of `ends`, which rise and are not beyond the end of `bytes`.
-    private static func send(_ bytes: inout [UInt8], ends: [Int]) -> CInt {
-        // SAFETY: every vector lies within `bytes`, which neither moves nor ends during the call; libsystemd only reads.
-        unsafe bytes.withUnsafeMutableBytes { raw in
-            var start = 0
-            let vectors = unsafe ends.map { end in
-                defer { start = end }
-                return unsafe iovec(iov_base: raw.baseAddress?.advanced(by: start), iov_len: end - start)
-            }
-            return unsafe sd_journal_sendv(vectors, CInt(vectors.count))
-        }
+        return bytes
     }
 }
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import CSystemd
+internal import Glibc
 
 /// Tells the service manager how this process is doing (`Type=notify`). Without a service manager it does nothing.
 public struct ServiceNotifier: Sendable {
@@ -29,16 +30,26 @@ public struct ServiceNotifier: Sendable {
         }
     }
 
-    /// A notifier for `$NOTIFY_SOCKET`.
-    public init() {}
+    /// Nil without a service manager.
+    private let socket: Result<DatagramSocket, SystemCallError>?
+
+    /// A notifier for `$NOTIFY_SOCKET`, connected from here on.
+    public init() {
+        // SAFETY: `getenv` returns a zero-terminated string or nil; it is copied at once. Nothing changes the environment once
+        // threads run.
+        let address = unsafe getenv("NOTIFY_SOCKET").map { unsafe String(cString: $0) }
+        socket = address.map { address in
+            Result { () throws(SystemCallError) in try DatagramSocket(connectedTo: address) }
+        }
+    }
 
     /// Sends all lines in one datagram, so that systemd never sees one without the others. Returns false if there is
-    /// no service manager (`NOTIFY_SOCKET` unset). Blocks only while systemd's receive buffer is full. `sd_notify`
+    /// no service manager (`NOTIFY_SOCKET` unset). Blocks only while systemd's receive buffer is full. `sd_notify(3)`
     @discardableResult
     public func send(_ lines: [Line]) throws(SystemCallError) -> Bool {
-        let text = lines.map(\.text).joined(separator: "\n")
-        // SAFETY: Swift passes a zero-terminated copy of the string, valid during the call.
-        return try unsafe SystemCallError.check(sd_notify(0, text), "sd_notify") > 0
+        guard let socket else { return false }
+        try socket.get().send(Array(lines.map(\.text).joined(separator: "\n").utf8))
+        return true
     }
 
     /// The longest time between two watchdog lines before systemd kills this process (`WatchdogSec=`), or nil if it

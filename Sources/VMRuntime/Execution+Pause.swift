@@ -30,7 +30,7 @@ extension Execution {
         self.thread = thread
         stop = nil
         do throws(KVMError) {
-            try meter?.changeThread()
+            try meter?.changeThread(to: thread)
         } catch {
             return .ended(fail(error))
         }

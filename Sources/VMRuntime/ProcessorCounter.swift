@@ -20,18 +20,21 @@ struct ProcessorCounter: SliceCounter, ~Copyable {
     private var before = ExitStatistics.Counts()
     private var period: UInt64 = 0
 
-    /// Opens the calling thread's counter.
+    /// Counts by the thread's counter.
     ///
     /// - Throws: ``KVMError`` where there is none, or none for this user.
-    init(_ vcpu: borrowing VirtualCPU) throws(KVMError) {
-        let counter = try InstructionCounter()
+    init(_ vcpu: borrowing VirtualCPU, on thread: VCPUThread) throws(KVMError) {
+        guard let counter = thread.counter else { throw .unexpectedReply(.countInstructions) }
         guard let statistics = vcpu.exitStatistics() else { throw .unexpectedReply(.getStatsFD) }
         self.counter = counter
         self.statistics = statistics
     }
 
     /// The counter is one thread's.
-    mutating func changeThread() throws(KVMError) { counter = try InstructionCounter() }
+    mutating func changeThread(to thread: VCPUThread) throws(KVMError) {
+        guard let counter = thread.counter else { throw .unexpectedReply(.countInstructions) }
+        self.counter = counter
+    }
 
     mutating func start(left: UInt64, on machine: Machine) throws(KVMError) -> SliceStart {
         guard let now = statistics.counts() else { return .impossible }

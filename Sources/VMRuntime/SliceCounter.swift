@@ -15,13 +15,13 @@ protocol SliceCounter: ~Copyable {
     /// The count of the slice that this exit ended, before the exit has been served.
     mutating func stop(after exit: VMExit, on machine: Machine) throws(KVMError) -> SliceReading
 
-    /// The next slice runs on the calling thread, which may be another one than before.
-    mutating func changeThread() throws(KVMError)
+    /// The next slice runs on this thread, the calling one, which may be another than before.
+    mutating func changeThread(to thread: VCPUThread) throws(KVMError)
 }
 
 extension SliceCounter where Self: ~Copyable {
     /// Nothing to do for a count that is the vCPU's.
-    func changeThread() throws(KVMError) {}
+    func changeThread(to thread: VCPUThread) throws(KVMError) {}
 }
 
 /// Whether a slice can begin.

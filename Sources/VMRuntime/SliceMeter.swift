@@ -54,7 +54,7 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
         }
     }
 
-    func changeThread() throws(KVMError) { try counter.changeThread() }
+    func changeThread(to thread: VCPUThread) throws(KVMError) { try counter.changeThread(to: thread) }
 
     /// Tries a slice. Returns the job's end if it came.
     private func slice(_ left: UInt64) throws(KVMError) -> Execution.Ending? {

@@ -100,7 +100,14 @@ public final class Slot: Sendable {
 
     private init(number: Int, serving queue: ReadyQueue, keeping: MachineKeeping, make: @escaping MachinePool.Make) {
         self.queue = queue
-        DispatchQueue(label: "kvmjob.slot-\(number)").async { Self.serve(queue, keeping, make) }
+        let ready = DispatchSemaphore(value: 0)
+        DispatchQueue(label: "kvmjob.slot-\(number)").async {
+            let thread = Result<VCPUThread, KVMError> { () throws(KVMError) in try VCPUThread() }
+            ready.signal()
+            Self.serve(queue, on: thread, keeping, make)
+        }
+        // The worker's sandbox closes behind its last slot, and the thread has something to open.
+        ready.wait()
     }
 
     /// ``ReadyQueue/start(_:for:control:emit:)``
@@ -118,8 +125,10 @@ public final class Slot: Sendable {
     /// - Parameter whenDone: called on that thread, at its end.
     public func stop(whenDone: @escaping @Sendable () -> Void = {}) { queue.stopOne(whenDone: whenDone) }
 
-    private static func serve(_ queue: ReadyQueue, _ keeping: MachineKeeping, _ make: @escaping MachinePool.Make) {
-        let thread = Result<VCPUThread, KVMError> { () throws(KVMError) in try VCPUThread() }
+    private static func serve(
+        _ queue: ReadyQueue, on thread: Result<VCPUThread, KVMError>, _ keeping: MachineKeeping,
+        _ make: @escaping MachinePool.Make
+    ) {
         var pool = MachinePool(keeping, make: make)
         while true {
             switch nextOrder(queue, keeping, &pool) {

@@ -19,11 +19,11 @@ protocol StepMeter {
     /// - Parameter limit: at least that of the run before.
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending
 
-    /// The next run is on the calling thread, which may be another one than before.
-    mutating func changeThread() throws(KVMError)
+    /// The next run is on this thread, the calling one, which may be another than before.
+    mutating func changeThread(to thread: VCPUThread) throws(KVMError)
 }
 
 extension StepMeter {
     /// Nothing to do for a meter whose state is the vCPU's and its own.
-    func changeThread() throws(KVMError) {}
+    func changeThread(to thread: VCPUThread) throws(KVMError) {}
 }

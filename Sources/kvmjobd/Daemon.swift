@@ -27,7 +27,8 @@ struct Daemon: Sendable {
 
     let options: Options
     let worker: Worker
-    let notifier = ServiceNotifier()
+    let sandbox: WorkerSandbox
+    let notifier: ServiceNotifier
     let logger: Logger
 
     /// Serves until there is a reason to leave and every accepted job has its result.
@@ -40,6 +41,8 @@ struct Daemon: Sendable {
             let drill = await WatchdogDrill.prepare(hangEventLoop)
             defer { drill?.cancel() }
         #endif
+        // All is open now but the door.
+        try sandbox.closeCalls(logger)
         try await open(socket, post)
         notify(.ready)
         let watchdog = try startWatchdog()
@@ -57,7 +60,6 @@ struct Daemon: Sendable {
     private func open(_ socket: ServedSocket, _ post: AsyncStream<Event>.Continuation) async throws(Failure) {
         do {
             switch socket {
-            case .path(let path): try await worker.listen(path: path)
             case .listening(let descriptor): try await worker.listen(descriptor: descriptor)
             case .connected(let descriptor): Task { post.yield(.connectionOver(await serve(descriptor))) }
             }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Dispatch
 internal import Glibc
 internal import JobTransport
 internal import Logging
@@ -15,11 +16,7 @@ enum Main {
     /// How long the last log records may take to be written.
     static let flushTimeout = Duration.seconds(2)
 
-    static func main() async {
-        exit(await leave().rawValue)
-    }
-
-    private static func leave() async -> ExitStatus {
+    static func main() {
         // A client or a log reader that went away is an error of write(2), never the end of the daemon.
         signal(SIGPIPE, SIG_IGN)
         var target = LogTarget.auto
@@ -27,17 +24,43 @@ enum Main {
             // First of all, as it changes the environment and there are no threads yet.
             let sockets = try adoptSockets()
             switch try CommandLineParser.parse(Array(CommandLine.arguments.dropFirst())) {
-            case .print(let text):
-                print(text)
-                return .finished
+            case .print(let text): print(text)
             case .run(let options):
                 target = options.logTarget
-                let socket = try ServedSocket.choose(path: options.socketPath, from: sockets)
-                return try await run(options, socket)
+                serve(try ServedSocket.choose(path: options.socketPath, from: sockets), options)
             }
         } catch {
-            return report(error, to: target)
+            exit(report(error, to: makeSink(target)).rawValue)
         }
+    }
+
+    /// Opens what has to be opened and closes the files, while there is one thread; then goes on with as many as it takes.
+    private static func serve(_ socket: ServedSocket, _ options: Options) -> Never {
+        let sink = makeSink(options.logTarget)
+        let notifier = ServiceNotifier()
+        let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
+        let sandbox = WorkerSandbox(options.confinement)
+        let isClosed = Result { () throws(Failure) in try sandbox.closeFiles() }
+        Task {
+            let logger = Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }
+            do throws(Failure) {
+                try isClosed.get()
+                let worker = try startWorker(options, slots: slots, logger)
+                let daemon = Daemon(
+                    options: options, worker: worker, sandbox: sandbox, notifier: notifier, logger: logger)
+                let status = try await daemon.run(serving: socket)
+                logger.info("stopped", metadata: ["event": "\(EventID.workerStopped.rawValue)"])
+                flush(sink)
+                exit(status.rawValue)
+            } catch {
+                exit(report(error, to: sink).rawValue)
+            }
+        }
+        dispatchMain()
+    }
+
+    private static func makeSink(_ target: LogTarget) -> LogSink {
+        LogSink(identifier: Software.name, destination: target.destination())
     }
 
     private static func adoptSockets() throws(Failure) -> ActivatedSockets {
@@ -48,23 +71,9 @@ enum Main {
         }
     }
 
-    private static func run(_ options: Options, _ socket: ServedSocket) async throws(Failure) -> ExitStatus {
-        let sink = LogSink(identifier: Software.name, destination: options.logTarget.destination())
-        defer {
-            // A log that stands still does not keep the worker; what it misses is told where there may be room yet.
-            if !sink.flush(within: flushTimeout) {
-                sink.reportUnwritten(to: StreamDestination(descriptor: STDERR_FILENO))
-            }
-        }
-        let logger = Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }
-        let worker = try startWorker(options, logger)
-        let status = try await Daemon(options: options, worker: worker, logger: logger).run(serving: socket)
-        logger.info("stopped", metadata: ["event": "\(EventID.workerStopped.rawValue)"])
-        return status
-    }
-
-    private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
-        let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
+    private static func startWorker(
+        _ options: Options, slots: Int, _ logger: Logger
+    ) throws(Failure) -> Worker {
         var limits = WorkerLimits(
             pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: options.imageCache << 20,
             startingPointBytes: options.imageCache << 20)
@@ -91,11 +100,16 @@ enum Main {
         return max(1, limit - own - machines * perMachine)
     }
 
-    /// Says why it leaves where the log goes; everything logged before has been flushed.
-    private static func report(_ failure: Failure, to target: LogTarget) -> ExitStatus {
-        let sink = LogSink(identifier: Software.name, destination: target.destination())
+    /// Says why it leaves where the log goes, behind everything logged before.
+    private static func report(_ failure: Failure, to sink: LogSink) -> ExitStatus {
         Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error("\(failure.message)")
-        _ = sink.flush(within: flushTimeout)
+        flush(sink)
         return failure.status
+    }
+
+    /// A log that stands still does not keep the worker; what it misses is told where there may be room yet.
+    private static func flush(_ sink: LogSink) {
+        guard !sink.flush(within: flushTimeout) else { return }
+        sink.reportUnwritten(to: StreamDestination(descriptor: STDERR_FILENO))
     }
 }

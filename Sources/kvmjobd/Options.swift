@@ -38,6 +38,8 @@ struct Options {
     var pausedJobs = WorkerLimits().pausedJobs
     /// MiB of images that are kept for users who may submit them again.
     var imageCache = WorkerLimits().knownImageBytes >> 20
+    /// How much of its sandbox the worker insists on.
+    var confinement = ConfinementRule.auto
     /// For how long threads without work poll before they sleep.
     var spin = Duration.zero
 }
@@ -111,6 +113,15 @@ extension OptionRule {
             ],
             store: { text, options in store(time(text).flatMap { $0 <= longestSpin ? $0 : nil }, &options.spin) },
             wanted: "a time such as 200us, at most 10ms"),
+        OptionRule(
+            name: "--confine", value: "auto|require|off",
+            help: [
+                "once ready, give up files, the network and all system calls but those that",
+                "it needs: as far as this kernel can, wholly or not start, or not at all",
+                "(default: auto)",
+            ],
+            store: { text, options in store(ConfinementRule(rawValue: text), &options.confinement) },
+            wanted: "auto, require or off"),
         OptionRule(
             name: "--drain-timeout", value: "TIME",
             help: ["after SIGTERM, let running jobs go on for TIME, then cancel them", "(default: 45s)"],

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import JobTransport
 internal import Systemd
 
 /// Where the clients come from.
 enum ServedSocket: Sendable {
-    /// A path to listen at.
-    case path(String)
-    /// A listening descriptor of the service manager's, now owned by whoever holds this value.
+    /// A listening descriptor, the service manager's or our own, owned by whoever holds this value.
     case listening(CInt)
     /// One client's connection (`Accept=yes`), likewise owned.
     case connected(CInt)
@@ -15,11 +14,12 @@ enum ServedSocket: Sendable {
     /// The `FileDescriptorName=` of kvmjobd.socket.
     static let name = "api"
 
-    /// Picks the socket to serve. `--socket` wins over what the service manager passed, which is then closed.
+    /// Picks the socket to serve. `--socket` wins over what the service manager passed, which is then closed; it is made at
+    /// once, while files may be made, and its path stays when the worker leaves, as it may remove none any more.
     static func choose(
         path: String?, from sockets: consuming ActivatedSockets
     ) throws(Failure) -> ServedSocket {
-        if let path { return .path(path) }
+        if let path { return try listening(at: path) }
         let passed = sockets.names
         do throws(SocketActivationError) {
             for name in [Self.name, ActivatedSockets.connectionName] {
@@ -33,6 +33,14 @@ enum ServedSocket: Sendable {
             throw Failure(status: .configuration, message: error.description)
         }
         throw Failure(status: .configuration, message: missing(passed))
+    }
+
+    private static func listening(at path: String) throws(Failure) -> ServedSocket {
+        do throws(SocketError) {
+            return .listening(try UnixSocket.listen(path: path))
+        } catch {
+            throw Failure(status: .systemError, message: "cannot listen: \(error)")
+        }
     }
 
     private static func missing(_ passed: [String]) -> String {

@@ -43,7 +43,7 @@ struct ServiceNotifierTests {
     @Test func `a service manager that is gone is an error that names the call`() async {
         await #expect(processExitsWith: .success) {
             setenv("NOTIFY_SOCKET", "/nonexistent/notify", 1)
-            #expect(throws: SystemCallError(call: "sd_notify", code: ENOENT)) { try ServiceNotifier().send([.ready]) }
+            #expect(throws: SystemCallError(call: "connect", code: ENOENT)) { try ServiceNotifier().send([.ready]) }
         }
     }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <linux/perf_event.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -43,6 +44,15 @@ static const unsigned long CKVM_CLEAR_DIRTY_LOG = KVM_CLEAR_DIRTY_LOG;
 static const unsigned long CKVM_GET_XSAVE = KVM_GET_XSAVE;
 static const unsigned long CKVM_SET_XSAVE = KVM_SET_XSAVE;
 static const unsigned long CKVM_GET_XSAVE2 = KVM_GET_XSAVE2;
+static const unsigned long CKVM_RUN = KVM_RUN;
+static const unsigned long CKVM_ENABLE_CAP = KVM_ENABLE_CAP;
+static const unsigned long CKVM_SET_MSR_FILTER = KVM_X86_SET_MSR_FILTER;
+static const unsigned long CKVM_COALESCE_WRITES = KVM_REGISTER_COALESCED_MMIO;
+// And those of an open counter of the processor's.
+static const unsigned long CKVM_COUNTER_RESET = PERF_EVENT_IOC_RESET;
+static const unsigned long CKVM_COUNTER_PERIOD = PERF_EVENT_IOC_PERIOD;
+static const unsigned long CKVM_COUNTER_ENABLE = PERF_EVENT_IOC_ENABLE;
+static const unsigned long CKVM_COUNTER_DISABLE = PERF_EVENT_IOC_DISABLE;
 
 // KVM_GUESTDBG_* as plain numbers of one type.
 static const uint32_t CKVM_GUESTDBG_SINGLESTEP_ON = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
@@ -66,7 +76,7 @@ static inline int ckvm_ioctl_number(int fd, unsigned long request, unsigned long
 /// KVM_ENABLE_CAP with one argument.
 static inline int ckvm_enable(int fd, uint32_t capability, uint64_t argument) {
     struct kvm_enable_cap request = {.cap = capability, .args = {argument}};
-    return ckvm_ioctl(fd, KVM_ENABLE_CAP, &request);
+    return ckvm_ioctl(fd, CKVM_ENABLE_CAP, &request);
 }
 
 // Calls to a vCPU are counted for each thread: on some backends one costs as much as ten guest instructions, so their number is
@@ -103,7 +113,7 @@ enum { CKVM_RING_ENTRIES = (4096 - sizeof(struct kvm_coalesced_mmio_ring)) / siz
 /// KVM_REGISTER_COALESCED_MMIO of one port's writes of one byte; wider ones, and those across its edge, leave the guest.
 static inline int ckvm_coalesce_port(int machine, uint16_t port) {
     struct kvm_coalesced_mmio_zone zone = {.addr = port, .size = 1, .pio = 1};
-    return ckvm_ioctl(machine, KVM_REGISTER_COALESCED_MMIO, &zone);
+    return ckvm_ioctl(machine, CKVM_COALESCE_WRITES, &zone);
 }
 
 static inline int ckvm_ring_is_empty(const struct kvm_coalesced_mmio_ring *_Nonnull ring) {
@@ -221,8 +231,9 @@ static inline uint64_t ckvm_find_zero(const void *_Nonnull address, uint64_t lim
     return strnlen((const char *)address, limit);
 }
 
-/// Opens /proc/self/pagemap, which has 64 bits for each page of this process. Returns a descriptor or -errno.
-int ckvm_open_pagemap(void);
+/// /proc/self/pagemap, which has 64 bits for each page of this process; opened by the first call, and never closed, for a worker
+/// that has put itself into its sandbox opens nothing more. Returns a descriptor or -errno.
+int ckvm_pagemap(void);
 
 void ckvm_unmap(void *_Nonnull address, uint64_t size);
 void ckvm_close(int fd);

@@ -33,6 +33,12 @@ int64_t clinux_raise_descriptor_limit(void);
 /// Removes a socket file. Returns 0 or -errno; a file that is not a socket is -ENOTSOCK and stays.
 int clinux_remove_socket(const char *_Nonnull path);
 
+/// A Unix stream socket that listens at a path with these permissions, closed on exec. Returns it or -errno.
+int clinux_listen(const char *_Nonnull path, uint32_t mode, int backlog);
+
+/// Whether somebody answers at a path, without waiting. Returns 0 if so; -ECONNREFUSED, or another -errno.
+int clinux_try_to_connect(const char *_Nonnull path);
+
 /// chmod. Returns 0 or -errno.
 int clinux_set_mode(const char *_Nonnull path, uint32_t mode);
 
