@@ -57,6 +57,8 @@ let package = Package(
         // C fences: fixed arguments, -errno back, no policy.
         .target(name: "CKVM"),
         .target(name: "CLinux"),
+        // toml++ behind functions of C. C++, and the only target that is.
+        .target(name: "CTOML"),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
 
@@ -99,11 +101,14 @@ let package = Package(
         .target(name: "CBareLoop"),
         .target(name: "BareLoop", dependencies: ["CBareLoop", "GuestImage", "JobModel"], swiftSettings: strict),
 
+        // What the settings file says, and on which line.
+        .target(name: "TOML", dependencies: ["CTOML", "CLinux"], swiftSettings: strict),
+
         // What people start.
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "JobTransport", "JobProtocol", "JobModel", logging, nioCore, nioPosix,
+                "Worker", "Systemd", "JobTransport", "JobProtocol", "JobModel", "TOML", logging, nioCore, nioPosix,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -166,6 +171,9 @@ let package = Package(
                 "SeededRandom", logging, nioPosix,
             ],
             swiftSettings: strictTests),
+        .testTarget(
+            name: "DaemonTests", dependencies: ["kvmjobd", "Systemd", "Worker", "TOML"], swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
-    ]
+    ],
+    cxxLanguageStandard: .cxx17
 )

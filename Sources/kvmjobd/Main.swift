@@ -30,7 +30,11 @@ enum Main {
             case .print(let text):
                 print(text)
                 return .finished
-            case .run(let options):
+            case .run(let commandLine, checks: true):
+                print(try settings(commandLine, tellsAll: true).report)
+                return .finished
+            case .run(let commandLine, checks: false):
+                let options = try settings(commandLine, tellsAll: false).options
                 target = options.logTarget
                 let socket = try ServedSocket.choose(path: options.socketPath, from: sockets)
                 return try await run(options, socket)
@@ -48,6 +52,19 @@ enum Main {
         }
     }
 
+    /// - Parameter tellsAll: whether an error names every mistake of the settings file, or the first with their number.
+    private static func settings(_ commandLine: CommandLineSettings, tellsAll: Bool) throws(Failure) -> Settings {
+        do throws(SettingsFile.Mistakes) {
+            return try Settings(commandLine)
+        } catch {
+            let first = error.sentences.first ?? ""
+            let others = error.sentences.count - 1
+            let more = others > 0 ? " (and \(others) more: kvmjobd --check-config tells all)" : ""
+            throw Failure(
+                status: .configuration, message: tellsAll ? error.sentences.joined(separator: "\n") : first + more)
+        }
+    }
+
     private static func run(_ options: Options, _ socket: ServedSocket) async throws(Failure) -> ExitStatus {
         let sink = LogSink(identifier: Software.name, destination: options.logTarget.destination())
         defer { _ = sink.flush(within: flushTimeout) }
@@ -60,9 +77,7 @@ enum Main {
 
     private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
-        var limits = WorkerLimits(
-            pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: options.imageCache << 20,
-            startingPointBytes: options.imageCache << 20)
+        var limits = tenantLimits(options)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
         var configuration = WorkerConfiguration(
             slots: slots, machines: options.machines, jobLogging: options.jobLogging, limits: limits,
@@ -74,6 +89,14 @@ enum Main {
         } catch {
             throw Failure(status: .unavailable, message: "\(error)")
         }
+    }
+
+    /// What clients can make the worker hold, all together and each user.
+    private static func tenantLimits(_ options: Options) -> WorkerLimits {
+        let cache = Int(clamping: options.imageCache)
+        return WorkerLimits(
+            queuedJobs: options.queuedJobs, pauseTime: options.pauseTime, pausedJobs: options.pausedJobs,
+            knownImageBytes: cache, startingPointBytes: cache)
     }
 
     /// Connections and guests share this process's descriptors. Those that guests need are kept for them, so that a crowd of
@@ -89,7 +112,7 @@ enum Main {
     /// Says why it leaves where the log goes; everything logged before has been flushed.
     private static func report(_ failure: Failure, to target: LogTarget) -> ExitStatus {
         let sink = LogSink(identifier: Software.name, destination: target.destination())
-        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error("\(failure.message)")
+        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error("\(failure.message)", metadata: ["event": "\(EventID.workerFailed.rawValue)"])
         _ = sink.flush(within: flushTimeout)
         return failure.status
     }
