@@ -31,7 +31,8 @@ public enum SocketError: Error, Sendable, Hashable, CustomStringConvertible {
         case .folderMissing(let path): "there is no folder for the socket \(path): make it first"
         case .refused(let path): "nobody listens on \(path): start kvmjobd or its socket unit"
         case .busy(let path): "too many connections wait at \(path) already: try again in a moment"
-        case .notPermitted(let path): "no permission to use \(path): join the group that owns it (kvmjob)"
+        case .notPermitted(let path):
+            "no permission to use \(path): join the group that owns it (sudo usermod -aG kvmjob $USER, then log in again)"
         case .inUse(let path): "\(path) is served already: stop the other worker or choose another path"
         case .notASocket(let path): "\(path) is not a socket; it is left alone"
         case .pathTooLong(let path, let limit): "the path \(path) is too long: a socket's has at most \(limit) bytes"

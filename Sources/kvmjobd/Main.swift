@@ -31,10 +31,9 @@ enum Main {
                 print(text)
                 return .finished
             case .run(let commandLine, checks: true):
-                print(try settings(commandLine, tellsAll: true).report)
-                return .finished
+                return check(commandLine)
             case .run(let commandLine, checks: false):
-                let options = try settings(commandLine, tellsAll: false).options
+                let options = try settings(commandLine).options
                 target = options.logTarget
                 let socket = try ServedSocket.choose(path: options.socketPath, from: sockets)
                 return try await run(options, socket)
@@ -52,16 +51,24 @@ enum Main {
         }
     }
 
-    /// - Parameter tellsAll: whether an error names every mistake of the settings file, or the first with their number.
-    private static func settings(_ commandLine: CommandLineSettings, tellsAll: Bool) throws(Failure) -> Settings {
+    /// Prints what a start would go by, or every mistake of the settings file.
+    private static func check(_ commandLine: CommandLineSettings) -> ExitStatus {
+        do throws(SettingsFile.Mistakes) {
+            print(try Settings(commandLine).report)
+            return .finished
+        } catch {
+            print(error.sentences.joined(separator: "\n"))
+            return .configuration
+        }
+    }
+
+    private static func settings(_ commandLine: CommandLineSettings) throws(Failure) -> Settings {
         do throws(SettingsFile.Mistakes) {
             return try Settings(commandLine)
         } catch {
-            let first = error.sentences.first ?? ""
             let others = error.sentences.count - 1
             let more = others > 0 ? " (and \(others) more: kvmjobd --check-config tells all)" : ""
-            throw Failure(
-                status: .configuration, message: tellsAll ? error.sentences.joined(separator: "\n") : first + more)
+            throw Failure(status: .configuration, message: (error.sentences.first ?? "") + more)
         }
     }
 

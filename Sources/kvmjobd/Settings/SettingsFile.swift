@@ -70,7 +70,7 @@ struct SettingsFile: Sendable {
 
     private static func advice(for key: String) -> String {
         let near = OptionRule.all.map(\.key).min { key.distance(to: $0) < key.distance(to: $1) }
-        guard let near, key.distance(to: near) <= 3 else { return "kvmjobd --print-default-config prints all that are" }
+        guard let near, key.distance(to: near) <= 2 else { return "kvmjobd --print-default-config prints all that are" }
         return "did you mean \(near)?"
     }
 
