@@ -99,6 +99,8 @@ enum Main {
     }
 
     /// What clients can make the worker hold, all together and each user.
+    ///
+    /// `memory`, `bytesInFlight`, `tenant` and `operators` are read and checked, and wait here for the fields of the worker.
     private static func tenantLimits(_ options: Options) -> WorkerLimits {
         let cache = Int(clamping: options.imageCache)
         return WorkerLimits(
@@ -119,7 +121,8 @@ enum Main {
     /// Says why it leaves where the log goes; everything logged before has been flushed.
     private static func report(_ failure: Failure, to target: LogTarget) -> ExitStatus {
         let sink = LogSink(identifier: Software.name, destination: target.destination())
-        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error("\(failure.message)", metadata: ["event": "\(EventID.workerFailed.rawValue)"])
+        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error(
+            "\(failure.message)", metadata: ["event": "\(EventID.workerFailed.rawValue)"])
         _ = sink.flush(within: flushTimeout)
         return failure.status
     }

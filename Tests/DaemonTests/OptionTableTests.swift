@@ -64,7 +64,8 @@ struct OptionTableTests {
     @Test func `an unknown switch, a value left out and a setting given twice are mistakes of usage`() {
         for (arguments, part) in [
             (["--bogus"], "there is no option --bogus"), (["x"], "\"x\": kvmjobd takes options only"),
-            (["--config"], "--config needs a value: a path"), (["--config", "a", "--config=b"], "--config is given twice"),
+            (["--config"], "--config needs a value: a path"),
+            (["--config", "a", "--config=b"], "--config is given twice"),
             (["--slots=1", "--slots", "1"], "--slots is given twice"), (["--memory", "1"], "not \"1\""),
         ] {
             #expect {

@@ -203,7 +203,8 @@ struct SettingsFileTests {
     }
 
     @Test func `what --check-config prints is a settings file that says the same`() throws {
-        let first = try settings("operators = [1, 2]\nidle-exit = \"90s\"\nsocket = \"a\\\"b\\\\\\t\"\ntenant-memory = \"1536KiB\"")
+        let first = try settings(
+            "operators = [1, 2]\nidle-exit = \"90s\"\nsocket = \"a\\\"b\\\\\\t\"\ntenant-memory = \"1536KiB\"")
         let second = try settings(first.report)
         func values(_ settings: Settings) -> [String?] { OptionRule.all.map { $0.show(settings.options) } }
         #expect(values(first) == values(second))

@@ -30,7 +30,9 @@ enum HelpText {
 
     private static var sections: [String] {
         let options = OptionRule.sections.map { section in
-            entries(section.title, section.rules.map { ("\($0.name) \($0.placeholder)", "\($0.help) (default: \($0.usual))") })
+            entries(
+                section.title,
+                section.rules.map { ("\($0.name) \($0.placeholder)", "\($0.help) (default: \($0.usual))") })
         }
         return options + [entries("Settings file and help", Switch.all.map { ($0.usage, $0.help) })]
     }
@@ -67,7 +69,11 @@ enum HelpJSON {
     static var whole: String {
         object([
             ("version", QuotedText.of(Software.version)), ("sections", array(OptionRule.sections.map(section))),
-            ("switches", array(Switch.all.map { object([("usage", QuotedText.of($0.usage)), ("help", QuotedText.of($0.help))]) })),
+            (
+                "switches",
+                array(
+                    Switch.all.map { object([("usage", QuotedText.of($0.usage)), ("help", QuotedText.of($0.help))]) })
+            ),
             (
                 "statuses",
                 array(

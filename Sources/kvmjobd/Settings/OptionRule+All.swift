@@ -87,7 +87,8 @@ extension OptionRule {
             "tenant-bytes-in-flight", .size(mebibyte...largestSize), \.tenant.bytesInFlight,
             "as bytes-in-flight, of one user", usual: ofWorker, example: "256MiB"),
         OptionRule(
-            "tenant-image-cache", .size(0...64 << 30), \.tenant.imageCache, "as image-cache, of one user", usual: ofWorker,
+            "tenant-image-cache", .size(0...64 << 30), \.tenant.imageCache, "as image-cache, of one user",
+            usual: ofWorker,
             example: "64MiB"),
         OptionRule(
             "tenant-connections", .count(1...16_384), \.tenant.connections, "connections of one user at once",

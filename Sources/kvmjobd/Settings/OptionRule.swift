@@ -80,7 +80,8 @@ struct Switch: Sendable {
             usage: "--config PATH",
             help: "read settings from PATH, which must be there; options on the command line win "
                 + "(default: \(SettingsFile.usualPath), if it is there)"),
-        Switch(usage: "--check-config", help: "print the settings in force and where each comes from, or what is wrong"),
+        Switch(
+            usage: "--check-config", help: "print the settings in force and where each comes from, or what is wrong"),
         Switch(usage: "--print-default-config", help: "print a settings file with every key, commented out"),
         Switch(usage: "--version", help: "print name and version"),
         Switch(usage: "--help, -h", help: "print this text"),

@@ -47,7 +47,8 @@ enum FileType: String, Sendable {
         case .integer: text
         case .string: QuotedText.of(text)
         case .array:
-            "[" + text.split(separator: ",").map { Int($0) == nil ? QuotedText.of(String($0)) : String($0) }
+            "["
+                + text.split(separator: ",").map { Int($0) == nil ? QuotedText.of(String($0)) : String($0) }
                 .joined(separator: ", ") + "]"
         }
     }
@@ -66,7 +67,9 @@ extension ValueForm where Value == Int {
 }
 
 extension ValueForm where Value == UInt64 {
-    private static var units: [(name: String, bytes: UInt64)] { [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] }
+    private static var units: [(name: String, bytes: UInt64)] {
+        [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+    }
 
     /// Bytes: a whole number and its unit, or 0 where the range has that.
     static func size(_ range: ClosedRange<UInt64>) -> ValueForm {
@@ -84,7 +87,9 @@ extension ValueForm where Value == UInt64 {
         guard text != "0" else { return 0 }
         let digits = text.prefix { ("0"..."9").contains($0) }
         let unit = text.dropFirst(digits.count)
-        guard let count = UInt64(digits), let factor = units.first(where: { $0.name == unit })?.bytes else { return nil }
+        guard let count = UInt64(digits), let factor = units.first(where: { $0.name == unit })?.bytes else {
+            return nil
+        }
         let (bytes, overflow) = count.multipliedReportingOverflow(by: factor)
         return overflow ? nil : bytes
     }
