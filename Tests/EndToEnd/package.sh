@@ -40,8 +40,8 @@ record() {
 # What is on the machine: files, users and groups, units. Left out is what installing or running anything changes: logs, caches,
 # the package manager's own books, the catalog's database, and backups of the user databases.
 machine() {
-    local churn=(/var/log /var/cache /var/tmp /var/lib/apt /var/lib/dpkg/triggers /var/lib/dpkg/lock '/var/lib/dpkg/*-old'
-        /var/lib/dpkg/lock-frontend /var/lib/systemd/catalog /var/lib/systemd/timers '/etc/*-' /etc/.pwd.lock
+    local churn=(/var/log /var/cache /var/tmp /var/lib/apt /var/lib/PackageKit /var/lib/dpkg/triggers /var/lib/dpkg/lock '/var/lib/dpkg/*-old'
+        /var/lib/dpkg/lock-frontend /var/lib/systemd/catalog /var/lib/systemd/timers /var/lib/systemd/linger '/etc/*-' /etc/.pwd.lock
         /run/systemd /run/log /run/lock /run/dbus)
     local expression=() path
     for path in "${churn[@]}"; do expression+=(-path "$path" -prune -o); done
@@ -56,7 +56,7 @@ if [ -n "$deb" ]; then
     dpkg-deb --raw-extract "$deb" "$work/later" && sed -i 's/^Version: .*/&+later/' "$work/later/DEBIAN/control" &&
         dpkg-deb --root-owner-group --build "$work/later" "$work/kvmjob-later.deb" >/dev/null || exit 1
     cp "$deb" "$work/kvmjob.deb"
-    install_it() { in_box env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-download "$work/kvmjob.deb"; }
+    install_it() { in_box env DEBIAN_FRONTEND=noninteractive apt-get install -y "$work/kvmjob.deb"; }
     upgrade="dpkg -i $work/kvmjob-later.deb"
     remove_it() { in_box dpkg --remove kvmjob; }
     purge_it() { in_box dpkg --purge kvmjob; }
