@@ -84,12 +84,13 @@ enum Main {
 
     private static func startWorker(_ options: Options, _ logger: Logger) throws(Failure) -> Worker {
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
-        var limits = tenantLimits(options)
+        var limits = Self.limits(options)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
         var configuration = WorkerConfiguration(
             slots: slots, machines: options.machines, jobLogging: options.jobLogging, limits: limits,
             software: Software.nameAndVersion)
         configuration.spin = options.spin
+        configuration.operators = Set(options.operators)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)
@@ -99,13 +100,21 @@ enum Main {
     }
 
     /// What clients can make the worker hold, all together and each user.
-    ///
-    /// `memory`, `bytesInFlight`, `tenant` and `operators` are read and checked, and wait here for the fields of the worker.
-    private static func tenantLimits(_ options: Options) -> WorkerLimits {
-        let cache = Int(clamping: options.imageCache)
-        return WorkerLimits(
-            queuedJobs: options.queuedJobs, pauseTime: options.pauseTime, pausedJobs: options.pausedJobs,
-            knownImageBytes: cache, startingPointBytes: cache)
+    private static func limits(_ options: Options) -> WorkerLimits {
+        let (cache, waiting) = (Int(clamping: options.imageCache), Int(clamping: options.bytesInFlight))
+        var limits = WorkerLimits(
+            tenant: limits(ofTenant: options.tenant), queuedJobs: options.queuedJobs, queuedImageBytes: waiting,
+            pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: cache,
+            startingPointBytes: cache)
+        limits.fit(into: max(options.memory ?? WorkerLimits.defaultMemoryBytes, WorkerLimits.leastMemoryBytes))
+        return limits
+    }
+
+    private static func limits(ofTenant options: TenantOptions) -> TenantLimits {
+        TenantLimits(
+            queuedJobs: options.queuedJobs, runningJobs: options.runningJobs ?? .max,
+            memoryBytes: options.memory ?? .max, bytesInFlight: Int(clamping: options.bytesInFlight),
+            knownImageBytes: options.imageCache.map { Int(clamping: $0) } ?? .max, connections: options.connections)
     }
 
     /// Connections and guests share this process's descriptors. Those that guests need are kept for them, so that a crowd of

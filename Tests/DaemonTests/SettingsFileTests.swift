@@ -49,7 +49,7 @@ struct SettingsFileTests {
             max-paused = 9
             tenant-queued-jobs = 10
             tenant-running-jobs = 11
-            tenant-memory = "12MiB"
+            tenant-memory = "120MiB"
             tenant-bytes-in-flight = "1025KiB"
             tenant-image-cache = "14MiB"
             tenant-connections = 15
@@ -73,7 +73,7 @@ struct SettingsFileTests {
         #expect(options.pausedJobs == 9)
         #expect(options.tenant.queuedJobs == 10)
         #expect(options.tenant.runningJobs == 11)
-        #expect(options.tenant.memory == 12 << 20)
+        #expect(options.tenant.memory == 120 << 20)
         #expect(options.tenant.bytesInFlight == 1025 << 10)
         #expect(options.tenant.imageCache == 14 << 20)
         #expect(options.tenant.connections == 15)
@@ -108,8 +108,8 @@ struct SettingsFileTests {
             "k.conf:1: image-cache takes a size such as 64MiB or 2GiB, from 0 to 64GiB, not \"17179869184GiB\""
         ),
         (
-            "memory = \"1023KiB\"",
-            "k.conf:1: memory takes a size such as 64MiB or 2GiB, from 1MiB to 16384GiB, not \"1023KiB\""
+            "memory = \"65535KiB\"",
+            "k.conf:1: memory takes a size such as 64MiB or 2GiB, from 64MiB to 16384GiB, not \"65535KiB\""
         ),
         ("machines = \"shared\"", "k.conf:1: machines takes pooled, tenant or fresh, not \"shared\""),
         ("socket = \"\"", "k.conf:1: socket takes a path, not \"\""),
@@ -204,7 +204,7 @@ struct SettingsFileTests {
 
     @Test func `what --check-config prints is a settings file that says the same`() throws {
         let first = try settings(
-            "operators = [1, 2]\nidle-exit = \"90s\"\nsocket = \"a\\\"b\\\\\\t\"\ntenant-memory = \"1536KiB\"")
+            "operators = [1, 2]\nidle-exit = \"90s\"\nsocket = \"a\\\"b\\\\\\t\"\ntenant-bytes-in-flight = \"1536KiB\"")
         let second = try settings(first.report)
         func values(_ settings: Settings) -> [String?] { OptionRule.all.map { $0.show(settings.options) } }
         #expect(values(first) == values(second))

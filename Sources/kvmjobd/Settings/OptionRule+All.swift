@@ -58,13 +58,12 @@ extension OptionRule {
         OptionRule("connections", .count(1...16_384), \.connections, "connections at once"),
         OptionRule("queued-jobs", .count(1...1_000_000), \.queuedJobs, "jobs that wait for a slot"),
         OptionRule(
-            "memory", .size(mebibyte...largestSize), \.memory,
-            "memory that the guests of all running jobs may have together; a job waits until it fits",
-            usual: "what the machine can spare", example: "2GiB"),
+            "memory", .size(WorkerLimits.leastMemoryBytes...largestSize), \.memory,
+            "memory of this machine that jobs may take: those that run, which get most of it, those that wait, and what is kept",
+            usual: "half of what there is", example: "2GiB"),
         OptionRule(
             "bytes-in-flight", .size(mebibyte...largestSize), \.bytesInFlight,
-            "bytes of images and inputs that clients may have the worker hold for jobs that do not run yet",
-            usual: "the worker's own bound", example: "1GiB"),
+            "how much jobs that wait for a slot may keep in memory"),
         OptionRule(
             "image-cache", .size(0...64 << 30), \.imageCache,
             "how much to keep of images, and of what jobs started from, in case they come again; 0 keeps nothing"),
@@ -75,27 +74,25 @@ extension OptionRule {
 
     private static let tenantLimits = [
         OptionRule(
-            "tenant-queued-jobs", .count(1...1_000_000), \.tenant.queuedJobs, "jobs of one user that wait for a slot",
-            usual: ofWorker, example: "1000"),
+            "tenant-queued-jobs", .count(1...1_000_000), \.tenant.queuedJobs, "jobs of one user that wait for a slot"),
         OptionRule(
             "tenant-running-jobs", .count(1...WorkerLimits.maximumSlots), \.tenant.runningJobs,
-            "jobs of one user that run at once", usual: ofWorker, example: "4"),
+            "jobs of one user that run at once", usual: noMore, example: "4"),
         OptionRule(
-            "tenant-memory", .size(mebibyte...largestSize), \.tenant.memory,
-            "memory that the guests of one user's running jobs may have together", usual: ofWorker, example: "1GiB"),
+            "tenant-memory", .size(WorkerLimits.leastMemoryBytes...largestSize), \.tenant.memory,
+            "memory of this machine that one user's running jobs may take together", usual: noMore, example: "1GiB"),
         OptionRule(
             "tenant-bytes-in-flight", .size(mebibyte...largestSize), \.tenant.bytesInFlight,
-            "as bytes-in-flight, of one user", usual: ofWorker, example: "256MiB"),
+            "how much one user's images on their way, and jobs that wait, may keep in memory"),
         OptionRule(
             "tenant-image-cache", .size(0...64 << 30), \.tenant.imageCache, "as image-cache, of one user",
-            usual: ofWorker,
+            usual: noMore,
             example: "64MiB"),
         OptionRule(
-            "tenant-connections", .count(1...16_384), \.tenant.connections, "connections of one user at once",
-            usual: ofWorker, example: "64"),
+            "tenant-connections", .count(1...16_384), \.tenant.connections, "connections of one user at once"),
     ]
 
-    private static let ofWorker = "a share that the worker chooses"
+    private static let noMore = "as much as there is"
     private static let mebibyte: UInt64 = 1 << 20
     /// More than a machine has: 16 TiB.
     private static let largestSize: UInt64 = 16 << 40

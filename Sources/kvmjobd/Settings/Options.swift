@@ -31,10 +31,10 @@ struct Options: Sendable {
     var connections = WorkerLimits().connections
     /// Jobs that wait for a slot.
     var queuedJobs = WorkerLimits().queuedJobs
-    /// Bytes of memory that the guests of all running jobs may have; nil leaves that to the worker.
+    /// Bytes of this machine's memory that jobs may take, running, waiting and kept; nil means half of what there is.
     var memory: UInt64?
-    /// Bytes that clients may have the worker hold for jobs that do not run yet; nil leaves that to the worker.
-    var bytesInFlight: UInt64?
+    /// Bytes that jobs which wait for a slot keep in memory.
+    var bytesInFlight = UInt64(WorkerLimits().queuedImageBytes)
     /// Bytes of images that are kept for users who may submit them again.
     var imageCache = UInt64(WorkerLimits().knownImageBytes)
     /// How long a paused job's machine is kept.
@@ -42,22 +42,22 @@ struct Options: Sendable {
     /// Machines of paused jobs that are kept at once.
     var pausedJobs = WorkerLimits().pausedJobs
 
-    /// What one user may have of all that; nil leaves it to the worker.
+    /// What one user may have of all that.
     var tenant = TenantOptions()
 }
 
-/// What one user may have; nil leaves it to the worker.
+/// What one user may have; nil means as much as there is.
 struct TenantOptions: Sendable {
     /// Jobs that wait for a slot.
-    var queuedJobs: Int?
+    var queuedJobs = TenantLimits().queuedJobs
     /// Jobs that run.
     var runningJobs: Int?
-    /// Bytes of memory of the guests of running jobs.
+    /// Bytes of memory that running jobs may take.
     var memory: UInt64?
-    /// Bytes that the worker holds for jobs that do not run yet.
-    var bytesInFlight: UInt64?
+    /// Bytes of images on their way, and of what jobs which wait keep in memory.
+    var bytesInFlight = UInt64(TenantLimits().bytesInFlight)
     /// Bytes of images that are kept.
     var imageCache: UInt64?
     /// Connections.
-    var connections: Int?
+    var connections = TenantLimits().connections
 }
