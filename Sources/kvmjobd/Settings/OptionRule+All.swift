@@ -59,7 +59,8 @@ extension OptionRule {
         OptionRule("queued-jobs", .count(1...1_000_000), \.queuedJobs, "jobs that wait for a slot"),
         OptionRule(
             "memory", .size(WorkerLimits.leastMemoryBytes...largestSize), \.memory,
-            "memory of this machine that jobs may take: those that run, which get most of it, those that wait, and what is kept",
+            "memory of this machine that jobs may take: those that run, which get most of it, those that wait, and what is kept; "
+                + "other bounds shrink until all fit",
             usual: "half of what there is", example: "2GiB"),
         OptionRule(
             "bytes-in-flight", .size(mebibyte...largestSize), \.bytesInFlight,
