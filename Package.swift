@@ -57,6 +57,8 @@ let package = Package(
         // C fences: fixed arguments, -errno back, no policy.
         .target(name: "CKVM"),
         .target(name: "CLinux"),
+        // toml++ behind functions of C. C++, and the only target that is.
+        .target(name: "CTOML"),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "CSandbox", dependencies: ["CSeccomp"]),
@@ -103,13 +105,15 @@ let package = Package(
         .target(name: "CBareLoop"),
         .target(name: "BareLoop", dependencies: ["CBareLoop", "GuestImage", "JobModel"], swiftSettings: strict),
 
+        // What the settings file says, and on which line.
+        .target(name: "TOML", dependencies: ["CTOML", "CLinux"], swiftSettings: strict),
+
         // What people start.
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "ProcessSandbox", "JobTransport", "JobProtocol", "JobModel", logging, nioCore,
-                nioPosix,
-                nioLocks,
+                "Worker", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel", logging, nioCore,
+                nioPosix, nioLocks,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -180,6 +184,9 @@ let package = Package(
                 "SeededRandom", logging, nioPosix,
             ],
             swiftSettings: strictTests),
+        .testTarget(
+            name: "DaemonTests", dependencies: ["kvmjobd", "Systemd", "Worker", "TOML"], swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
-    ]
+    ],
+    cxxLanguageStandard: .cxx17
 )

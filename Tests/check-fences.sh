@@ -17,9 +17,9 @@ breach() {
 }
 
 # `unsafe` marks what strict memory safety cannot check; every other target does without.
-breach 'unsafe outside KVM, Systemd, ProcessSandbox, JobTransport, Disassembly and BareLoop' < <(
+breach 'unsafe outside KVM, Systemd, ProcessSandbox, JobTransport, TOML, Disassembly and BareLoop' < <(
     grep -rnwE 'unsafe|@unchecked|nonisolated\(unsafe\)' --include='*.swift' Sources |
-        grep -vE '^Sources/(KVM|Systemd|ProcessSandbox|JobTransport|Disassembly|BareLoop)/')
+        grep -vE '^Sources/(KVM|Systemd|ProcessSandbox|JobTransport|TOML|Disassembly|BareLoop)/')
 
 # A file with `unsafe` in it says at least once why it is safe.
 breach 'unsafe without a SAFETY line in the file' < <(
@@ -35,7 +35,7 @@ breach 'a trap on bad input' < <(
     grep -rnE '\btry!|\bfatalError\(|as! ' --include='*.swift' Sources)
 
 breach 'C outside the shim targets' < <(
-    find Sources -name '*.c' -o -name '*.h' | grep -vE '^Sources/(CKVM|CLinux|CGuestCode|CSystemd|CSeccomp|CSandbox|CCapstone|CBareLoop)/')
+    find Sources -name '*.c' -o -name '*.cpp' -o -name '*.h' | grep -vE '^Sources/(CKVM|CLinux|CTOML|CGuestCode|CSystemd|CSeccomp|CSandbox|CCapstone|CBareLoop)/')
 
 # What only tests want is in no release: check-release.sh looks at one.
 breach 'a drill outside of #if DEBUG' < <(
@@ -46,7 +46,7 @@ breach 'a drill outside of #if DEBUG' < <(
         !debug && /[Dd]rill|DRILL/ { print FILENAME ":" FNR ":" $0 }' {} +)
 
 breach 'no licence header' < <(
-    git ls-files '*.swift' '*.c' '*.h' '*.S' '*.sh' '*.py' 2>/dev/null | xargs grep -L 'SPDX-License-Identifier: Apache-2.0')
+    git ls-files '*.swift' '*.c' '*.cpp' '*.h' '*.S' '*.sh' '*.py' 2>/dev/null | xargs grep -L 'SPDX-License-Identifier: Apache-2.0')
 
 breach 'the tree names something outside itself' < <(
     git ls-files | grep -v '^Tests/check-fences.sh$' | xargs grep -nE '/work/|\.\./shared|kvm-facts|swift-facts' 2>/dev/null)

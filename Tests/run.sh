@@ -84,8 +84,10 @@ END
     return "$status"
 }
 
-# The second line is for Linux programs as guests: what compiles some, and others as they are.
+# The second line is for manual pages and completions; the third for Linux programs as guests: what compiles some, and others as
+# they are.
 deploy/setup.sh gdb python3 systemd util-linux \
+    lowdown mandoc man-db bash-completion zsh fish \
     gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
 PATH=$PATH:/usr/sbin:/sbin
@@ -96,8 +98,8 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options journal socket-activation snapshots programs hostile tenants sandbox linux python systemd service-access \
-    service-stop service-crash service-journal; do
+for script in options pages journal socket-activation snapshots programs hostile tenants sandbox linux python systemd \
+    service-access service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done
@@ -107,7 +109,7 @@ if [ ${#missing[@]} -gt 0 ]; then printf '\n*** DID NOT RUN HERE: %s ***\n' "$(I
 if kvm_is_there && [ ${#missing[@]} -gt 0 ]; then
     printf '/dev/kvm is there, so a part that did not run counts as failed, but for those that need root or systemd\n'
     for name in "${missing[@]}"; do
-        case $name in *journal | *systemd | *service-* | *socket-activation) ;; *) failed=$((failed + 1)) ;; esac
+        case $name in *journal | *systemd | *service-* | *socket-activation | *package) ;; *) failed=$((failed + 1)) ;; esac
     done
 fi
 printf '\n%d s in all\n%d passed, %d failed\n' $((SECONDS - started)) "$passed" "$failed"

@@ -4,7 +4,10 @@
 #include "clinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -87,6 +90,39 @@ int clinux_is_socket(const char *path) {
     struct stat status;
     if (stat(path, &status) < 0) return -errno;
     return S_ISSOCK(status.st_mode);
+}
+
+int64_t clinux_read_file(const char *path, uint8_t *buffer, size_t size) {
+    // A named pipe without a writer must not hold us up.
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) return -errno;
+    size_t done = 0;
+    ssize_t got = 0;
+    while (done < size && (got = read(fd, buffer + done, size - done)) != 0) {
+        if (got > 0) {
+            done += (size_t)got;
+        } else if (errno != EINTR) {
+            break;
+        }
+    }
+    int error = got < 0 ? -errno : 0;
+    close(fd);
+    return error < 0 ? error : (int64_t)done;
+}
+
+int64_t clinux_user_number(const char *name) {
+    size_t size = 1 << 10;
+    const size_t most = 1 << 20;
+    for (;; size *= 2) {
+        struct passwd entry, *found = NULL;
+        char *buffer = malloc(size);
+        if (!buffer) return -ENOMEM;
+        int error = getpwnam_r(name, &entry, buffer, size, &found);
+        int64_t number = found ? (int64_t)entry.pw_uid : -ENOENT;
+        free(buffer);
+        if (error == ERANGE && size < most) continue;
+        return error ? -error : number;
+    }
 }
 
 void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }

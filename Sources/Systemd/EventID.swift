@@ -10,6 +10,10 @@ public enum EventID: String, Sendable, Hashable, CaseIterable {
     case workerDraining = "worker-draining"
     /// The worker is about to exit.
     case workerStopped = "worker-stopped"
+    /// The worker cannot start, or gave up.
+    case workerFailed = "worker-failed"
+    /// A submission became a job, which waits for a slot or runs.
+    case jobAccepted = "job-accepted"
     /// An accepted job has its result.
     case jobFinished = "job-finished"
     /// How many jobs have ended since the last such record.
@@ -27,6 +31,8 @@ public enum EventID: String, Sendable, Hashable, CaseIterable {
         case .workerReady: "25830d75ee35494bb548d67ca635468d"
         case .workerDraining: "01157ea5396d436a828aa19a780a5200"
         case .workerStopped: "3217365e69064e3392b701e4aa7623f0"
+        case .workerFailed: "59bef370b0754c7d939626abf6f0c5d1"
+        case .jobAccepted: "2ec62bfadcc54d4194d7de6e52b0bc24"
         case .jobFinished: "f5de9ba978ad48b082ca091f1a4aa676"
         case .jobSummary: "8552603f126348f9bd0e7cbd605c1460"
         case .jobRefused: "ecb1957ea55742db9fb9ef4a46edf91a"

@@ -25,7 +25,9 @@ enum Main {
             let sockets = try adoptSockets()
             switch try CommandLineParser.parse(Array(CommandLine.arguments.dropFirst())) {
             case .print(let text): print(text)
-            case .run(let options):
+            case .run(let commandLine, checks: true): exit(check(commandLine).rawValue)
+            case .run(let commandLine, checks: false):
+                let options = try settings(commandLine).options
                 target = options.logTarget
                 serve(try ServedSocket.choose(path: options.socketPath, from: sockets), options)
             }
@@ -71,23 +73,61 @@ enum Main {
         }
     }
 
+    /// Prints what a start would go by, or every mistake of the settings file.
+    private static func check(_ commandLine: CommandLineSettings) -> ExitStatus {
+        do throws(SettingsFile.Mistakes) {
+            print(try Settings(commandLine).report)
+            return .finished
+        } catch {
+            print(error.sentences.joined(separator: "\n"))
+            return .configuration
+        }
+    }
+
+    private static func settings(_ commandLine: CommandLineSettings) throws(Failure) -> Settings {
+        do throws(SettingsFile.Mistakes) {
+            return try Settings(commandLine)
+        } catch {
+            let others = error.sentences.count - 1
+            let more = others > 0 ? " (and \(others) more: kvmjobd --check-config tells all)" : ""
+            throw Failure(status: .configuration, message: (error.sentences.first ?? "") + more)
+        }
+    }
+
     private static func startWorker(
         _ options: Options, slots: Int, _ logger: Logger
     ) throws(Failure) -> Worker {
-        var limits = WorkerLimits(
-            pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: options.imageCache << 20,
-            startingPointBytes: options.imageCache << 20)
+        var limits = Self.limits(options)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
         var configuration = WorkerConfiguration(
             slots: slots, machines: options.machines, jobLogging: options.jobLogging, limits: limits,
             software: Software.nameAndVersion)
         configuration.spin = options.spin
+        configuration.operators = Set(options.operators)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)
         } catch {
             throw Failure(status: .unavailable, message: "\(error)")
         }
+    }
+
+    /// What clients can make the worker hold, all together and each user.
+    private static func limits(_ options: Options) -> WorkerLimits {
+        let (cache, waiting) = (Int(clamping: options.imageCache), Int(clamping: options.bytesInFlight))
+        var limits = WorkerLimits(
+            tenant: limits(ofTenant: options.tenant), queuedJobs: options.queuedJobs, queuedImageBytes: waiting,
+            pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: cache,
+            startingPointBytes: cache)
+        limits.fit(into: max(options.memory ?? WorkerLimits.defaultMemoryBytes, WorkerLimits.leastMemoryBytes))
+        return limits
+    }
+
+    private static func limits(ofTenant options: TenantOptions) -> TenantLimits {
+        TenantLimits(
+            queuedJobs: options.queuedJobs, runningJobs: options.runningJobs ?? .max,
+            memoryBytes: options.memory ?? .max, bytesInFlight: Int(clamping: options.bytesInFlight),
+            knownImageBytes: options.imageCache.map { Int(clamping: $0) } ?? .max, connections: options.connections)
     }
 
     /// Connections and guests share this process's descriptors. Those that guests need are kept for them, so that a crowd of
@@ -102,7 +142,8 @@ enum Main {
 
     /// Says why it leaves where the log goes, behind everything logged before.
     private static func report(_ failure: Failure, to sink: LogSink) -> ExitStatus {
-        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error("\(failure.message)")
+        Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }.error(
+            "\(failure.message)", metadata: ["event": "\(EventID.workerFailed.rawValue)"])
         flush(sink)
         return failure.status
     }

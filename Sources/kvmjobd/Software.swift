@@ -6,5 +6,6 @@ internal import JobModel
 /// What this program calls itself, to people and on the wire.
 enum Software {
     static let name = "kvmjobd"
-    static let nameAndVersion = "\(name) \(Release.version)"
+    static let version = Release.version
+    static let nameAndVersion = "\(name) \(version)"
 }

@@ -7,7 +7,7 @@ internal import NIOConcurrencyHelpers
 internal import ProcessSandbox
 
 /// How much of its sandbox a worker insists on.
-enum ConfinementRule: String, Sendable {
+enum ConfinementRule: String, Sendable, CaseIterable {
     /// As much as this kernel has.
     case auto
     /// All of it, or it does not start.

@@ -36,8 +36,8 @@ CAMPAIGNS: list[tuple[list[str], list[Attack]]] = [
         + kinds.ATTACKS,
     ),
     (["--slots", "1"], readers.ATTACKS_ON_ONE_SLOT),
-    (["--slots", "4", "--image-cache", str(images.CACHE_MIB)], images.ATTACKS),
-    (["--slots", "1", "--max-connections", str(crowds.FEW)], crowds.ATTACKS_ON_FEW_CONNECTIONS),
+    (["--slots", "4", "--image-cache", f"{images.CACHE_MIB}MiB"], images.ATTACKS),
+    (["--slots", "1", "--connections", str(crowds.FEW)], crowds.ATTACKS_ON_FEW_CONNECTIONS),
     (["--slots", "1", "--machines", "tenant"], kinds.ATTACKS_ON_TENANTS),
     (["--slots", "1", "--machines", "fresh"], kinds.ATTACKS_ON_FRESH_MACHINES),
 ]

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 //
-// What Swift's Glibc hides about sockets and limits. Results come back by value, with -errno in `error` where something can
-// fail.
+// What Swift's Glibc hides about sockets and limits, and what would take pointers in Swift. Results come back by value, with
+// -errno in `error` where something can fail.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /// Who is at the other end of a connected Unix socket.
@@ -47,6 +48,13 @@ int clinux_exists(const char *_Nonnull path);
 
 /// Whether there is a socket at this path. Returns 1, 0, or -errno when that cannot be told.
 int clinux_is_socket(const char *_Nonnull path);
+
+/// Reads a file from its start, at most `size` bytes. Returns how many there were, or -errno.
+int64_t clinux_read_file(const char *_Nonnull path, uint8_t *_Nonnull buffer, size_t size);
+
+/// The number of a user of this machine, as its user databases have it. Returns -ENOENT where there is none of this name, else
+/// -errno. Blocks for as long as a database takes. getpwnam_r.
+int64_t clinux_user_number(const char *_Nonnull name);
 
 /// From here on a write to a closed socket is an error and not the end of the process.
 void clinux_ignore_sigpipe(void);

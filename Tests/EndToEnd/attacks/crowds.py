@@ -10,7 +10,7 @@ from live import CODES, HALTED, Client, LiveWorker
 
 from .scene import Attack, Scene
 
-FEW = 20  # --max-connections of the worker that is to run out of them
+FEW = 20  # --connections of the worker that is to run out of them
 
 
 def thousand(scene: Scene) -> None:
