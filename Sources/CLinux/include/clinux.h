@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "clinux_client.h"
+
 /// Who is at the other end of a connected Unix socket.
 struct clinux_peer {
     int error;

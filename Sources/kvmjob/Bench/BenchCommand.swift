@@ -124,7 +124,7 @@ struct BenchCommand: AsyncParsableCommand {
     func run() async throws {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
-            let report = try await report(console: console, on: worker.choice)
+            let report = try await report(console: console, on: try worker.choice)
             try await console.output.write(text(of: report))
             return report.status
         }

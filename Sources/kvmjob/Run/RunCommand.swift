@@ -31,6 +31,6 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         let program = FreshProgram(options: program, limits: limits)
         let run = ProgramRun(program: program, console: .standard, isVerbose: verbose)
-        throw try await ExitCode(telling: .standard) { try await run.run(on: worker.choice) }
+        throw try await ExitCode(telling: .standard) { try await run.run(on: try worker.choice) }
     }
 }

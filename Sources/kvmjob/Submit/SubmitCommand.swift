@@ -154,7 +154,7 @@ struct SubmitCommand: AsyncParsableCommand {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
             let submission = try self.submission(console: console)
-            return try await submission.run(on: from == nil ? worker.choice : try worker.choice.forSnapshots())
+            return try await submission.run(on: from == nil ? try worker.choice : try worker.choice.forSnapshots())
         }
     }
 }
