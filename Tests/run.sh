@@ -96,7 +96,7 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options journal socket-activation snapshots programs hostile linux python remote systemd; do
+for script in options journal socket-activation snapshots programs hostile linux python control remote systemd; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done

@@ -53,12 +53,12 @@ import Testing
         let shell = Process()
         let output = Pipe()
         shell.executableURL = URL(fileURLWithPath: "/bin/sh")
-        shell.arguments = ["-c", "printf %s \(RemoteHost.quoted(word))"]
+        shell.arguments = ["-c", "printf '<%s>' \(ShellWord.inQuotes(word)) \(ShellWord.quoted(word))"]
         shell.standardOutput = output
         try shell.run()
         let printed = try output.fileHandleForReading.readToEnd() ?? Data()
         shell.waitUntilExit()
-        #expect(String(decoding: printed, as: UTF8.self) == word)
+        #expect(String(decoding: printed, as: UTF8.self) == "<\(word)><\(word)>")
     }
 }
 
@@ -71,7 +71,9 @@ import Testing
         #expect(LeadingOptions.moved(["--embedded", "run", "--", "ls"]) == ["run", "--embedded", "--", "ls"])
     }
 
-    @Test(arguments: [["submit", "--host", "x"], ["--help"], ["--host"], ["--host", "x"], ["--host", "x", "--version"], []])
+    @Test(arguments: [
+        ["submit", "--host", "x"], ["--help"], ["--host"], ["--host", "x"], ["--host", "x", "--version"], [],
+    ])
     func `a line without a subcommand behind them stays as it is`(words: [String]) {
         #expect(LeadingOptions.moved(words) == words)
     }

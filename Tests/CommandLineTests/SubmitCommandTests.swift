@@ -177,7 +177,9 @@ extension SubmitCommandTests {
         #expect(try choose(variable: "/b", defaultExists: false) == .socket(path: "/b"))
     }
 
-    @Test func `another machine is named by the option, else by its variable, and a socket's option goes before that`() throws {
+    @Test func `another machine is named by the option, else by its variable, and a socket's option goes before that`()
+        throws
+    {
         let machine = try RemoteHost("ssh://box")
         #expect(try choose(host: "ssh://box", variable: "/b", hostVariable: "ssh://other") == .remote(machine))
         #expect(try choose(variable: "/b", hostVariable: "ssh://box") == .remote(machine))

@@ -126,9 +126,9 @@ expect 'and no ssh is left' eventually 5 no_ssh_left
 
 # Ctrl-C, which a terminal gives to all: ssh has to stay until the results have come.
 # A shell without job control lets what it starts in the background ignore it. The guest prints a point when it runs, and then runs on.
-env --default-signal=INT "$kvmjob" --host "$host" submit --wall-time 50s --hex 'b0 2e e6 e9 eb fe' >"$place/out" 2>"$place/err" </dev/null &
+env --default-signal=INT "$kvmjob" --host "$host" submit --wall-time 50s --hex 'b0 2e e6 e9 eb fe' >"$place/stopped" 2>"$place/err" </dev/null &
 runner=$!
-expect 'the job runs' eventually 20 test -s "$place/out"
+expect 'the job runs' eventually 20 test -s "$place/stopped"
 ssh_pid=$(pgrep -f -- "-F $place/ssh_config")
 expect 'with an ssh of its own' equals "$(ps -o ppid= -p "$ssh_pid" | tr -d ' ')" "$runner"
 kill -INT "$ssh_pid" "$runner"
@@ -137,12 +137,47 @@ expect 'Ctrl-C stops the job, and its result still comes' contains "$(cat "$plac
 expect 'and leaves no ssh behind' eventually 5 no_ssh_left
 
 # Killed, kvmjob takes its ssh along.
-env --default-signal=INT "$kvmjob" --host "$host" submit --wall-time 50s --hex 'b0 2e e6 e9 eb fe' >"$place/out" 2>&1 </dev/null &
+env --default-signal=INT "$kvmjob" --host "$host" submit --wall-time 50s --hex 'b0 2e e6 e9 eb fe' >"$place/killed" 2>&1 </dev/null &
 runner=$!
-expect 'a second job runs' eventually 20 test -s "$place/out"
+expect 'a second job runs' eventually 20 test -s "$place/killed"
 kill -KILL "$runner"
-wait "$runner" 2>/dev/null
+{ wait "$runner"; } 2>/dev/null
 expect 'a kvmjob that is killed leaves no ssh behind' eventually 5 no_ssh_left
+
+# On a terminal ssh asks for what it needs: here the passphrase of a key. What is typed does not show.
+ssh-keygen -q -t ed25519 -N 'open sesame' -f "$place/locked" && cat "$place/locked.pub" >>"$place/authorized"
+mkdir "$place/asking"
+sed "s|^IdentityFile .*|IdentityFile $place/locked|; s/^BatchMode yes/BatchMode no/" "$place/ssh_config" >"$place/ssh_config.asking"
+printf '#!/bin/sh\nexec %s -F %s "$@"\n' "$real_ssh" "$place/ssh_config.asking" >"$place/asking/ssh"
+chmod 755 "$place/asking/ssh"
+# typing KEYS: a job on a terminal of its own, at which KEYS are typed when ssh asks; prints the status and what was seen.
+typing() {
+    PATH=$place/asking:$PATH timeout 60 python3 - "$kvmjob" "$host" "$1" <<'END'
+import os, pty, sys
+program, host, keys = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program, [program, "--host", host, "submit", "--hex", "b0 34 e6 e9 f4"])
+seen, typed = b"", False
+while True:
+    try:
+        part = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not part:
+        break
+    seen += part
+    if b"passphrase" in seen and not typed:
+        typed = True
+        os.write(terminal, keys.encode().decode("unicode_escape").encode())
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode(errors="replace"))
+END
+}
+seen=$(typing 'open sesame\n')
+expect 'ssh asks on the terminal, and the job then runs' contains "$seen" 'halted'
+expect 'the passphrase is not shown' equals "${seen#*sesame}" "$seen"
+expect 'Ctrl-C there ends it' equals "$(typing '\x03' | head -n 1 | cut -d' ' -f1)" 1
+expect 'and leaves no ssh behind that still asks' eventually 5 no_ssh_left
 
 expect 'a socket on which nobody is, is told with what to do' says 125 'no worker answers there' \
     "$kvmjob" --host "$host$place/nobody" submit --hex f4

@@ -35,7 +35,8 @@ private let group = MultiThreadedEventLoopGroup.singleton
         let ends = try start(folder)
         try ends.near.write(contentsOf: Data("question".utf8))
         shutdown(ends.near.fileDescriptor, CInt(SHUT_WR))
-        #expect(try ends.worker.readToEnd() == Data("question".utf8), "the end is seen while the answer is still to come")
+        // The end is seen while the answer is still to come.
+        #expect(try ends.worker.readToEnd() == Data("question".utf8))
         try ends.worker.write(contentsOf: Data("answer".utf8))
         try ends.worker.close()
         #expect(try ends.near.readToEnd() == Data("answer".utf8))
@@ -82,7 +83,9 @@ private let group = MultiThreadedEventLoopGroup.singleton
         return read
     }
 
-    private static func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    private static func onThread<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
         }
@@ -92,7 +95,9 @@ private let group = MultiThreadedEventLoopGroup.singleton
         let folder = try SocketFolder()
         #expect(throws: SocketError.missing(path: folder.path("none"))) { try StreamRelay(path: folder.path("none")) }
         try Data().write(to: URL(fileURLWithPath: folder.path("file")))
-        #expect(throws: SocketError.notASocket(path: folder.path("file"))) { try StreamRelay(path: folder.path("file")) }
+        #expect(throws: SocketError.notASocket(path: folder.path("file"))) {
+            try StreamRelay(path: folder.path("file"))
+        }
         _ = try #require(Listener(path: folder.path("left")))
         #expect(throws: SocketError.refused(path: folder.path("left"))) { try StreamRelay(path: folder.path("left")) }
     }

@@ -97,13 +97,8 @@ struct RemoteHost: Hashable, Sendable {
 
     /// What the login shell there runs.
     private var farCommand: String {
-        let words = ["kvmjob", DialCommand.name] + (socketPath.map { ["--socket", Self.quoted($0)] } ?? [])
+        let words = ["kvmjob", DialCommand.name] + (socketPath.map { ["--socket", ShellWord.inQuotes($0)] } ?? [])
         return words.joined(separator: " ")
-    }
-
-    /// A word as any shell takes it for just that word.
-    static func quoted(_ word: String) -> String {
-        "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
     }
 }
 

@@ -71,10 +71,8 @@ struct SecureShell: Sendable {
         guard let error = error as? JobClientError else {
             return error as? CommandFailure ?? .broken("\(host.url): \(error)")
         }
-        let isGarbage = error.code == .protocolViolation
-        return .broken(
-            "\(host.url): \(error.message)"
-                + (isGarbage ? "; does a shell there print something at login? ssh \(host.machine) true has to print nothing" : ""))
+        let advice = "; does a shell there print something at login? ssh \(host.machine) true has to print nothing"
+        return .broken("\(host.url): \(error.message)" + (error.code == .protocolViolation ? advice : ""))
     }
 }
 
@@ -103,7 +101,8 @@ enum RemoteFailure: Int32 {
         case .notInstalled:
             "there is no kvmjob on \(host.machine) in the PATH of a shell that ssh starts: install it there"
         case .notExecutable: "kvmjob on \(host.machine) cannot be executed by this user"
-        case .tooOld: "kvmjob on \(host.machine) is too old for this: it has no \(DialCommand.name); install a newer one there"
+        case .tooOld:
+            "kvmjob on \(host.machine) is too old for this: it has no \(DialCommand.name); install a newer one there"
         }
     }
 }

@@ -36,6 +36,7 @@ struct SubmitCommand: AsyncParsableCommand {
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Inspection") var inspection: InspectionOptions
+    @OptionGroup(title: "Queue") var queue: QueueOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(
@@ -139,6 +140,7 @@ struct SubmitCommand: AsyncParsableCommand {
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
         inspection.apply(to: &spec, json: json)
+        queue.apply(to: &spec)
         spec.isDeterministic = deterministic
         if deterministic || digest { spec.report.insert(.digest) }
         spec.pausesWhenStepsRunOut = onExhausted == .pause
