@@ -14,9 +14,9 @@ import Testing
         worker.finished += UInt64(seconds * 250)
         var tenants = SampleWorker.tenants
         tenants[0].slotNanoseconds += UInt64(seconds) * 3_500_000_000
-        let list = (0..<jobs).map {
-            SampleWorker.job(UInt64($0 + 1), $0 < 3 ? .running : .queued, ran: $0 < 3 ? 5 : nil)
-        }
+        let running = (1...3).map { SampleWorker.job($0, .running, ran: 5) }
+        let waiting = (4...1_000_000).prefix(max(0, jobs - 3)).map { SampleWorker.job($0, .queued) }
+        let list = Array((running + waiting).prefix(jobs))
         return TopSample(instant: start + .seconds(seconds), worker: worker, tenants: tenants, jobs: list)
     }
 
