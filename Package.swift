@@ -121,7 +121,8 @@ let package = Package(
             dependencies: [
                 "KVMJobClient", "Worker", "VMRuntime", "LinuxPersonality", "GuestImage", "KVM", "JobModel",
                 "JobProtocol",
-                "JobTransport", "Disassembly", "BareLoop", argumentParser, histogram, logging, nioCore, nioPosix,
+                "JobTransport", "CLinux", "Disassembly", "BareLoop", argumentParser, histogram, logging, nioCore,
+                nioPosix,
                 nioLocks,
             ], swiftSettings: strict),
 

@@ -86,7 +86,7 @@ END
 
 # The second line is for manual pages and completions; the third for Linux programs as guests: what compiles some, and others as
 # they are.
-deploy/setup.sh gdb python3 systemd util-linux \
+deploy/setup.sh gdb python3 systemd util-linux openssh-client openssh-server procps \
     lowdown mandoc man-db bash-completion zsh fish \
     gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
@@ -98,8 +98,8 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options pages journal socket-activation snapshots programs hostile tenants sandbox linux python systemd \
-    service-access service-stop service-crash service-journal package; do
+for script in options pages journal socket-activation snapshots programs hostile tenants control sandbox linux python remote \
+    systemd service-access service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done

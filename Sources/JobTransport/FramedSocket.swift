@@ -149,15 +149,17 @@ public enum FramedSocket {
 }
 
 extension SocketError {
-    init(_ error: IOError, path: String, call: String) {
-        switch error.errnoCode {
+    init(_ error: IOError, path: String, call: String) { self.init(errno: error.errnoCode, path: path, call: call) }
+
+    init(errno: CInt, path: String, call: String) {
+        switch errno {
         case ENOENT, ENOTDIR: self = call == "bind" ? .folderMissing(path: path) : .missing(path: path)
         case ECONNREFUSED: self = UnixSocket.isOther(path: path) ? .notASocket(path: path) : .refused(path: path)
         case EACCES, EPERM: self = .notPermitted(path: path)
         case EADDRINUSE: self = .inUse(path: path)
         case EAGAIN: self = .busy(path: path)
         case ENOTSOCK: self = .notASocket(path: path)
-        default: self = .failed(call: call, path: path, errno: error.errnoCode)
+        default: self = .failed(call: call, path: path, errno: errno)
         }
     }
 }

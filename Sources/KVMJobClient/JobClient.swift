@@ -205,6 +205,19 @@ public final class JobClient: Sendable {
         }
     }
 
+    /// Waits until the connection is closed, by the worker or by ``shutdown()``.
+    ///
+    /// - Throws: `CancellationError` when the task was cancelled; the connection stays open.
+    public func closed() async throws {
+        let promise = channel.eventLoop.makePromise(of: Void.self)
+        channel.closeFuture.cascade(to: promise)
+        try await withTaskCancellationHandler {
+            try await promise.futureResult.get()
+        } onCancel: {
+            promise.fail(CancellationError())
+        }
+    }
+
     /// Closes the connection and returns when it is closed. Jobs that are not finished fail here with
     /// ``JobClientError/Code-swift.struct/shutDown``; the worker cancels them.
     public func shutdown() async {

@@ -17,13 +17,15 @@ struct KVMJobCommand: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, PythonCommand.self, SubmitCommand.self, SnapshotCommand.self, BenchCommand.self,
             ConformCommand.self,
-            ReplayCommand.self, DoctorCommand.self,
+            ReplayCommand.self, StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
+            DrainCommand.self, DoctorCommand.self, DialCommand.self,
         ])
 
     static func main() async {
         StandardStreams.open()
         UnixSocket.ignoreBrokenPipes()
-        guard let run = RunLine.command(of: Array(CommandLine.arguments.dropFirst())) else { return await main(nil) }
+        let words = LeadingOptions.moved(Array(CommandLine.arguments.dropFirst()))
+        guard let run = RunLine.command(of: words) else { return await main(words) }
         do { try await run.run() } catch { exit(withError: error) }
     }
 }

@@ -33,7 +33,8 @@ import Testing
     }
 
     private static let keys = [
-        "image", "name", "outcome", "error", "code", "fault", "unemulatable", "exhausted", "cancelled", "host_error",
+        "image", "name", "id", "outcome", "error", "code", "fault", "unemulatable", "exhausted", "cancelled",
+        "host_error",
         "snapshot", "steps", "wall_ns", "queue_ns", "cpu_ns", "touched_bytes", "exits", "output_bytes", "output_base64",
         "output_truncated", "unclaimed_port_writes", "port_writes", "port_writes_truncated", "dropped_memory_writes",
         "registers", "segments", "tables", "control", "digest", "job", "post_mortem", "dumps",

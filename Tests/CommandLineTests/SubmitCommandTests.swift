@@ -150,27 +150,43 @@ extension SubmitCommandTests {
 
 @Suite struct WorkerChoiceTests {
     private func choose(
-        option: String? = nil, embedded: Bool = false, variable: String? = nil, defaultExists: Bool = true
-    ) -> WorkerChoice {
-        let environment = variable.map { [WorkerChoice.environmentName: $0] } ?? [:]
-        return WorkerChoice(option: option, embedded: embedded, environment: environment) {
+        option: String? = nil, host: String? = nil, embedded: Bool = false, variable: String? = nil,
+        hostVariable: String? = nil, defaultExists: Bool = true
+    ) throws -> WorkerChoice {
+        var environment = variable.map { [WorkerChoice.environmentName: $0] } ?? [:]
+        environment[RemoteHost.environmentName] = hostVariable
+        let host = try host.map { try RemoteHost($0) }
+        return try WorkerChoice(option: option, host: host, embedded: embedded, environment: environment) {
             #expect($0 == WorkerChoice.defaultPath)
             return defaultExists
         }
     }
 
-    @Test func `the option goes before the environment, and that before the service's place`() {
-        #expect(choose(option: "/a", variable: "/b") == .socket(path: "/a"))
-        #expect(choose(variable: "/b") == .socket(path: "/b"))
-        #expect(choose(variable: "") == .socket(path: WorkerChoice.defaultPath))
-        #expect(choose() == .socket(path: WorkerChoice.defaultPath))
+    @Test func `the option goes before the environment, and that before the service's place`() throws {
+        #expect(try choose(option: "/a", variable: "/b") == .socket(path: "/a"))
+        #expect(try choose(variable: "/b") == .socket(path: "/b"))
+        #expect(try choose(variable: "") == .socket(path: WorkerChoice.defaultPath))
+        #expect(try choose() == .socket(path: WorkerChoice.defaultPath))
     }
 
-    @Test func `the worker is embedded only if asked for, or if no socket was named and there is no service`() {
-        #expect(choose(embedded: true, variable: "/b") == .embedded)
-        #expect(choose(defaultExists: false) == .embedded)
-        #expect(choose(variable: "", defaultExists: false) == .embedded)
-        #expect(choose(option: "/a", defaultExists: false) == .socket(path: "/a"))
-        #expect(choose(variable: "/b", defaultExists: false) == .socket(path: "/b"))
+    @Test func `the worker is embedded only if asked for, or if no socket was named and there is no service`() throws {
+        #expect(try choose(embedded: true, variable: "/b") == .embedded)
+        #expect(try choose(defaultExists: false) == .embedded)
+        #expect(try choose(variable: "", defaultExists: false) == .embedded)
+        #expect(try choose(option: "/a", defaultExists: false) == .socket(path: "/a"))
+        #expect(try choose(variable: "/b", defaultExists: false) == .socket(path: "/b"))
+    }
+
+    @Test func `another machine is named by the option, else by its variable, and a socket's option goes before that`()
+        throws
+    {
+        let machine = try RemoteHost("ssh://box")
+        #expect(try choose(host: "ssh://box", variable: "/b", hostVariable: "ssh://other") == .remote(machine))
+        #expect(try choose(variable: "/b", hostVariable: "ssh://box") == .remote(machine))
+        #expect(try choose(option: "/a", hostVariable: "ssh://box") == .socket(path: "/a"))
+        #expect(try choose(embedded: true, hostVariable: "ssh://box") == .embedded)
+        #expect(try choose(hostVariable: "") == .socket(path: WorkerChoice.defaultPath))
+        let error = #expect(throws: ValueError.self) { try choose(hostVariable: "box") }
+        #expect(error?.description.hasPrefix("$KVMJOB_HOST: \"box\" names no machine") == true)
     }
 }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clinux_client.h"
+
 /// Who is at the other end of a connected Unix socket.
 struct clinux_peer {
     int error;

@@ -29,6 +29,7 @@ struct BenchCommand: AsyncParsableCommand {
     var image: String?
 
     @OptionGroup(title: "Guest") var guest: GuestOptions
+    @OptionGroup(title: "Queue") var queue: QueueOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(help: ArgumentHelp("Connections, each with a window of its own.", valueName: "count"))
@@ -110,6 +111,7 @@ struct BenchCommand: AsyncParsableCommand {
     func order() async throws -> LoadOrder {
         var spec = try guest.spec(reportsPortWrites: false, hasInput: false)
         spec.label = JobList.label("bench \(imageName)")
+        queue.apply(to: &spec)
         guard let image else { return BuiltInGuest.order(spec, window: window, expecting: expect) }
         let bytes: [UInt8]
         do {
@@ -124,7 +126,7 @@ struct BenchCommand: AsyncParsableCommand {
     func run() async throws {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
-            let report = try await report(console: console, on: worker.choice)
+            let report = try await report(console: console, on: try worker.choice)
             try await console.output.write(text(of: report))
             return report.status
         }

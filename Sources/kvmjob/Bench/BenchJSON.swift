@@ -20,10 +20,14 @@ struct BenchJSON {
     }
 
     private var worker: JSONValue {
-        var path: String?
-        if case .socket(let named) = report.choice { path = named }
+        let kind =
+            switch report.choice {
+            case .socket: "socket"
+            case .remote: "remote"
+            case .embedded: "embedded"
+            }
         return .object([
-            ("kind", .string(path == nil ? "embedded" : "socket")), ("path", .text(path)),
+            ("kind", .string(kind)), ("path", .text(report.choice.place)),
             ("software", .string(report.software)), ("slots", .count(report.slots)),
         ])
     }

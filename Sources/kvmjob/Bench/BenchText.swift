@@ -23,11 +23,7 @@ struct BenchText {
     }
 
     private var heading: [String] {
-        let place =
-            switch report.choice {
-            case .socket(let path): " at \(path)"
-            case .embedded: ""
-            }
+        let place = report.choice.place.map { " at \($0)" } ?? ""
         let slots = report.slots == 0 ? "" : ": \(Self.count(report.slots, "slot"))"
         let spec = report.order.spec
         return [

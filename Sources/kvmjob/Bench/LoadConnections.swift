@@ -19,6 +19,15 @@ struct LoadConnections: Sendable {
     private struct Member: Sendable {
         let channel: any Channel
         let handler: NIOLoopBound<LoadHandler>
+        /// What carries the connection to another machine.
+        let shell: SecureShell?
+
+        func ready() async throws -> WorkerTerms {
+            let handler = handler
+            let wait = { try await handler.eventLoop.flatSubmit { handler.value.ready.futureResult }.get() }
+            guard let shell else { return try await wait() }
+            return try await shell.connecting(wait)
+        }
     }
 
     /// Connects.
@@ -34,8 +43,7 @@ struct LoadConnections: Sendable {
                 for _ in 0..<count {
                     let member = try await connect(choice, embedded, order, on: group.next())
                     members.append(member)
-                    terms = try await member.handler.eventLoop.flatSubmit { member.handler.value.ready.futureResult }
-                        .get()
+                    terms = try await member.ready()
                 }
                 guard let terms else { throw CommandFailure.broken("a load needs a connection") }
                 return LoadConnections(terms: terms, members: members, group: group, embedded: embedded)
@@ -50,13 +58,14 @@ struct LoadConnections: Sendable {
         _ choice: WorkerChoice, _ embedded: Worker?, _ order: LoadOrder, on loop: any EventLoop
     ) async throws -> Member {
         let handler = try await loop.submit {
-            NIOLoopBound(LoadHandler(order, eventLoop: loop), eventLoop: loop)
+            NIOLoopBound(LoadHandler(order, patience: choice.patience, eventLoop: loop), eventLoop: loop)
         }.get()
         let initializer: FramedSocket.Initializer = { channel, _ in
             try channel.pipeline.syncOperations.addHandler(handler.value)
         }
         do {
-            return Member(channel: try await open(choice, embedded, on: loop, initializer), handler: handler)
+            let (channel, shell) = try await open(choice, embedded, on: loop, initializer)
+            return Member(channel: channel, handler: handler, shell: shell)
         } catch {
             loop.execute { handler.value.ready.fail(error) }
             throw error
@@ -66,17 +75,23 @@ struct LoadConnections: Sendable {
     private static func open(
         _ choice: WorkerChoice, _ embedded: Worker?, on loop: any EventLoop,
         _ initializer: @escaping FramedSocket.Initializer
-    ) async throws -> any Channel {
+    ) async throws -> (any Channel, SecureShell?) {
         let limit = FrameHeader.smallestFrameLimit
+        let (descriptor, shell): (CInt, SecureShell?)
         switch choice {
         case .socket(let path):
-            return try await FramedSocket.connect(path: path, frameLimit: limit, on: loop, initializer: initializer)
+            return (
+                try await FramedSocket.connect(path: path, frameLimit: limit, on: loop, initializer: initializer), nil
+            )
+        case .remote(let host): (shell, descriptor) = try await SecureShell.start(to: host)
         case .embedded:
             let (near, far) = try UnixSocket.connectedPair()
             Task { try await embedded?.serve(descriptor: far) }
-            return try await FramedSocket.adopt(
-                descriptor: near, as: .client, frameLimit: limit, on: loop, initializer: initializer)
+            (descriptor, shell) = (near, nil)
         }
+        let channel = try await FramedSocket.adopt(
+            descriptor: descriptor, as: .client, frameLimit: limit, on: loop, initializer: initializer)
+        return (channel, shell)
     }
 
     /// Does this much on all connections together. If the task is cancelled, nothing more is submitted, and what is done by
@@ -121,8 +136,16 @@ struct LoadConnections: Sendable {
             member.channel.eventLoop.execute { member.handler.value.close(failure) }
             // A channel's close future does not fail.
             try? await member.channel.closeFuture.get()
+            await member.shell?.end()
         }
         await embedded?.drain(grace: .zero)
         try? await group.shutdownGracefully()
+    }
+}
+
+extension WorkerChoice {
+    /// How long it may take until the worker says HELLO.
+    fileprivate var patience: Duration {
+        if case .remote = self { SecureShell.patience } else { ClientSession.handshakeTimeout }
     }
 }

@@ -45,6 +45,7 @@ final class LoadHandler: ChannelInboundHandler {
     private(set) var finished = 0
 
     private let order: LoadOrder
+    private let patience: Duration
     private var session: ClientSession
     private var context: ChannelHandlerContext?
     private var handshake: Scheduled<Void>?
@@ -83,8 +84,9 @@ final class LoadHandler: ChannelInboundHandler {
         }
     }
 
-    init(_ order: LoadOrder, eventLoop: any EventLoop) {
-        self.order = order
+    /// - Parameter patience: how long it may take until the worker says HELLO.
+    init(_ order: LoadOrder, patience: Duration = ClientSession.handshakeTimeout, eventLoop: any EventLoop) {
+        (self.order, self.patience) = (order, patience)
         session = ClientSession(software: "kvmjob \(KVMJobCommand.version) bench")
         ready = eventLoop.makePromise()
     }
@@ -122,9 +124,9 @@ final class LoadHandler: ChannelInboundHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        handshake = context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(ClientSession.handshakeTimeout)) {
-            [weak self] in
-            self?.close(.broken("the worker said nothing for \(ClientSession.handshakeTimeout): see its log"))
+        handshake = context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(patience)) {
+            [weak self, patience] in
+            self?.close(.broken("the worker said nothing for \(patience): see its log"))
         }
     }
 

@@ -52,7 +52,7 @@ struct ConformCommand: AsyncParsableCommand {
         var files: [VectorFile] = []
         for path in paths { files += try VectorFile.find(path) }
         let progress = ConformProgress(messages: isatty(STDERR_FILENO) == 1 ? console.messages : nil)
-        return try await ConformRun(files: files, limit: limit, progress: progress).run(on: worker.choice)
+        return try await ConformRun(files: files, limit: limit, progress: progress).run(on: try worker.choice)
     }
 
     func text(of tally: ConformTally) -> [UInt8] {

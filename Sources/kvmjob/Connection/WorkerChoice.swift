@@ -5,6 +5,8 @@
 enum WorkerChoice: Hashable, Sendable {
     /// One that listens at this path.
     case socket(path: String)
+    /// One on another machine.
+    case remote(RemoteHost)
     /// One inside this process.
     case embedded
 
@@ -17,13 +19,23 @@ enum WorkerChoice: Hashable, Sendable {
     ///
     /// A socket that is there is never passed over: what goes wrong with it is an error.
     ///
-    /// - Parameter exists: whether there is anything at a path; a path that may not be looked at counts as there.
+    /// An option goes before any variable, and of the variables the one that names a machine goes first.
+    ///
+    /// - Parameters:
+    ///   - host: what `--host` says.
+    ///   - exists: whether there is anything at a path; a path that may not be looked at counts as there.
+    /// - Throws: where the variable that names a machine is wrong.
     init(
-        option: String?, embedded: Bool, environment: [String: String], exists: (String) -> Bool
-    ) {
+        option: String?, host: RemoteHost? = nil, embedded: Bool, environment: [String: String],
+        exists: (String) -> Bool
+    ) throws(ValueError) {
         let variable = environment[Self.environmentName].flatMap { $0.isEmpty ? nil : $0 }
         if embedded {
             self = .embedded
+        } else if let host {
+            self = .remote(host)
+        } else if option == nil, let host = try Self.host(environment) {
+            self = .remote(host)
         } else if let path = option ?? variable {
             self = .socket(path: path)
         } else {
@@ -33,6 +45,24 @@ enum WorkerChoice: Hashable, Sendable {
 }
 
 extension WorkerChoice {
+    private static func host(_ environment: [String: String]) throws(ValueError) -> RemoteHost? {
+        guard let text = environment[RemoteHost.environmentName], !text.isEmpty else { return nil }
+        do {
+            return try RemoteHost(text)
+        } catch {
+            throw ValueError("$\(RemoteHost.environmentName): \(error.description)")
+        }
+    }
+
+    /// Where it is, for people; nil for one in this process.
+    var place: String? {
+        switch self {
+        case .socket(let path): path
+        case .remote(let host): host.url
+        case .embedded: nil
+        }
+    }
+
     /// The same, if snapshots outlive the command there.
     ///
     /// - Throws: ``CommandFailure`` for a worker of our own.

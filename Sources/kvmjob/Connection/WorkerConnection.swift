@@ -13,6 +13,11 @@ internal import Worker
 struct WorkerConnection {
     let client: JobClient
     private let embedded: Worker?
+    private let shell: SecureShell?
+
+    private init(client: JobClient, embedded: Worker? = nil, shell: SecureShell? = nil) {
+        (self.client, self.embedded, self.shell) = (client, embedded, shell)
+    }
 
     private static let software = "kvmjob \(KVMJobCommand.version)"
 
@@ -23,7 +28,8 @@ struct WorkerConnection {
         try await telling {
             switch choice {
             case .socket(let path):
-                WorkerConnection(client: try await .connect(path: path, software: software), embedded: nil)
+                WorkerConnection(client: try await .connect(path: path, software: software))
+            case .remote(let host): try await openRemote(host)
             case .embedded: try await startEmbedded()
             }
         }
@@ -42,6 +48,16 @@ struct WorkerConnection {
         } catch let error as SocketError {
             throw CommandFailure(message: error.description, status: ExitStatus.broken)
         }
+    }
+
+    /// Talks through ssh to a worker on another machine.
+    private static func openRemote(_ host: RemoteHost) async throws -> WorkerConnection {
+        let (shell, descriptor) = try await SecureShell.start(to: host)
+        let client = try await shell.connecting {
+            try await JobClient.connect(
+                descriptor: descriptor, handshakeTimeout: SecureShell.patience, software: software)
+        }
+        return WorkerConnection(client: client, shell: shell)
     }
 
     /// Starts a worker on one end of a pair of sockets and talks to it over the other, as to any worker.
@@ -70,5 +86,6 @@ struct WorkerConnection {
     func close() async {
         await client.shutdown()
         await embedded?.drain(grace: .zero)
+        await shell?.end()
     }
 }

@@ -13,16 +13,34 @@ struct WorkerOptions: ParsableArguments {
             valueName: "path"))
     var socket: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A worker on another machine, through ssh: ssh://[user@]machine[:port][/socket]; by default $\(RemoteHost.environmentName). kvmjob has to be installed there.",
+            valueName: "url"),
+        transform: RemoteHost.init)
+    var host: RemoteHost?
+
     @Flag(help: "Run the jobs in this process, with no service. The default where there is no socket.")
     var embedded = false
 
     func validate() throws {
-        guard socket == nil || !embedded else { throw ValidationError("--socket and --embedded exclude each other.") }
+        let given = [("--socket", socket != nil), ("--host", host != nil), ("--embedded", embedded)].filter(\.1)
+        guard given.count <= 1 else {
+            throw ValidationError("\(given.map(\.0).joined(separator: " and ")) exclude each other.")
+        }
+        do { _ = try choice } catch { throw ValidationError(error.message) }
     }
 
+    /// The worker that is meant.
     var choice: WorkerChoice {
-        WorkerChoice(
-            option: socket, embedded: embedded, environment: ProcessInfo.processInfo.environment,
-            exists: UnixSocket.exists(path:))
+        get throws(CommandFailure) {
+            do {
+                return try WorkerChoice(
+                    option: socket, host: host, embedded: embedded,
+                    environment: ProcessInfo.processInfo.environment, exists: UnixSocket.exists(path:))
+            } catch {
+                throw CommandFailure(message: error.description, status: ExitStatus.usage)
+            }
+        }
     }
 }

@@ -19,9 +19,10 @@ struct DoctorCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
+        let choice = try worker.choice
         // The probe blocks for some ten milliseconds while its guests run.
         let kvm = try await DispatchQueue(label: "kvmjob.doctor").perform { KVMFinding.probe() }
-        let report = DoctorReport(kvm: kvm, worker: try await .probe(worker.choice))
+        let report = DoctorReport(kvm: kvm, worker: try await .probe(choice))
         let text = json ? DoctorJSON(report: report).value.bytes : Array(DoctorText(report: report).text.utf8)
         do {
             try await Console.standard.output.write(text + [UInt8(ascii: "\n")])
@@ -40,12 +41,13 @@ extension WorkerFinding {
     ///
     /// - Throws: `CancellationError`.
     fileprivate static func probe(_ choice: WorkerChoice) async throws -> WorkerFinding {
-        guard case .socket(let path) = choice else { return .embedded }
+        guard let path = choice.place else { return .embedded }
         do {
-            let client = try await JobClient.connect(path: path, software: "kvmjob doctor")
-            defer { withExtendedLifetime(client) {} }
-            return .reachable(path: path, terms: client.terms)
-        } catch let error as JobClientError {
+            let connection = try await WorkerConnection.open(choice)
+            let terms = connection.client.terms
+            await connection.close()
+            return .reachable(path: path, terms: terms)
+        } catch let error as CommandFailure {
             return .unreachable(path: path, reason: error.message)
         }
     }

@@ -18,7 +18,9 @@ extension GuestTree {
         var pending = [(top, place)]
         while let (directory, place) = pending.popLast() {
             try add(.directory(mode: directory.mode), at: place, in: layer)
-            for name in try list(directory.path) where isWanted(name) {
+            let list = try list(directory.path)
+            progress?.enter(directory.path, entries: list.count)
+            for name in list where isWanted(name) {
                 let next = place.appending(Array(name.utf8))
                 guard let file = HostFile(at: "\(directory.path)/\(name)") else {
                     warn("\(directory.path)/\(name) is left out: it is gone, or its name is no UTF-8")

@@ -38,6 +38,8 @@ struct GuestTree: Sendable {
     private var layers = [[GuestPath: Node]](repeating: [:], count: Layer.allCases.count)
     /// What was left out, for people.
     private(set) var warnings: [String] = []
+    /// Who wants to know how far the reading of this machine's files has got.
+    var progress: ReadingProgress?
 
     /// A tree with nothing in it.
     init(entryLimit: Int = Self.entryLimit) { self.entryLimit = entryLimit }

@@ -92,7 +92,7 @@ struct HostFile: Sendable, Hashable {
             let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: file.path))
             let bytes = [UInt8](try handle.read(upToCount: Int(min(limit, 1 << 40)) + 1) ?? Data())
             guard bytes.count <= limit else {
-                throw SystemReason(text: "it is larger than \(SizeText.describe(limit))")
+                throw SystemReason(text: SizeText.excess(max(file.size, UInt64(bytes.count)), limit: limit))
             }
             return bytes
         } catch let reason as SystemReason {

@@ -51,7 +51,7 @@ struct ProgramOptions: ParsableArguments {
     }
 
     /// The program and its arguments, without the mark that stands before them.
-    private var words: [String] { command.first == "--" ? Array(command.dropFirst()) : command }
+    var words: [String] { command.first == "--" ? Array(command.dropFirst()) : command }
 
     /// The program as the user wrote it.
     var name: String { words.first ?? "" }
@@ -78,12 +78,17 @@ struct ProgramOptions: ParsableArguments {
 
     /// Finds and reads the files, on a thread of its own.
     ///
-    /// - Parameter limit: the most bytes of a layer, which is the worker's limit for an image.
+    /// - Parameters:
+    ///   - limit: the most bytes of a layer, which is the worker's limit for an image.
+    ///   - console: where it is told how far this has got, should it take long.
     /// - Throws: ``CommandFailure``, and `ValidationError` as ``request(caller:)`` does.
-    func submission(limit: UInt64) async throws -> ProgramSubmission {
+    func submission(limit: UInt64, telling console: Console) async throws -> ProgramSubmission {
         let request = try request()
-        return try await DispatchQueue(label: "kvmjob.files").perform {
-            try request.submission(limit: min(limit, ImageSource.byteLimit))
+        let progress = ReadingProgress()
+        return try await ReadingNotice(progress: progress, console: console).whileReading {
+            try await DispatchQueue(label: "kvmjob.files").perform {
+                try request.submission(limit: min(limit, ImageSource.byteLimit), progress: progress)
+            }
         }
     }
 }

@@ -31,10 +31,15 @@ struct ProgramRequest: Sendable {
 
     /// Reads all files and makes the archives. Blocks for as long as that takes.
     ///
-    /// - Parameter limit: the most bytes of a layer.
+    /// - Parameters:
+    ///   - limit: the most bytes of a layer.
+    ///   - progress: is told which directories are read.
     /// - Throws: ``CommandFailure``.
-    func submission(limit: UInt64 = ImageSource.byteLimit) throws(CommandFailure) -> ProgramSubmission {
+    func submission(
+        limit: UInt64 = ImageSource.byteLimit, progress: ReadingProgress? = nil
+    ) throws(CommandFailure) -> ProgramSubmission {
         var tree = GuestTree()
+        tree.progress = progress
         let archive = try addRoot(to: &tree, limit: limit)
         for item in items { try item.add(to: &tree) }
         let path = try addProgram(to: &tree)

@@ -117,7 +117,7 @@ struct TarWriter {
         guard hasRoom(for: UInt64(bytes.count)) else {
             throw CommandFailure(
                 message:
-                    "the files are more than \(SizeText.describe(limit)) as an archive, which is the most for one layer",
+                    "the files are more than \(SizeText.approximate(limit)) as an archive, which is the most for one layer",
                 status: ExitStatus.cannotRun)
         }
         count += UInt64(bytes.count)

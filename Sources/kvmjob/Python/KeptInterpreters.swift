@@ -37,8 +37,8 @@ struct KeptInterpreters {
 
     /// nil for a worker of this process, which keeps nothing for another one.
     init?(_ choice: WorkerChoice) {
-        guard case .socket(let path) = choice else { return nil }
-        service = path
+        guard let place = choice.place else { return nil }
+        service = place
         let environment = ProcessInfo.processInfo.environment
         let base =
             environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }

@@ -69,9 +69,11 @@ struct PythonCommand: AsyncParsableCommand {
 
     func run() async throws {
         let script = PythonScript(arguments: words, environment: variables, items: file)
-        let program = WarmPython(
-            interpreter: python, script: script, limits: limits, choice: worker.choice, isFresh: fresh)
-        let run = ProgramRun(program: program, console: .standard, isVerbose: verbose)
-        throw try await ExitCode(telling: .standard) { try await run.run(on: worker.choice) }
+        throw try await ExitCode(telling: .standard) {
+            let choice = try worker.choice
+            let program = WarmPython(
+                interpreter: python, script: script, limits: limits, choice: choice, isFresh: fresh)
+            return try await ProgramRun(program: program, console: .standard, isVerbose: verbose).run(on: choice)
+        }
     }
 }

@@ -46,6 +46,7 @@ struct WarmPython: ProgramStarter {
     private func start(_ header: [UInt8], from name: ContentDigest, _ client: JobClient) async throws -> RunningJob? {
         var spec = JobSpec(label: JobList.label(script.name), budget: limits.budget(longest: client.terms.wallMaximum))
         spec.hasInput = true
+        limits.queue.apply(to: &spec)
         do {
             return try await client.submit(spec, from: name, input: header, moreInput: true)
         } catch let error as JobClientError where error.refusal?.code == ErrorCode.snapshotUnknown.rawValue {
@@ -65,6 +66,8 @@ struct WarmPython: ProgramStarter {
         var spec = limits.spec(submission, hasInput: false, longest: client.terms.wallMaximum)
         spec.budget = Budget(wallTime: min(Self.startTime, client.terms.wallMaximum))
         (spec.snapshot, spec.label) = (.ready, JobList.label("python"))
+        // Of a job that may not wait, the start of its interpreter may.
+        spec.waitLimit = nil
         let order = spec
         let notice = UploadNotice(bytes: submission.layers.reduce(0) { $0 + $1.bytes.count }, console: console)
         let job = try await notice.whileSubmitting { try await client.submit(order, files: submission.layers) }

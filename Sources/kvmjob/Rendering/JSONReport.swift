@@ -14,13 +14,14 @@ internal import JobModel
 /// |---|---|
 /// | `image` | the image as it was named: a path, `-`, or the text behind `--hex` |
 /// | `name` | the job's name, such as `boot.bin#3` |
+/// | `id` | the worker's own number for the job, as in `kvmjob ps`; null if it was not accepted |
 /// | `outcome` | an outcome's name, `refused`, or `lost` when the connection broke before the result |
-/// | `error` | of `refused` and `lost`: `code`, `message`, `limit`, `value`, `retryable` |
+/// | `error` | of `refused` and `lost`: `code`, `message`, `limit`, `value`, `retryable`, `limit_name` (the worker's setting), `retry_ns` (an estimate) |
 /// | `code` | of `exited` |
 /// | `fault` | of `faulted`: `vector`, `name`, `error_code`, `address`, `rip` |
 /// | `unemulatable` | of `unemulatable`: `rip`, `bytes` (in hexadecimal, with spaces), `text` (the instruction, disassembled) |
 /// | `exhausted` | of a budget outcome: `budget`, `limit`, `used`; of `wait-expired`: budget `wait`, `limit`, null |
-/// | `cancelled` | of `cancelled`: `by`, which is `client`, `disconnect` or `drain` |
+/// | `cancelled` | of `cancelled`: `by`, which is `client`, `disconnect`, `drain`, `user` (by `kvmjob cancel`) or `operator` |
 /// | `host_error` | of `host-error`: what happened; running the job again is safe |
 /// | `snapshot` | of `snapshot-taken`: the snapshot's name |
 /// | `steps` | `used` (null when not counted), `budget`, `meter` (`none`, `exact`, `bounded`), `reason` of `bounded` |
@@ -51,7 +52,10 @@ struct JSONReport {
 
     var value: JSONValue {
         .object(
-            [("image", .string(report.image)), ("name", .string(report.name)), ("outcome", .string(report.end.name))]
+            [
+                ("image", .string(report.image)), ("name", .string(report.name)), ("id", .count(report.id)),
+                ("outcome", .string(report.end.name)),
+            ]
                 + ending + measures + output + Self.state(result?.registers, result?.system) + repetition
                 + PostMortemJSON(report: report).members)
     }
@@ -99,7 +103,8 @@ struct JSONReport {
         return .object([
             ("code", .string(rejection.code)), ("message", .string(rejection.message)),
             ("limit", .count(rejection.limit)), ("value", .count(rejection.value)),
-            ("retryable", .bool(rejection.isRetryable)),
+            ("retryable", .bool(rejection.isRetryable)), ("limit_name", .text(rejection.limitName)),
+            ("retry_ns", .count(rejection.retryNanoseconds)),
         ])
     }
 

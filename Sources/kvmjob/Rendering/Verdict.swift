@@ -10,7 +10,7 @@ struct Verdict {
     /// Such as `boot.bin: exited with code 3; 120 steps, 1.2 ms`.
     var line: String {
         switch report.end {
-        case .refused(let rejection): "\(report.name): refused: \(rejection.message)"
+        case .refused(let rejection): "\(report.name): refused: \(RefusalText(rejection: rejection).line)"
         case .lost(let message): "\(report.name): lost: \(message)"
         case .ended(let result):
             "\(report.name): \(Self.describe(result.outcome, cause: result.postMortem.cause)); "

@@ -61,7 +61,7 @@ struct ReplayCommand: AsyncParsableCommand {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
             let replay = Replay(recordings: try await recordings(), times: times, asJSON: json, console: console)
-            return try await replay.run(on: worker.choice)
+            return try await replay.run(on: try worker.choice)
         }
     }
 }

@@ -53,7 +53,7 @@ struct ProgramEnd {
 
     private var ending: String? {
         switch end {
-        case .refused(let rejection): "\(name): \(rejection.message)"
+        case .refused(let rejection): "\(name): \(RefusalText(rejection: rejection).line)"
         case .lost(let message): "\(name): lost: \(message)"
         case .ended(let result): Self.describe(result)
         }

@@ -49,6 +49,8 @@ struct ProgramLimits: ParsableArguments {
         transform: WholeNumber.parse)
     var seed: UInt64?
 
+    @OptionGroup var queue: QueueOptions
+
     /// What the job may use.
     ///
     /// - Parameter longest: the most wall time that the worker allows.
@@ -69,6 +71,7 @@ struct ProgramLimits: ParsableArguments {
             budget: budget(longest: longest),
             hasInput: hasInput)
         spec.program = program
+        queue.apply(to: &spec)
         return spec
     }
 }

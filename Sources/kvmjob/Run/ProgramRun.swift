@@ -13,6 +13,8 @@ struct ProgramRun: Sendable {
     var isVerbose = false
     /// What the program reads: a file, or "-" for standard input.
     var input = "-"
+    /// What may be worth a word at a terminal when it has failed.
+    var hint: ProgramHint?
 
     /// Runs the program and returns the process's exit status. Ctrl-C stops it.
     ///
@@ -41,13 +43,15 @@ struct ProgramRun: Sendable {
             end = JobEnd(error)
         }
         let ending = ProgramEnd(end, name: program.name, isVerbose: isVerbose)
-        await tell(ending.lines)
+        let advice = console.isTerminal ? hint?.line(end) : nil
+        await tell(ending.lines + (advice.map { [$0] } ?? []))
         return ending.status
     }
 
     private func follow(_ client: JobClient) async throws -> JobResult {
         let source = try open(input)
         let job = try await program.start(on: client, telling: console, isVerbose: isVerbose)
+        await WaitNotice(acceptance: job.acceptance).tell(console)
         InputFeed(source: source, job: job, console: console).start()
         for try await chunk in job.output { try await pass(chunk) }
         return try await job.result()

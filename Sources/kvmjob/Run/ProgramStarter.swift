@@ -24,7 +24,7 @@ struct FreshProgram: ProgramStarter {
     var name: String { options.name }
 
     func start(on client: JobClient, telling console: Console, isVerbose: Bool) async throws -> RunningJob {
-        let submission = try await options.submission(limit: client.terms.imageLimit)
+        let submission = try await options.submission(limit: client.terms.imageLimit, telling: console)
         if isVerbose { for warning in submission.warnings { await console.say("kvmjob: \(warning)") } }
         let spec = limits.spec(submission, hasInput: true, longest: client.terms.wallMaximum)
         let notice = UploadNotice(bytes: submission.layers.reduce(0) { $0 + $1.bytes.count }, console: console)

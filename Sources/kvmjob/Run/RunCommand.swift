@@ -30,7 +30,8 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         let program = FreshProgram(options: program, limits: limits)
-        let run = ProgramRun(program: program, console: .standard, isVerbose: verbose)
-        throw try await ExitCode(telling: .standard) { try await run.run(on: worker.choice) }
+        var run = ProgramRun(program: program, console: .standard, isVerbose: verbose)
+        run.hint = ProgramHint(words: self.program.words, hasRoot: self.program.root != nil)
+        throw try await ExitCode(telling: .standard) { [run] in try await run.run(on: try worker.choice) }
     }
 }

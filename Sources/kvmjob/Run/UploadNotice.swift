@@ -26,5 +26,5 @@ struct UploadNotice: Sendable {
     private var size: String { "\((bytes + (1 << 20) - 1) >> 20) MiB" }
 
     /// To the first column, and all behind it gone.
-    private static let clearLine = Array("\r\u{1B}[K".utf8)
+    static let clearLine = Array("\r\u{1B}[K".utf8)
 }

@@ -20,6 +20,8 @@ internal import JobModel
 /// and `env(1)`; a guest can exit with them too, and `--json` tells the difference.
 struct ExitStatus {
     static let failed: Int32 = 1
+    /// Wrong usage, as the parser of command lines has it: EX_USAGE.
+    static let usage: Int32 = 64
     static let budgetReached: Int32 = 124
     static let broken: Int32 = 125
     static let cannotRun: Int32 = 126

@@ -59,6 +59,9 @@ struct JobDisplay {
         try await memory.open(memoryBytes: spec.memoryBytes)
     }
 
+    /// Takes note of what the worker says of the job.
+    mutating func accept(_ acceptance: Acceptance) { report.id = acceptance.id }
+
     /// Shows or keeps what came; returns when that is written.
     ///
     /// - Throws: ``OutputError``.

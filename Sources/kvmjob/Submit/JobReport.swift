@@ -9,6 +9,8 @@ struct JobReport: Sendable, Hashable {
     var image: String
     /// The job's name in output and verdict, such as `boot.bin#3`.
     var name: String
+    /// The worker's own number for it, where it was accepted.
+    var id: UInt64?
     var end: JobEnd
     /// The console output, empty where it was streamed instead.
     var output = BoundedList<UInt8>(limit: JobReport.outputLimit)
@@ -57,6 +59,10 @@ struct Rejection: Error, Sendable, Hashable {
     var value: UInt64?
     /// Whether the same submission can succeed later.
     var isRetryable = false
+    /// The worker's setting that the limit is the value of.
+    var limitName: String?
+    /// An estimate of the time after which the same submission may be accepted.
+    var retryNanoseconds: UInt64?
 
     /// An image that could not be read here.
     static func unreadable(_ message: String) -> Rejection { Rejection(code: "image-unreadable", message: message) }

@@ -86,6 +86,8 @@ struct Submission: Sendable {
         image.spec.label = JobList.label(name)
         try await display.begin(image)
         let job = try await start(image, source, client, &display)
+        display.accept(job.acceptance)
+        if jobs.isSingle { await WaitNotice(acceptance: job.acceptance).tell(console) }
         if let answers { answer(job, name: name, from: answers) }
         for try await chunk in job.output { try await display.receive(chunk.channel, chunk.bytes) }
         return try await job.result()
@@ -197,7 +199,8 @@ extension JobEnd {
             self = .refused(
                 Rejection(
                     code: refusal.name, message: error.message, limit: refusal.limit, value: refusal.value,
-                    isRetryable: error.isRetryable))
+                    isRetryable: error.isRetryable, limitName: refusal.limitName,
+                    retryNanoseconds: refusal.retryNanoseconds))
         case (.goingAway, _):
             self = .refused(Rejection(code: "draining", message: error.message, isRetryable: true))
         default: self = .lost(error.message)

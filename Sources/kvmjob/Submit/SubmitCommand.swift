@@ -36,6 +36,7 @@ struct SubmitCommand: AsyncParsableCommand {
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Inspection") var inspection: InspectionOptions
+    @OptionGroup(title: "Queue") var queue: QueueOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(
@@ -139,6 +140,7 @@ struct SubmitCommand: AsyncParsableCommand {
     func submission(console: Console) throws(ValueError) -> Submission {
         var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
         inspection.apply(to: &spec, json: json)
+        queue.apply(to: &spec)
         spec.isDeterministic = deterministic
         if deterministic || digest { spec.report.insert(.digest) }
         spec.pausesWhenStepsRunOut = onExhausted == .pause
@@ -154,7 +156,7 @@ struct SubmitCommand: AsyncParsableCommand {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
             let submission = try self.submission(console: console)
-            return try await submission.run(on: from == nil ? worker.choice : try worker.choice.forSnapshots())
+            return try await submission.run(on: from == nil ? try worker.choice : try worker.choice.forSnapshots())
         }
     }
 }

@@ -29,4 +29,25 @@ enum DurationText {
         let tenth = nanoseconds % factor / (factor / 10)
         return whole < 100 && tenth > 0 ? "\(whole).\(tenth) \(unit)" : "\(whole) \(unit)"
     }
+
+    /// Nanoseconds that may be many: up to two minutes as ``describe(nanoseconds:)``, then `12 min`, `3 h 20 min`, `2 d 4 h`.
+    static func long(nanoseconds: UInt64) -> String {
+        let minutes = nanoseconds / 60_000_000_000
+        guard minutes >= 2 else { return describe(nanoseconds: nanoseconds) }
+        let (hours, days) = (minutes / 60, minutes / 1440)
+        if hours == 0 { return "\(minutes) min" }
+        if days == 0 { return "\(hours) h" + (minutes % 60 == 0 ? "" : " \(minutes % 60) min") }
+        return "\(days) d" + (hours % 24 == 0 ? "" : " \(hours % 24) h")
+    }
+
+    /// At most seven characters: `1.2 ms`, `100 s`, `12 min`, `3.3 h`, `120 d`.
+    static func short(nanoseconds: UInt64) -> String {
+        let minute: UInt64 = 60_000_000_000
+        guard nanoseconds >= 100 * minute / 60 else { return describe(nanoseconds: nanoseconds) }
+        if nanoseconds < 100 * minute {
+            return nanoseconds < 2 * minute ? describe(nanoseconds: nanoseconds) : "\(nanoseconds / minute) min"
+        }
+        if nanoseconds < 100 * 60 * minute { return "\(ShortText.oneDecimal(nanoseconds, 60 * minute)) h" }
+        return "\(nanoseconds / (1440 * minute)) d"
+    }
 }

@@ -24,4 +24,18 @@ enum SizeText {
         }
         return "\(bytes / unit.bytes) \(unit.name)"
     }
+
+    /// Bytes for people who do not care for the last one, in the largest unit that leaves a whole part: `63.3 MiB`, `512 bytes`.
+    static func approximate(_ bytes: UInt64) -> String {
+        guard let unit = units.first(where: { bytes >= $0.bytes }) else { return describe(bytes) }
+        return "\(ShortText.oneDecimal(bytes, unit.bytes)) \(unit.name)"
+    }
+
+    /// That something has this size, and what it may have: `it has 70.3 MiB, and 63.3 MiB are the most`. Exact where the rounded sizes
+    /// would not tell them apart.
+    static func excess(_ bytes: UInt64, limit: UInt64) -> String {
+        let (size, most) = (approximate(bytes), approximate(limit))
+        guard size != most else { return "it has \(describe(bytes)), and \(describe(limit)) are the most" }
+        return "it has \(size), and \(most) are the most"
+    }
 }
