@@ -20,6 +20,7 @@ socket=/run/kvmjob/kvmjobd.sock
 units=/etc/systemd/system
 # Kinds of records in the journal: MESSAGE_ID of deploy/README.md.
 ready=25830d75ee35494bb548d67ca635468d
+accepted=2ec62bfadcc54d4194d7de6e52b0bc24
 finished=f5de9ba978ad48b082ca091f1a4aa676
 summary=8552603f126348f9bd0e7cbd605c1460
 dropped=5b9a142b3f1f493e83538049e5094be7

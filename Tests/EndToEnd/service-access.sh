@@ -29,8 +29,8 @@ expect 'and by a client of its own' batch_as ann --jobs 3 --label of-ann
 expect 'another one, too' batch_as bob --jobs 2 --label of-bob
 for pair in ann:2001:3 bob:2002:2; do
     IFS=: read -r user uid jobs <<<"$pair"
-    expect "jobs of $user belong to $uid in the journal" equals "$(count KVMJOB_UID=$uid KVMJOB_LABEL=of-$user)" "$jobs"
-    expect 'and to nobody else' equals "$(count KVMJOB_LABEL=of-$user)" "$jobs"
+    expect "jobs of $user belong to $uid in the journal" equals "$(count MESSAGE_ID=$finished KVMJOB_UID=$uid KVMJOB_LABEL=of-$user)" "$jobs"
+    expect 'and to nobody else' equals "$(count MESSAGE_ID=$finished KVMJOB_LABEL=of-$user)" "$jobs"
 done
 expect 'it cannot put itself in front of the service' contains "$(as ann sh -c "rm -f $socket 2>&1")" denied
 worker=$(property MainPID)
