@@ -90,8 +90,8 @@ expect 'the next connection starts it again' batch --jobs 1
 # It looks once a second, and with gaps this long it often is idle just then.
 options '--idle-exit 0s'
 before=$(count MESSAGE_ID=$ready)
-report_of stream --connections 250 --clients 2 --gap-ms 60
+report_of stream --connections 200 --clients 2 --gap-ms 100
 expect 'with clients that come all the time, none is lost' says lost 0
-expect 'and none turned away' says answered 250
-expect 'although it left again and again' test "$(($(count MESSAGE_ID=$ready) - before))" -ge 3
+expect 'and none turned away' says answered 200
+expect 'although it left again and again' test "$(($(count MESSAGE_ID=$ready) - before))" -ge 2
 finish
