@@ -112,7 +112,8 @@ let package = Package(
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel", logging, nioCore,
+                "Worker", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel", logging,
+                nioCore,
                 nioPosix, nioLocks,
             ],
             swiftSettings: strict),

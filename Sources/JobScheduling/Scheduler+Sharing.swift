@@ -144,7 +144,9 @@ extension Scheduler {
         guard limits.ahead > 0 else { return false }
         let account = accounts[job.account]
         return account.aheadCount == 0 || mayGoAheadAsWell(account)
-            || line.allSatisfy { key in jobs[key].map { $0.account != job.account || $0.priority < job.priority } ?? true }
+            || line.allSatisfy { key in
+                jobs[key].map { $0.account != job.account || $0.priority < job.priority } ?? true
+            }
     }
 
     private func mayGoAheadAsWell(_ account: TenantAccount) -> Bool {

@@ -43,6 +43,7 @@ struct Daemon: Sendable {
         #endif
         // All is open now but the door.
         try sandbox.closeCalls(logger)
+        worker.noteConfinement(sandbox.holds)
         try await open(socket, post)
         notify(.ready)
         let watchdog = try startWatchdog()

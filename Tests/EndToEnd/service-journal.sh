@@ -21,7 +21,11 @@ expect 'readiness is found by its MESSAGE_ID' has_record MESSAGE_ID=$ready
 expect 'the record names its source by module, not by path' \
     equals "$(last CODE_FILE MESSAGE_ID=$ready)" kvmjobd/Daemon.swift
 expect 'the record has the identifier' equals "$(last SYSLOG_IDENTIFIER MESSAGE_ID=$ready)" kvmjobd
-expect 'by default a job that went well leaves no record' equals "$(records MESSAGE_ID=$finished)" ''
+expect 'by default a job leaves a record at its end' has_record MESSAGE_ID=$finished
+options '--log-jobs failures'
+before=$(records MESSAGE_ID=$finished | wc -l)
+batch --jobs 1 >/dev/null
+expect 'of failures only, one that went well leaves none' equals "$(records MESSAGE_ID=$finished | wc -l)" "$before"
 options '--log-jobs all'
 batch --jobs 1 --label logged --steps 10 >/dev/null
 id=$(last KVMJOB_ID KVMJOB_LABEL=logged)
