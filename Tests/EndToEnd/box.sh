@@ -36,7 +36,7 @@ boot() {
     root=$(Tests/EndToEnd/systemd-box root "$box")
     install -D -m755 "$kvmjobd" "$root/usr/libexec/kvmjob/kvmjobd"
     install -D -m755 "$kvmjob" "$root/usr/local/bin/kvmjob"
-    install -m644 deploy/kvmjobd.socket deploy/kvmjobd.service "$root$units/"
+    install -m644 deploy/kvmjobd.socket deploy/kvmjobd.service deploy/kvmjobd-each.socket deploy/kvmjobd-each@.service "$root$units/"
     install -D -m644 deploy/kvmjob.sysusers "$root/etc/sysusers.d/kvmjob.conf"
     in_box sh -ec 'systemd-sysusers; systemctl daemon-reload; systemctl enable --quiet --now kvmjobd.socket'
 }

@@ -73,6 +73,7 @@ def acts_by(run: Runner) -> list[Act]:
                 acts[int(number)].result = int(rest)
         if re.search(r"^end$", text, re.MULTILINE):
             return [acts[number] for number in sorted(acts)]
+        was_killed |= bool(re.search(r"^dead$", text, re.MULTILINE))  # the act's thread, and not the process
         if not was_killed or len(acts) == before:
             raise RuntimeError(f"it ended before its time: {text!r:.2000}")
 

@@ -16,7 +16,8 @@ cd "$(dirname "$0")/../.." || exit 1
 printf -- '--- units\n'
 boot full
 expect 'systemd-analyze verify has nothing to say' equals \
-    "$(in_box systemd-analyze verify $units/kvmjobd.socket $units/kvmjobd.service 2>&1)" ''
+    "$(in_box systemd-analyze verify $units/kvmjobd.socket $units/kvmjobd.service \
+        $units/kvmjobd-each.socket $units/kvmjobd-each@.service 2>&1)" ''
 exposure=$(in_box systemd-analyze security --no-pager kvmjobd.service | sed -n 's/.*exposure level for .*: \([0-9.]*\).*/\1/p')
 printf 'exposure %s\n' "$exposure"
 expect 'exposure is at most 0.4' awk -v e="$exposure" 'BEGIN { exit !(e != "" && e <= 0.4) }'
@@ -25,6 +26,10 @@ printf -- '--- activation\n'
 expect 'nothing runs before the first connection' property_is ActiveState inactive
 expect 'the first connection starts it and its jobs are answered' batch --jobs 3 --label first
 expect 'it reported readiness' property_is ActiveState active
+main=$(property MainPID)
+confined() { in_box sh -c "grep -hE '^(Seccomp|NoNewPrivs):' /proc/$main/task/*/status" | sort -u | tr -d '\t\n'; }
+expect 'every thread of it is confined' equals "$(confined)" 'NoNewPrivs:1Seccomp:2'
+expect 'its log says so' contains "$(in_box sh -c 'journalctl --sync; journalctl -q -u kvmjobd')" 'confined: system calls by seccomp'
 expect 'systemctl status shows the load' contains "$(property StatusText)" 'slots, '
 in_box sh -c "printf '\\364' >/tmp/halt.bin"
 expect 'kvmjob submit runs a job on it' in_box kvmjob submit --socket "$socket" /tmp/halt.bin
@@ -46,14 +51,24 @@ expect 'the log says what to do' \
 options ''
 
 printf -- '--- one process per connection\n'
-in_box sh -ec "systemctl stop kvmjobd.socket kvmjobd.service
-    sed '/^Requires=/d; /^After=/d' $units/kvmjobd.service >$units/kvmjobd@.service
-    mkdir -p $units/kvmjobd.socket.d; printf '[Socket]\nAccept=yes\nMaxConnections=16\n' >$units/kvmjobd.socket.d/accept.conf
-    systemctl daemon-reload; systemctl start kvmjobd.socket"
-expect 'a connection is served' batch --jobs 2
-expect 'so is the next' batch --jobs 2
-nobody_left() { equals "$(in_box systemctl list-units --plain --no-legend --state=active 'kvmjobd@*')" ''; }
-expect 'nobody is left' eventually 10 nobody_left
+in_box sh -ec 'systemctl stop kvmjobd.socket kvmjobd.service; systemctl start kvmjobd-each.socket'
+socket=/run/kvmjob/kvmjobd-each.sock
+each() { in_box systemctl list-units --plain --no-legend --state=active 'kvmjobd-each@*' | awk '{ print $1 }'; }
+nobody_left() { equals "$(each)" ''; }
+# Two clients that stay until they have been looked at: in their workers' units, and for their users.
+(batch --jobs 1 --image ebfe --wall-ms 8000 >/dev/null) &
+(batch --jobs 1 --image ebfe --wall-ms 8000 >/dev/null) &
+two_there() { [ "$(each | wc -l)" = 2 ]; }
+expect 'two connections have two workers' eventually 10 two_there
+users() { for unit in $(each); do in_box systemctl show --value --property=UID "$unit"; done | sort -u; }
+expect 'which are two users' equals "$(users | wc -l) $(users | grep -c '^0$')" '2 0'
+one=$(each | head -n1)
+expect 'each has a bound on its memory' equals "$(in_box systemctl show --value --property=MemoryMax "$one")" 2147483648
+each_exposure=$(in_box systemd-analyze security --no-pager "$one" | sed -n 's/.*exposure level for .*: \([0-9.]*\).*/\1/p')
+expect 'its exposure is at most 0.4' awk -v e="$each_exposure" 'BEGIN { exit !(e != "" && e <= 0.4) }'
+expect 'a further connection is served' batch --jobs 2
+expect 'nobody is left' eventually 20 nobody_left
+socket=/run/kvmjob/kvmjobd.sock
 
 printf -- '--- no KVM\n'
 boot bare --kvm-group -

@@ -340,11 +340,6 @@ static int try_trace_a_process(surroundings around) {
     return done(ptrace(PTRACE_SEIZE, around->victim, NULL, NULL));
 }
 
-static int try_be_traced(surroundings around) {
-    (void)around;
-    return done(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
-}
-
 static int try_read_another_process_s_memory(surroundings around) {
     char byte;
     struct iovec own = {&byte, 1}, other = {(void *)0x1000, 1};
@@ -773,7 +768,6 @@ const struct forbidden_act *forbidden_acts(void) {
         {"execute a descriptor", FORBIDDEN_BY_SANDBOX, try_execute_a_descriptor},
         {"make a program in memory", FORBIDDEN_BY_SANDBOX, try_make_a_program_in_memory},
         {"trace a process", FORBIDDEN_BY_UNIT_TOO, try_trace_a_process},
-        {"be traced", FORBIDDEN_BY_UNIT_TOO, try_be_traced},
         {"read another process's memory", FORBIDDEN_BY_UNIT_TOO, try_read_another_process_s_memory},
         {"write another process's memory", FORBIDDEN_BY_UNIT_TOO, try_write_another_process_s_memory},
         {"take another process's descriptor", FORBIDDEN_BY_SANDBOX, try_take_another_process_s_descriptor},
