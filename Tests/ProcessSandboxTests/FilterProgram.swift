@@ -24,8 +24,10 @@ struct FilterProgram {
     static let thisArchitecture: UInt32 = 0xC000_003E
 
     init(_ policy: SystemCallPolicy) throws {
-        let file = memfd_create("filter", 0)
+        var name = Array("/tmp/kvmjob-filter-XXXXXX".utf8CString)
+        let file = mkstemp(&name)
         try #require(file >= 0)
+        unlink(name)
         defer { close(file) }
         try SystemCallFilter(policy).write(to: file)
         var bytes = [UInt8](repeating: 0, count: 1 << 20)
@@ -43,11 +45,10 @@ struct FilterProgram {
     func judge(
         _ number: Int, _ arguments: [UInt64] = [], architecture: UInt32 = FilterProgram.thisArchitecture
     ) throws -> (Verdict, steps: Int) {
-        let arguments = arguments + [UInt64](repeating: 0, count: 6 - arguments.count)
+        let rest = [UInt64](repeating: 0, count: 6 - arguments.count)
         // The call's number, the architecture, the instruction pointer, and six arguments, all with the low half first.
-        let data =
-            [UInt32(number), architecture, 0, 0]
-            + arguments.flatMap { [UInt32(truncatingIfNeeded: $0), UInt32($0 >> 32)] }
+        var data: [UInt32] = [UInt32(number), architecture, 0, 0]
+        for argument in arguments + rest { data += [UInt32(truncatingIfNeeded: argument), UInt32(argument >> 32)] }
         var (place, steps, accumulator) = (0, 0, UInt32(0))
         while true {
             let now = instructions[place]

@@ -8,6 +8,13 @@ import Testing
 
 @testable import ProcessSandbox
 
+/// Numbers of x86-64, which Swift's Glibc lacks.
+private enum Call {
+    static let (
+        clone, clone3, close, execve, fcntl, fork, getpid, ioctl, kill, mmap, mprotect, openat, ptrace, tgkill, vfork
+    ) = (56, 435, 3, 59, 72, 57, 39, 16, 62, 9, 10, 257, 101, 234, 58)
+}
+
 struct SystemCallPolicyTests {
     static let process: Int32 = 4711
     let program: FilterProgram
@@ -15,7 +22,7 @@ struct SystemCallPolicyTests {
     init() throws { program = try FilterProgram(.worker(process: Self.process)) }
 
     @Test func `a run of a guest is allowed, and soon`() throws {
-        let (verdict, steps) = try program.judge(Int(SYS_ioctl), [5, UInt64(CKVM_RUN), 0])
+        let (verdict, steps) = try program.judge(Call.ioctl, [5, UInt64(CKVM_RUN), 0])
         #expect(verdict == .allow)
         // Some nanoseconds, where an exit takes a thousand.
         #expect(steps <= 80, "\(steps) instructions")
@@ -23,11 +30,11 @@ struct SystemCallPolicyTests {
 
     @Test func `every request that the worker makes is allowed, and no other`() throws {
         for request in SystemCallPolicy.requestsOfKVM + SystemCallPolicy.requestsOfCounters {
-            #expect(try program.judge(Int(SYS_ioctl), [5, UInt64(request)]).0 == .allow)
+            #expect(try program.judge(Call.ioctl, [5, UInt64(request)]).0 == .allow)
         }
         // TIOCSTI, KVM_CREATE_IRQCHIP, KVM_SET_USER_MEMORY_REGION2, KVM_CREATE_DEVICE
         for request: UInt64 in [0x5412, 0xAE60, 0x40A0_AE49, 0xC00C_AEE0, 0] {
-            #expect(try program.judge(Int(SYS_ioctl), [5, request]).0 == .fail(ENOSYS))
+            #expect(try program.judge(Call.ioctl, [5, request]).0 == .fail(ENOSYS))
         }
     }
 
@@ -45,20 +52,20 @@ struct SystemCallPolicyTests {
     }
 
     @Test func `threads are started and processes are not`() throws {
-        #expect(try program.judge(Int(SYS_clone), [0x3D_0F00]).0 == .allow)
-        #expect(try program.judge(Int(SYS_clone), [UInt64(SIGCHLD)]).0 == .kill)
+        #expect(try program.judge(Call.clone, [0x3D_0F00]).0 == .allow)
+        #expect(try program.judge(Call.clone, [UInt64(SIGCHLD)]).0 == .kill)
         // A thread in a name space of its own.
-        #expect(try program.judge(Int(SYS_clone), [0x3D_0F00 | 0x1000_0000]).0 == .fail(ENOSYS))
+        #expect(try program.judge(Call.clone, [0x3D_0F00 | 0x1000_0000]).0 == .fail(ENOSYS))
         // So that the C library asks by clone.
-        #expect(try program.judge(Int(SYS_clone3), [0, 88]).0 == .fail(ENOSYS))
-        for call in [SYS_fork, SYS_vfork, SYS_execve, SYS_ptrace] { #expect(try program.judge(Int(call)).0 == .kill) }
+        #expect(try program.judge(Call.clone3, [0, 88]).0 == .fail(ENOSYS))
+        for call in [Call.fork, Call.vfork, Call.execve, Call.ptrace] { #expect(try program.judge(call).0 == .kill) }
     }
 
     @Test func `memory is never executable`() throws {
-        for call in [SYS_mmap, SYS_mprotect] {
+        for call in [Call.mmap, Call.mprotect] {
             for protection in 0..<8 {
                 let isExecutable = protection & Int(PROT_EXEC) != 0
-                let (verdict, _) = try program.judge(Int(call), [0, 4096, UInt64(protection)])
+                let (verdict, _) = try program.judge(call, [0, 4096, UInt64(protection)])
                 #expect(verdict == (isExecutable ? .kill : .allow))
             }
         }
@@ -66,24 +73,24 @@ struct SystemCallPolicyTests {
 
     @Test func `signals stay in the process`() throws {
         let own = UInt64(Self.process)
-        #expect(try program.judge(Int(SYS_tgkill), [own, own + 1, 10]).0 == .allow)
-        #expect(try program.judge(Int(SYS_tgkill), [own + 1, own + 1, 10]).0 == .kill)
-        #expect(try program.judge(Int(SYS_kill), [own, 9]).0 == .kill)
-        #expect(try program.judge(Int(SYS_fcntl), [0, UInt64(F_SETOWN), 1]).0 == .fail(ENOSYS))
+        #expect(try program.judge(Call.tgkill, [own, own + 1, 10]).0 == .allow)
+        #expect(try program.judge(Call.tgkill, [own + 1, own + 1, 10]).0 == .kill)
+        #expect(try program.judge(Call.kill, [own, 9]).0 == .kill)
+        #expect(try program.judge(Call.fcntl, [0, UInt64(F_SETOWN), 1]).0 == .fail(ENOSYS))
     }
 
     @Test func `files stay closed, but for the one that Dispatch believes to open`() throws {
         let monitor = UInt64(O_RDONLY | O_NONBLOCK)
-        #expect(try program.judge(Int(SYS_openat), [0, 0, monitor]).0 == .fail(0))
-        #expect(try program.judge(Int(SYS_openat), [0, 0, UInt64(O_RDONLY | O_CLOEXEC)]).0 == .fail(EPERM))
-        #expect(try program.judge(Int(SYS_close), [0]).0 == .fail(0))
-        #expect(try program.judge(Int(SYS_close), [3]).0 == .allow)
+        #expect(try program.judge(Call.openat, [0, 0, monitor]).0 == .fail(0))
+        #expect(try program.judge(Call.openat, [0, 0, UInt64(O_RDONLY | O_CLOEXEC)]).0 == .fail(EPERM))
+        #expect(try program.judge(Call.close, [0]).0 == .fail(0))
+        #expect(try program.judge(Call.close, [3]).0 == .allow)
     }
 
     @Test func `calls of another architecture kill`() throws {
         // AUDIT_ARCH_I386; x32
         #expect(try program.judge(20, architecture: 0x4000_0003).0 == .kill)
-        #expect(try program.judge(0x4000_0000 + Int(SYS_getpid)).0 == .kill)
+        #expect(try program.judge(0x4000_0000 + Call.getpid).0 == .kill)
     }
 
     @Test func `a call that is newer than the lists does not exist`() throws {
