@@ -141,7 +141,7 @@ failed=59bef370b0754c7d939626abf6f0c5d1
 told() { contains "$(record MESSAGE MESSAGE_ID=$failed)" "$settings:$line: tenant-memory takes a string in quotes: a size"; }
 expect 'a wrong one is told in the journal with file, line and key' eventually 20 told
 expect 'with what to do' contains "$(in_box journalctl --quiet --no-pager --catalog MESSAGE_ID=$failed)" 'correct that line'
-expect 'the status is that of a wrong configuration' property_is ExecMainStatus 78
+expect 'the status is that of a wrong configuration' eventually 10 property_is ExecMainStatus 78
 expect '--check-config says the same' contains "$(in_box /usr/libexec/kvmjob/kvmjobd --check-config)" "$settings:$line: tenant-memory"
 in_box cp /tmp/kept $settings
 wait "$client"
