@@ -38,7 +38,8 @@ struct SettingsFileTests {
             drain-timeout = "200ms"
             spin = "200us"
             operators = ["root", 1000]
-            log-jobs = "all"
+            confine = "require"
+            log-jobs = "none"
             log-target = "stderr"
             connections = 7
             queued-jobs = 8
@@ -62,7 +63,8 @@ struct SettingsFileTests {
         #expect(options.drainTimeout == .milliseconds(200))
         #expect(options.spin == .microseconds(200))
         #expect(options.operators == [0, 1000])
-        #expect(options.jobLogging == .all)
+        #expect(options.confinement == .require)
+        #expect(options.jobLogging == .none)
         #expect(options.logTarget == .stderr)
         #expect(options.connections == 7)
         #expect(options.queuedJobs == 8)

@@ -43,6 +43,10 @@ extension OptionRule {
         OptionRule(
             "operators", .users, \.operators,
             "users who may see and stop every user's jobs, beside root and the worker's own user", usual: "nobody else"),
+        OptionRule(
+            "confine", .word, \.confinement,
+            "once ready, give up files, the network and all system calls but those that it needs: as far as this kernel can, "
+                + "wholly or not start, or not at all"),
     ]
 
     private static let log = [
