@@ -33,4 +33,5 @@ export SOURCE_DATE_EPOCH
 
 package=.build-deb/kvmjob_${version}_$(dpkg --print-architecture).deb
 lintian --fail-on error,warning --tag-display-limit 0 "$package"
+Tests/check-release.sh "$SCRATCH/release/kvmjobd" "$SCRATCH/release/kvmjob"
 printf '%s\n' "$package"

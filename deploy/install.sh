@@ -69,10 +69,12 @@ make_completions() {
     "$build/kvmjob" --generate-completion-script fish >"$made/kvmjob.fish"
 }
 
+# With their page, which is there now, and the program where it is.
 make_units() {
     local unit
     for unit in deploy/*.service deploy/*.socket; do
-        sed "s|/usr/libexec/kvmjob/|$prefix/libexec/kvmjob/|" "$unit" >"$made/${unit##*/}"
+        sed "/^Description=/a Documentation=man:kvmjobd(8)
+            s|/usr/libexec/kvmjob/|$prefix/libexec/kvmjob/|" "$unit" >"$made/${unit##*/}"
     done
 }
 
