@@ -18,8 +18,8 @@ enum ShortText {
     /// A part of a whole with one decimal below 100 where it is not zero: `63.3`, `64`, `640`. Rounded to the nearest.
     static func oneDecimal(_ number: UInt64, _ factor: UInt64) -> String {
         let (whole, rest) = number.quotientAndRemainder(dividingBy: factor)
+        if whole >= 100 { return String(whole + (rest >= factor - factor / 2 ? 1 : 0)) }
         let tenths = (rest / max(1, factor / 1000) + 50) / 100
-        if whole >= 100 { return String(whole + (tenths >= 5 ? 1 : 0)) }
         let sum = whole * 10 + min(tenths, 10)
         return sum.isMultiple(of: 10) ? String(sum / 10) : "\(sum / 10).\(sum % 10)"
     }

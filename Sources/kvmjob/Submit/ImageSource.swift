@@ -52,7 +52,8 @@ enum ImageSource: Hashable, Sendable {
             let image = try await ByteSource(path: path).readAll(limit: Int(limit) + 1)
             guard image.count <= limit else {
                 throw Rejection(
-                    code: "image-too-large", message: "\(name) is larger than \(SizeText.describe(limit))", limit: limit
+                    code: "image-too-large", message: "\(name) is larger than \(SizeText.approximate(limit))",
+                    limit: limit
                 )
             }
             return image

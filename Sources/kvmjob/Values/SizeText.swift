@@ -31,11 +31,11 @@ enum SizeText {
         return "\(ShortText.oneDecimal(bytes, unit.bytes)) \(unit.name)"
     }
 
-    /// That something has this size, and what it may have: `it has 70.3 MiB, and 63.3 MiB are the most`. Exact where the rounded sizes
+    /// That something has this size, and what it may have: `it is 70.3 MiB, larger than 63.3 MiB`. Exact where the rounded sizes
     /// would not tell them apart.
     static func excess(_ bytes: UInt64, limit: UInt64) -> String {
         let (size, most) = (approximate(bytes), approximate(limit))
-        guard size != most else { return "it has \(describe(bytes)), and \(describe(limit)) are the most" }
-        return "it has \(size), and \(most) are the most"
+        guard size != most else { return "it is \(describe(bytes)), larger than \(describe(limit))" }
+        return "it is \(size), larger than \(most)"
     }
 }
