@@ -35,8 +35,10 @@ struct StatusText {
     }
 
     private var modes: String {
-        status.modes.map { "\($0.mode.name)\($0.counting == .none ? "" : " (\($0.counting.rawValue))")" }
-            .joined(separator: ", ")
+        [StepCounting.exact, .bounded, .none].compactMap { counting in
+            let names = status.modes.filter { $0.counting == counting }.map(\.mode.name).joined(separator: ", ")
+            return names.isEmpty ? nil : names + (counting == .none ? "" : " (steps \(counting.rawValue))")
+        }.joined(separator: "; ")
     }
 
     private var confinement: String {
