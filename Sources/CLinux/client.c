@@ -142,14 +142,6 @@ int clinux_user_name(uint32_t user, char *buffer, int size) {
     return (int)length;
 }
 
-int64_t clinux_user_number(const char *name) {
-    char strings[4096];
-    struct passwd entry, *found = NULL;
-    int error = getpwnam_r(name, &entry, strings, sizeof strings, &found);
-    if (!found) return error ? -error : -ENOENT;
-    return entry.pw_uid;
-}
-
 static struct termios before;
 static int watched = -1;
 

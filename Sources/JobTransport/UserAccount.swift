@@ -17,7 +17,8 @@ public enum UserAccount {
         return String(decoding: name.prefix(Int(length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// The number of the user with this name; nil if there is none here: `getpwnam_r`.
+    /// The number of the user with this name; nil if there is none here, or where the databases do not answer. Blocks the thread for
+    /// as long as they take: `getpwnam_r`.
     public static func number(of name: String) -> UInt32? {
         // SAFETY: the string is lent for the call.
         let number = unsafe clinux_user_number(name)

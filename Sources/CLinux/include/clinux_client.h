@@ -34,9 +34,6 @@ void clinux_finish_stream(int fd);
 /// who has none.
 int clinux_user_name(uint32_t user, char *_Nonnull buffer, int size);
 
-/// A user's number by name, or -errno; -ENOENT for one whom nobody knows.
-int64_t clinux_user_number(const char *_Nonnull name);
-
 /// Makes a terminal give each key at once, and show none. SIGTSTP has no key then. As it was, it becomes again at
 /// the process's exit, or by the other call. Returns 0 or -errno.
 int clinux_watch_keys(int fd);

@@ -161,7 +161,7 @@ extension ValueForm where Value == [UInt32] {
                 guard !text.isEmpty else { return [] }
                 var users: [UInt32] = []
                 for part in text.split(separator: ",", omittingEmptySubsequences: false).map(String.init) {
-                    guard let user = UInt32(part) ?? UserDatabase.number(ofUser: part), user < .max else {
+                    guard let user = UInt32(part) ?? UserAccount.number(of: part), user < .max else {
                         throw Unfit(text: part)
                     }
                     users.append(user)
