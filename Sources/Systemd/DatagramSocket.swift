@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import CSystemd
 internal import Glibc
 
 /// A datagram socket of the Unix family that is connected for good. A worker in its sandbox can write to it, and can neither make
