@@ -121,16 +121,21 @@ public struct Scheduler: Sendable {
         public var memoryBytes: UInt64 = 0
         /// Bytes that its jobs keep in memory while they wait.
         public var waitingBytes = 0
+        /// Nanoseconds that its running jobs have had their slots.
+        public var runningNanoseconds: UInt64 = 0
     }
 
     /// What a tenant has now; nothing of one that is not known.
-    public func standing(of tenant: Tenant) -> Standing {
+    ///
+    /// - Parameter now: needed for the time alone.
+    public func standing(of tenant: Tenant, at now: UInt64 = 0) -> Standing {
         guard let place = places[tenant] else { return Standing() }
         let account = accounts[place]
         let soon = aboutToBegin(of: account.aheadCount)
         return Standing(
             queued: account.queuedCount - soon, running: account.runningCount + soon, paused: account.pausedCount,
-            memoryBytes: account.memoryBytes, waitingBytes: account.waiting.total)
+            memoryBytes: account.memoryBytes, waitingBytes: account.waiting.total,
+            runningNanoseconds: account.runningTime(at: max(clock, now)))
     }
 
     /// Tenants that have jobs.

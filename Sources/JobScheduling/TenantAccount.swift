@@ -34,8 +34,11 @@ struct TenantAccount: Sendable {
     /// Whether it takes part in the sharing of the slots.
     var isActive: Bool { line.count + handedCount > 0 }
 
+    /// Nanoseconds that running jobs have had their slots.
+    func runningTime(at now: UInt64) -> UInt64 { UInt64(runningCount) &* now &- beginnings }
+
     /// Slot time had until now, in nanoseconds: what slots are shared by.
-    func slotTime(at now: UInt64) -> UInt64 { charged &+ UInt64(runningCount) &* now &- beginnings }
+    func slotTime(at now: UInt64) -> UInt64 { charged &+ runningTime(at: now) }
 
     /// The same with what the jobs ahead are likely to take.
     func slotTimeAhead(at now: UInt64) -> UInt64 { slotTime(at: now) &+ UInt64(aheadCount) &* (meanTime ?? 0) }

@@ -57,7 +57,7 @@ extension Dispatcher {
     }
 
     private func report(_ tenant: Tenant) -> TenantReport {
-        let (entry, standing) = (ledger[tenant], scheduler.standing(of: tenant))
+        let (entry, standing) = (ledger[tenant], scheduler.standing(of: tenant, at: MonotonicClock.now))
         var report = TenantReport(tenant)
         report.connections = UInt32(clamping: entry.connections)
         report.queued = UInt32(clamping: standing.queued)
@@ -66,7 +66,7 @@ extension Dispatcher {
         report.memoryBytes = standing.memoryBytes
         report.bytesInFlight = entry.uploadBytes + UInt64(standing.waitingBytes)
         report.keptBytes = UInt64(known.bytes(of: tenant.user))
-        report.slotNanoseconds = entry.slotNanoseconds
+        report.slotNanoseconds = entry.slotNanoseconds &+ standing.runningNanoseconds
         (report.finished, report.failed, report.refused) = (entry.finished, entry.failed, entry.refused)
         return report
     }
