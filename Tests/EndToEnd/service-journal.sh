@@ -131,8 +131,8 @@ lost=$(in_box journalctl --output=cat _SYSTEMD_INVOCATION_ID="$invocation" _TRAN
     sed -n 's/^kvmjobd: warning: \([0-9]*\) log records were dropped.*/\1/p')
 told=$(count _SYSTEMD_INVOCATION_ID="$invocation" _TRANSPORT=journal)
 printf '%s records, %s said to be dropped\n' "$told" "$lost"
-# Ready; before the end: leaving, draining, summary, stopped.
-expect 'what was not written is told' equals $((told + lost)) $((3002 * 2 + 5))
+# Confined, ready; before the end: leaving, draining, summary, stopped.
+expect 'what was not written is told' equals $((told + lost)) $((3002 * 2 + 6))
 # journald's own "Suppressed N messages from UNIT".
 expect 'journald held nothing back' equals "$(records MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e)" ''
 finish
