@@ -93,8 +93,17 @@ put() {
 case $action in
     list) contents | while read -r _ _ to; do printf '%s\n' "$to"; done ;;
     remove)
+        # What runs and what starts it goes first: without their units they could not be stopped any more.
+        if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
+            systemctl --quiet disable --now kvmjobd.socket kvmjobd-each.socket 2>/dev/null || true
+            systemctl --quiet stop kvmjobd.service 'kvmjobd-each@*.service' 2>/dev/null || true
+        fi
         contents | while read -r _ _ to; do rm -f -- "$DESTDIR$to"; done
         rmdir --ignore-fail-on-non-empty -- "$DESTDIR$prefix/libexec/kvmjob" "$DESTDIR/etc/kvmjob" 2>/dev/null || true
+        if [ -z "$DESTDIR" ]; then
+            [ ! -d /run/systemd/system ] || systemctl daemon-reload
+            echo 'Removed, settings included. The group kvmjob stays (groupdel kvmjob).'
+        fi
         ;;
     install)
         for program in kvmjob kvmjobd; do

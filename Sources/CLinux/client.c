@@ -85,6 +85,14 @@ int clinux_connect(const char *path) {
     return -error;
 }
 
+int clinux_await_input(int fd, int milliseconds) {
+    struct pollfd watched = {.fd = fd, .events = POLLIN};
+    int count;
+    do count = poll(&watched, 1, milliseconds);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
 // A peer that went away is an end like any other.
 static int copied(int error) { return error == EPIPE || error == ECONNRESET ? 0 : -error; }
 

@@ -20,6 +20,12 @@ public struct StreamRelay: Sendable {
         (socket, self.path) = (result, path)
     }
 
+    /// Whether the worker says something, or ends the connection, within this time. A worker speaks first, and the service manager
+    /// takes connections even for one that cannot start. Blocks the thread for so long.
+    public func hears(within time: Duration) -> Bool {
+        clinux_await_input(socket, CInt(time / .milliseconds(1))) != 0
+    }
+
     /// Copies both ways, at most 64 KiB at a time, and returns when both have ended and the connection is closed. The end of one way
     /// is passed on at once, and the other goes on; when one side has gone altogether, nothing more is waited for from the
     /// other side either.

@@ -86,7 +86,7 @@ final class Dispatcher {
         known = KnownImages(limits: limits)
         snapshots = SnapshotStore(limits: .init(bytes: limits.snapshotBytes, count: limits.snapshots))
         terms = WorkerTerms(
-            jobLimit: limits.jobsPerConnection, imageLimit: limits.imageBytes, memoryMaximum: limits.largestGuest,
+            jobLimit: limits.jobsPerConnection, imageLimit: limits.largestImage, memoryMaximum: limits.largestGuest,
             wallMaximum: limits.wallTime, slots: UInt32(configuration.slots), modes: backend.profile.offers,
             software: configuration.software)
         let reader = EventReader()

@@ -172,6 +172,9 @@ extension WorkerLimits {
         runningMemoryBytes = min(runningMemoryBytes, total - rest)
     }
 
+    /// Bytes of the largest image that a user can have on the way.
+    var largestImage: UInt64 { min(imageBytes, UInt64(clamping: tenant.bytesInFlight)) }
+
     /// Bytes of guest memory that one job can have at most: what can be admitted for a job that runs alone.
     var largestGuest: UInt64 {
         let admitted = min(runningMemoryBytes, tenant.memoryBytes)

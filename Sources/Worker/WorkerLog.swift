@@ -22,9 +22,13 @@ struct WorkerLog {
         metadata["kvmjob_wall_usec"] = "\(result.wallNanoseconds / 1000)"
         metadata["kvmjob_queue_usec"] = "\(result.queueNanoseconds / 1000)"
         metadata["kvmjob_output_bytes"] = "\(result.outputBytes)"
+        metadata["kvmjob_exit_code"] = result.outcome.exitCode.map { "\($0)" }
+        metadata["kvmjob_canceller"] = result.outcome.canceller.map { "\($0.name)" }
         metadata["kvmjob_signal"] = result.program?.signal.map { "\($0)" }
         metadata["kvmjob_system_calls"] = result.program.map { "\($0.systemCalls)" }
-        logger.log(level: result.outcome.logLevel, "job \(key) ended: \(result.outcome.name)", metadata: metadata)
+        logger.log(
+            level: result.outcome.logLevel, "job \(key)\(peer.suffix) ended: \(result.outcome.name)", metadata: metadata
+        )
     }
 
     func jobAccepted(_ key: UInt64, _ title: JobTitle, position: Int, peer: Peer) {
@@ -34,7 +38,7 @@ struct WorkerLog {
         metadata["kvmjob_id"] = "\(key)"
         title.put(in: &metadata)
         metadata["kvmjob_queue_position"] = "\(position)"
-        logger.info("job \(key) accepted", metadata: metadata)
+        logger.info("job \(key)\(peer.suffix) accepted", metadata: metadata)
     }
 
     func jobRefused(_ refusal: Refusal, of title: JobTitle?, peer: Peer) {
@@ -46,7 +50,9 @@ struct WorkerLog {
         metadata["kvmjob_limit_name"] = refusal.limitName.map { "\($0)" }
         metadata["kvmjob_limit"] = refusal.limit.map { "\($0)" }
         metadata["kvmjob_use"] = refusal.value.map { "\($0)" }
-        logger.warning("job refused: \(refusal.message)", metadata: metadata)
+        // Whoever asks for a snapshot that is gone takes it anew, as clients do by themselves.
+        let level: Logger.Level = refusal.rule == .snapshotUnknown ? .info : .warning
+        logger.log(level: level, "job refused: \(refusal.message)", metadata: metadata)
     }
 
     func connectionFailed(_ what: String, peer: Peer) {
@@ -100,6 +106,9 @@ struct Peer: Sendable, Hashable {
     /// On whose account everything goes.
     var owner: Tenant { tenant.map(Tenant.user) ?? .unnamed }
 
+    /// Behind a job's number, in a sentence. What a client calls its job stands in a field of its own, and in no sentence.
+    var suffix: String { user.map { " of user \($0)" } ?? "" }
+
     var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [:]
         metadata["kvmjob_uid"] = user.map { "\($0)" }
@@ -109,6 +118,14 @@ struct Peer: Sendable, Hashable {
 }
 
 extension Outcome {
+    fileprivate var exitCode: UInt32? {
+        if case .exited(let code) = self { code } else { nil }
+    }
+
+    fileprivate var canceller: Canceller? {
+        if case .cancelled(let canceller) = self { canceller } else { nil }
+    }
+
     /// Ended as a guest ends that did its work.
     var isSuccess: Bool {
         switch self {

@@ -73,7 +73,7 @@ enum SampleWorker {
         let text = lines.joined(separator: "\n")
         for part in [
             "KVM 12, software (PVM)", "3 of 4 in use", "10240 jobs, 1 paused", "63.3 MiB of 2 GiB admitted",
-            "123 k jobs, 12 failed (halted 123 k, exited 400, ...)",
+            "123 k jobs: halted 123 k, exited 400, ...; 12 failed",
             "waited 2 min, ran 1 s on average", "in system calls and files", "real16 (steps exact); linux",
             "an operator",
         ] { #expect(text.contains(part), "\(part) is not in\n\(text)") }

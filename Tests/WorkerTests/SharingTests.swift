@@ -157,6 +157,15 @@ struct SharingTests {
         #expect(try await worker.connect(as: 1001).run(large).refusal == nil)
     }
 
+    @Test func `an image that one user could never bring is refused for good`() async throws {
+        let worker = try await Masquerade(limits: WorkerLimits(tenant: TenantLimits(bytesInFlight: 1000)))
+        let client = try await worker.client(of: 1000)
+        let image = [UInt8](repeating: 0xF4, count: 1001)
+        let refusal = await #expect(throws: JobClientError.self) { try await client.submit(JobSpec(), image: image) }
+        #expect(refusal?.refusal?.name == "image-too-large" && refusal?.isRetryable == false)
+        #expect(try await client.submit(JobSpec(), image: Array(image.dropLast())).result().outcome == .halted)
+    }
+
     @Test func `a user has as many connections as one may, and others have theirs`() async throws {
         let worker = try await Masquerade(limits: WorkerLimits(tenant: TenantLimits(connections: 1)))
         let client = try await worker.client(of: 1000)

@@ -23,6 +23,9 @@ void clinux_terminate_child(int pidfd);
 /// Connects a stream socket, closed on exec. Returns it or -errno.
 int clinux_connect(const char *_Nonnull path);
 
+/// Waits until there is something to read, or an end. Returns 1, 0 when the time is over, or -errno. Blocks.
+int clinux_await_input(int fd, int milliseconds);
+
 /// Copies bytes until there are no more to read, or nobody is left to read them: then 0. Returns -errno when a call
 /// failed. Blocks.
 int clinux_copy_stream(int from, int to);

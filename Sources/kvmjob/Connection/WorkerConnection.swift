@@ -44,7 +44,11 @@ struct WorkerConnection {
         } catch let error as JobClientError {
             throw CommandFailure(message: error.message, status: ExitStatus.broken)
         } catch let error as WorkerStartError {
-            throw CommandFailure(message: error.description, status: ExitStatus.broken)
+            let message =
+                "\(error.description); this process was to be the worker, as there is none at "
+                + "\(WorkerChoice.defaultPath): where the service is installed, an administrator starts it "
+                + "(systemctl enable --now kvmjobd.socket)"
+            throw CommandFailure(message: message, status: ExitStatus.broken)
         } catch let error as SocketError {
             throw CommandFailure(message: error.description, status: ExitStatus.broken)
         }

@@ -51,8 +51,9 @@ struct StatusText {
     private var ended: String {
         let outcomes = status.counters.labelled(.jobsEnded).filter { $0.value > 0 }.sorted { $0.value > $1.value }
         let most = outcomes.prefix(Self.outcomesShown).map { "\($0.name) \(ShortText.count($0.value))" }
-        return "\(Self.count(worker.finished, "job")), \(ShortText.count(worker.failed)) failed"
-            + (most.isEmpty ? "" : " (\(most.joined(separator: ", "))\(outcomes.count > most.count ? ", ..." : ""))")
+        return "\(Self.count(worker.finished, "job"))"
+            + (most.isEmpty ? "" : ": \(most.joined(separator: ", "))\(outcomes.count > most.count ? ", ..." : "")")
+            + "; \(ShortText.count(worker.failed)) failed"
     }
 
     /// As many as fit beside the counts.

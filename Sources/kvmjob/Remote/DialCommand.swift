@@ -10,6 +10,8 @@ internal import JobTransport
 struct DialCommand: AsyncParsableCommand {
     /// The name by which the near end calls it.
     static let name = "dial-stdio"
+    /// How long a worker may take to say its first word: 5 s, as long as a client that is there itself waits.
+    private static let patience = Duration.seconds(5), patienceText = "5 s"
 
     static let configuration = CommandConfiguration(
         commandName: name,
@@ -37,7 +39,15 @@ struct DialCommand: AsyncParsableCommand {
         let path = path(environment: ProcessInfo.processInfo.environment)
         throw try await ExitCode(telling: .standard) {
             try await WorkerConnection.telling {
-                try await StreamRelay(path: path).run(input: STDIN_FILENO, output: STDOUT_FILENO)
+                let relay = try StreamRelay(path: path)
+                guard relay.hears(within: Self.patience) else {
+                    throw CommandFailure(
+                        message:
+                            "the worker at \(path) said nothing for \(Self.patienceText): it may have "
+                            + "failed to start, which its log tells (journalctl -u kvmjobd), or be shutting down",
+                        status: ExitStatus.broken)
+                }
+                try await relay.run(input: STDIN_FILENO, output: STDOUT_FILENO)
             }
             return 0
         }

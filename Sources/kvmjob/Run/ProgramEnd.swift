@@ -37,8 +37,8 @@ struct ProgramEnd {
         case .faulted(let fault): signalBase + Int32(result.program?.signal ?? Signal(fault).rawValue)
         case .exhausted, .waitExpired: ExitStatus.budgetReached
         case .cancelled(by: .client): Interrupts.status
-        case .cancelled, .hostError: ExitStatus.broken
-        case .tripleFault, .unemulatable: ExitStatus.failed
+        case .cancelled(by: .disconnect), .cancelled(by: .drain), .hostError: ExitStatus.broken
+        case .cancelled(by: .user), .cancelled(by: .operator), .tripleFault, .unemulatable: ExitStatus.failed
         case .halted, .snapshotTaken: 0
         }
     }
