@@ -62,6 +62,8 @@ final class Dispatcher {
     private var slotsEnd = SlotsEnd.notYet
     private var whenDrained: [EventLoopPromise<Void>] = []
 
+    /// Nobody waits for longer, whatever a client says: a year, in nanoseconds. A clock can add so much without an overflow.
+    static let longestWait: UInt64 = 365 * 24 * 3600 * 1_000_000_000
     /// With fewer jobs than this ready for each slot, ends of jobs are told at once: it takes a few jobs' time until clients have
     /// read of them and sent more.
     static let jobsReadyPerSlot = 8
@@ -200,7 +202,7 @@ final class Dispatcher {
         counters.jobsAccepted += 1
         if job.snapshotUse != nil { counters.snapshotStarts += 1 }
         guard let limit = job.waitLimit else { return }
-        job.waitEnd = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(clamping: limit))) {
+        job.waitEnd = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(clamping: min(limit, Self.longestWait)))) {
             [weak self, key = job.key] in
             guard let self else { return }
             perform(scheduler.expire(key))

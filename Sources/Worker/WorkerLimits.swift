@@ -151,19 +151,18 @@ extension WorkerLimits {
     public static let leastMemoryBytes: UInt64 = 64 << 20
 
     /// Lowers the bounds so that all that they allow together is no more than so many bytes. What is kept for later use, and what waits,
-    /// gets at most a sixteenth each, or an eighth; running jobs get the rest, which is a quarter at the least.
+    /// gets at most a small part each; running jobs get the rest, which is a half at the least.
     ///
     /// - Parameter total: at least ``leastMemoryBytes``.
     public mutating func fit(into total: UInt64) {
-        let small = total / 16, large = total / 8
-        keptMemoryBytes = min(keptMemoryBytes, large)
-        pausedMemoryBytes = min(pausedMemoryBytes, large)
-        queuedImageBytes = min(queuedImageBytes, Int(clamping: large))
-        uploadBytes = min(uploadBytes, Int(clamping: small))
-        knownImageBytes = min(knownImageBytes, Int(clamping: small))
-        fileTreeBytes = min(fileTreeBytes, Int(clamping: small))
-        startingPointBytes = min(startingPointBytes, Int(clamping: small))
-        snapshotBytes = min(snapshotBytes, small)
+        keptMemoryBytes = min(keptMemoryBytes, total / 8)
+        pausedMemoryBytes = min(pausedMemoryBytes, total / 16)
+        snapshotBytes = min(snapshotBytes, total / 16)
+        queuedImageBytes = min(queuedImageBytes, Int(clamping: total / 16))
+        uploadBytes = min(uploadBytes, Int(clamping: total / 16))
+        knownImageBytes = min(knownImageBytes, Int(clamping: total / 32))
+        fileTreeBytes = min(fileTreeBytes, Int(clamping: total / 32))
+        startingPointBytes = min(startingPointBytes, Int(clamping: total / 32))
         imageBytes = min(imageBytes, UInt64(uploadBytes))
         let rest =
             keptMemoryBytes + pausedMemoryBytes + snapshotBytes

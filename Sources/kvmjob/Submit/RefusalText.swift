@@ -6,7 +6,21 @@ struct RefusalText {
     let rejection: Rejection
 
     /// Such as `this user's queue is full (tenant-queued-jobs is 10000, and this would make it 10001); come back in about 3.2 s`.
-    var line: String { rejection.message + setting + advice }
+    var line: String { (inUnits ?? rejection.message) + setting + advice }
+
+    /// What the worker says in bytes and nanoseconds, where a person is likely to meet it and can do something about it.
+    private var inUnits: String? {
+        guard let limit = rejection.limit, let value = rejection.value, value > limit else { return nil }
+        switch rejection.code {
+        case "memory-size" where value.isMultiple(of: 4096):
+            return "\(SizeText.describe(value)) of guest memory are more than a job can have there, which is "
+                + "\(SizeText.describe(limit)): ask for less with --memory, or its administrator for more"
+        case "budget-range":
+            return "a wall-time budget of \(DurationText.long(nanoseconds: value)) is above the limit of "
+                + "\(DurationText.long(nanoseconds: limit)): ask for less with --wall-time"
+        default: return nil
+        }
+    }
 
     private var setting: String {
         guard let name = rejection.limitName, let limit = rejection.limit else { return "" }
