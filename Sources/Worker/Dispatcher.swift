@@ -201,8 +201,10 @@ final class Dispatcher {
         ledger[job.peer.owner].roster.append(job.key)
         counters.jobsAccepted += 1
         if job.snapshotUse != nil { counters.snapshotStarts += 1 }
-        guard let limit = job.waitLimit else { return }
-        job.waitEnd = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(Int64(clamping: min(limit, Self.longestWait)))) {
+        guard let limit = job.waitLimit.map({ min($0, Self.longestWait) }) else { return }
+        job.waitEnd = eventLoop.assumeIsolated().scheduleTask(
+            in: .nanoseconds(Int64(clamping: limit))
+        ) {
             [weak self, key = job.key] in
             guard let self else { return }
             perform(scheduler.expire(key))

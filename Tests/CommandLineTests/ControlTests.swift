@@ -336,7 +336,8 @@ enum SampleWorker {
 
     @Test func `what a person can ask less of is told in a person's units`() {
         let memory = Rejection(code: "memory-size", message: "m", limit: 63 << 20, value: 256 << 20)
-        #expect(RefusalText(rejection: memory).line.hasPrefix("256 MiB of guest memory are more than a job can have there"))
+        #expect(
+            RefusalText(rejection: memory).line.hasPrefix("256 MiB of guest memory are more than a job can have there"))
         let time = Rejection(code: "budget-range", message: "m", limit: 3_600_000_000_000, value: 7_200_000_000_000)
         #expect(RefusalText(rejection: time).line.contains("--wall-time"))
         let small = Rejection(code: "memory-size", message: "as the worker says", limit: 1 << 20, value: 4096)
