@@ -110,7 +110,7 @@ public enum Canceller: UInt8, Sendable, Hashable, CaseIterable {
     case disconnect = 2
     /// The worker is shutting down and its grace time is over.
     case drain = 3
-    /// Its user asked for it, by another connection than its own.
+    /// Its user asked for it by its id, as `kvmjob cancel` does, on whatever connection.
     case user = 4
     /// An operator of the worker asked for it.
     case `operator` = 5
