@@ -98,7 +98,8 @@ class Crash:
         # The last frame never leaves.
         self.uploading.send(frame, *data_frames("IMAGE", 1, image)[:-1])
         self.uploading.until(lambda: not self.uploading.outgoing, "room for the upload")
-        self.submit = self.command("submit", "--json", "--repeat", "300", "--wall-time", "5ms", "--hex", "ebfe")
+        # Many seconds of work, so that some of it is always lost.
+        self.submit = self.command("submit", "--json", "--repeat", "300", "--wall-time", "60ms", "--hex", "ebfe")
         self.single = self.command("submit", "--wall-time", "60s", "--hex", "b0 61 e6 e9 b0 0a e6 e9 eb fe")
         self.bench = self.command("bench", "--duration", "60s", "--window", "4", "--warmup", "0ms", "--json")
         for command in (self.submit, self.single):
@@ -173,7 +174,7 @@ class Crash:
         outcomes = [end["outcome"] for end in ends]
         finished, lost = outcomes.count("wall-time-exhausted"), outcomes.count("lost")
         self.checks.equal(f"{finished} have ended, {lost} are lost, and there is nothing else", finished + lost, 300)
-        complete = all(end["wall_ns"] >= 5_000_000 for end in ends if end["outcome"] == "wall-time-exhausted")
+        complete = all(end["wall_ns"] >= 60_000_000 for end in ends if end["outcome"] == "wall-time-exhausted")
         self.checks.that("those that have ended are complete", complete)
         errors = [end["error"] for end in ends if end["outcome"] == "lost"]
         clear = all(error["code"] == "connection-lost" and error["retryable"] for error in errors)
