@@ -98,8 +98,8 @@ class Crash:
         # The last frame never leaves.
         self.uploading.send(frame, *data_frames("IMAGE", 1, image)[:-1])
         self.uploading.until(lambda: not self.uploading.outgoing, "room for the upload")
-        # Many seconds of work, so that some of it is always lost.
-        self.submit = self.command("submit", "--json", "--repeat", "300", "--wall-time", "60ms", "--hex", "ebfe")
+        # Many seconds of work, behind all that comes later: so that some of it is always lost.
+        self.submit = self.command("submit", "--json", "--repeat", "300", "--wall-time", "60ms", "--priority", "4", "--hex", "ebfe")
         self.single = self.command("submit", "--wall-time", "60s", "--hex", "b0 61 e6 e9 b0 0a e6 e9 eb fe")
         self.bench = self.command("bench", "--duration", "60s", "--window", "4", "--warmup", "0ms", "--json")
         for command in (self.submit, self.single):
