@@ -139,6 +139,9 @@ let package = Package(
             path: "Tests/ExploitedWorker", swiftSettings: strictTests),
 
         .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: strictTests),
+        .target(
+            name: "FrameStreams", dependencies: ["JobProtocol", nioCore], path: "Tests/FrameStreams",
+            swiftSettings: strictTests),
 
         .testTarget(name: "JobModelTests", dependencies: ["JobModel"], swiftSettings: strictTests),
         .testTarget(name: "KVMTests", dependencies: ["KVM", "JobModel"], swiftSettings: strictTests),
@@ -164,11 +167,14 @@ let package = Package(
             name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel", "SeededRandom"],
             swiftSettings: strictTests),
         .testTarget(
-            name: "JobTransportTests", dependencies: ["JobTransport", "JobProtocol", nioCore, nioPosix, nioEmbedded],
+            name: "JobTransportTests",
+            dependencies: ["JobTransport", "JobProtocol", "FrameStreams", nioCore, nioPosix, nioEmbedded],
             swiftSettings: strictTests),
         .testTarget(
             name: "KVMJobClientTests",
-            dependencies: ["KVMJobClient", "JobTransport", "JobProtocol", "JobModel", nioCore, nioPosix],
+            dependencies: [
+                "KVMJobClient", "JobTransport", "JobProtocol", "JobModel", "FrameStreams", nioCore, nioPosix,
+            ],
             swiftSettings: strictTests),
         .testTarget(
             name: "ProcessSandboxTests", dependencies: ["ProcessSandbox", "CKVM"], swiftSettings: strictTests),
@@ -177,7 +183,8 @@ let package = Package(
             name: "WorkerTests",
             dependencies: [
                 "Worker", "VMRuntime", "LinuxPersonality", "KVMJobClient", "JobTransport", "JobProtocol",
-                "JobScheduling", "JobModel", "Guests", "SeededRandom", logging, nioCore, nioPosix, nioLocks,
+                "JobScheduling", "JobModel", "Guests", "SeededRandom", "FrameStreams", logging, nioCore, nioPosix,
+                nioLocks,
             ], swiftSettings: strictTests),
         .testTarget(
             name: "CommandLineTests",

@@ -2,25 +2,12 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import Foundation
+import FrameStreams
 import JobProtocol
 import JobTransport
 import NIOCore
 import NIOPosix
 import Testing
-
-/// Hands the frames of a channel to a stream.
-final class FrameCollector: ChannelInboundHandler, Sendable {
-    typealias InboundIn = Frame
-
-    let frames: AsyncStream<Frame>
-    private let continuation: AsyncStream<Frame>.Continuation
-
-    init() { (frames, continuation) = AsyncStream.makeStream() }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) { continuation.yield(unwrapInboundIn(data)) }
-
-    func channelInactive(context: ChannelHandlerContext) { continuation.finish() }
-}
 
 /// A folder of its own for a test's sockets, short enough for a socket's path.
 struct SocketFolder: ~Copyable {

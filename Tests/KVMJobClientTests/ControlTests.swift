@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+import FrameStreams
 import JobModel
 import JobProtocol
 import JobTransport
@@ -178,20 +179,6 @@ extension Tenant {
     }
 }
 
-/// Frames that have come, of a client by bare frames.
-private final class Arrivals: ChannelInboundHandler, Sendable {
-    typealias InboundIn = Frame
-
-    let frames: AsyncStream<Frame>
-    private let continuation: AsyncStream<Frame>.Continuation
-
-    init() { (frames, continuation) = AsyncStream.makeStream() }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) { continuation.yield(unwrapInboundIn(data)) }
-
-    func channelInactive(context: ChannelHandlerContext) { continuation.finish() }
-}
-
 @Suite(.timeLimit(.minutes(1))) struct UnreadAnswerTests {
     @Test func `a client that asks and does not read costs what the socket holds and one answer`() async throws {
         let page = (1...UInt64(Answer.recordLimit)).map { id in
@@ -203,7 +190,7 @@ private final class Arrivals: ChannelInboundHandler, Sendable {
         let worker = try await ScriptedWorker(descriptor: ours) { order, session in
             if case .query = order { session.answer(.jobs(page, more: false)) } else { [] }
         }
-        let arrivals = Arrivals()
+        let arrivals = FrameCollector()
         let client = try await FramedSocket.adopt(
             descriptor: theirs, as: .client, frameLimit: FrameHeader.largestFrameLimit,
             on: MultiThreadedEventLoopGroup.singleton

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+import FrameStreams
 import JobModel
 import JobProtocol
 import JobTransport
@@ -42,11 +43,11 @@ final class CountingClient {
 
     /// Over a socket whose other end a worker serves.
     init(descriptor near: CInt) async throws {
-        let (stream, yield) = AsyncStream<Frame>.makeStream()
+        let collector = FrameCollector()
         channel = try await FramedSocket.adopt(
             descriptor: near, as: .client, frameLimit: 65_536, on: MultiThreadedEventLoopGroup.singleton
-        ) { channel, _ in try channel.pipeline.syncOperations.addHandler(FrameSink(yield)) }
-        frames = stream.makeAsyncIterator()
+        ) { channel, _ in try channel.pipeline.syncOperations.addHandler(collector) }
+        frames = collector.frames.makeAsyncIterator()
         while session.terms == nil, let frame = await frames.next() { send(session.receive(frame)) }
     }
 
@@ -94,14 +95,6 @@ final class CountingClient {
             }
         }
         return end
-    }
-
-    private final class FrameSink: ChannelInboundHandler {
-        typealias InboundIn = Frame
-        private let yield: AsyncStream<Frame>.Continuation
-        init(_ yield: AsyncStream<Frame>.Continuation) { self.yield = yield }
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) { yield.yield(unwrapInboundIn(data)) }
-        func channelInactive(context: ChannelHandlerContext) { yield.finish() }
     }
 }
 

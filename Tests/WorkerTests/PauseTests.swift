@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+import FrameStreams
 import JobModel
 import JobProtocol
 import JobTransport
@@ -173,16 +174,16 @@ struct WorkerPauseTests {
         let (near, far) = try UnixSocket.connectedPair()
         let worker = try await TestWorker()
         Task { try await worker.worker.serve(descriptor: far) }
-        let (frames, yield) = AsyncStream<Frame>.makeStream()
+        let collector = FrameCollector()
         let channel = try await FramedSocket.adopt(
             descriptor: near, as: .client, frameLimit: 65_536, on: MultiThreadedEventLoopGroup.singleton
-        ) { channel, _ in try channel.pipeline.syncOperations.addHandler(FrameSink(yield)) }
+        ) { channel, _ in try channel.pipeline.syncOperations.addHandler(collector) }
         var session = ClientSession(software: "test")
         func send(_ actions: [ClientAction]) {
             for case .send(let bytes) in actions { channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil) }
         }
         var outcome: Outcome?
-        for await frame in frames {
+        for await frame in collector.frames {
             let actions = session.receive(frame)
             send(actions)
             for action in actions {
@@ -201,14 +202,6 @@ struct WorkerPauseTests {
             }
         }
         #expect(outcome == .exhausted(.steps, limit: 50, used: 50))
-    }
-
-    private final class FrameSink: ChannelInboundHandler {
-        typealias InboundIn = Frame
-        private let yield: AsyncStream<Frame>.Continuation
-        init(_ yield: AsyncStream<Frame>.Continuation) { self.yield = yield }
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) { yield.yield(unwrapInboundIn(data)) }
-        func channelInactive(context: ChannelHandlerContext) { yield.finish() }
     }
 
     static let bounds = [

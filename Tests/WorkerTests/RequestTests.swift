@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+import FrameStreams
 import JobModel
 import JobProtocol
 import JobTransport
@@ -11,20 +12,6 @@ import Testing
 
 @testable import Worker
 
-/// What a client by bare frames is told, until the worker closes.
-private final class Answers: ChannelInboundHandler, Sendable {
-    typealias InboundIn = Frame
-
-    let frames: AsyncStream<Frame>
-    private let continuation: AsyncStream<Frame>.Continuation
-
-    init() { (frames, continuation) = AsyncStream.makeStream() }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) { continuation.yield(unwrapInboundIn(data)) }
-
-    func channelInactive(context: ChannelHandlerContext) { continuation.finish() }
-}
-
 @Suite("What a worker is asked", .enabled(if: kvmIsUsable, "no usable /dev/kvm"), .timeLimit(.minutes(1)))
 struct RequestTests {
     @Test func `a flood of queries ends its own connection and no other`() async throws {
@@ -32,7 +19,7 @@ struct RequestTests {
         let other = try await worker.connect()
         let (near, far) = try UnixSocket.connectedPair()
         Task { try await worker.worker.serve(descriptor: far) }
-        let answers = Answers()
+        let answers = FrameCollector()
         let client = try await FramedSocket.adopt(
             descriptor: near, as: .client, frameLimit: 65_536, on: MultiThreadedEventLoopGroup.singleton
         ) { channel, _ in try channel.pipeline.syncOperations.addHandler(answers) }

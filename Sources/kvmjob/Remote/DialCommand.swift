@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Foundation
 internal import Glibc
+internal import JobModel
 internal import JobTransport
 
 /// `kvmjob dial-stdio`: the far end of `kvmjob --host`.
@@ -11,7 +12,7 @@ struct DialCommand: AsyncParsableCommand {
     /// The name by which the near end calls it.
     static let name = "dial-stdio"
     /// How long a worker may take to say its first word: 5 s, as long as a client that is there itself waits.
-    private static let patience = Duration.seconds(5), patienceText = "5 s"
+    private static let patience = Duration.seconds(5)
 
     static let configuration = CommandConfiguration(
         commandName: name,
@@ -43,7 +44,8 @@ struct DialCommand: AsyncParsableCommand {
                 guard relay.hears(within: Self.patience) else {
                     throw CommandFailure(
                         message:
-                            "the worker at \(path) said nothing for \(Self.patienceText): it may have "
+                            "the worker at \(path) said nothing for "
+                            + "\(DurationText.describe(nanoseconds: Self.patience.wholeNanoseconds)): it may have "
                             + "failed to start, which its log tells (journalctl -u kvmjobd), or be shutting down",
                         status: ExitStatus.broken)
                 }

@@ -67,10 +67,6 @@ extension ValueForm where Value == Int {
 }
 
 extension ValueForm where Value == UInt64 {
-    private static var units: [(name: String, bytes: UInt64)] {
-        [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
-    }
-
     /// Bytes: a whole number and its unit, or 0 where the range has that.
     static func size(_ range: ClosedRange<UInt64>) -> ValueForm {
         ValueForm(
@@ -87,7 +83,7 @@ extension ValueForm where Value == UInt64 {
         guard text != "0" else { return 0 }
         let digits = text.prefix { ("0"..."9").contains($0) }
         let unit = text.dropFirst(digits.count)
-        guard let count = UInt64(digits), let factor = units.first(where: { $0.name == unit })?.bytes else {
+        guard let count = UInt64(digits), let factor = SizeUnit.named(unit)?.bytes else {
             return nil
         }
         let (bytes, overflow) = count.multipliedReportingOverflow(by: factor)
@@ -95,7 +91,7 @@ extension ValueForm where Value == UInt64 {
     }
 
     private static func write(_ bytes: UInt64) -> String {
-        guard bytes > 0, let unit = units.first(where: { bytes.isMultiple(of: $0.bytes) }) else { return "\(bytes)" }
+        guard let unit = SizeUnit.dividing(bytes) else { return "\(bytes)" }
         return "\(bytes / unit.bytes)\(unit.name)"
     }
 }
