@@ -63,6 +63,8 @@ public struct Acceptance: Sendable, Hashable {
     public var queuePosition: UInt32?
     /// An estimate of the nanoseconds until it starts, from how long jobs took lately; nil where nothing is known.
     public var waitNanoseconds: UInt64?
+    /// Of a detached job: whether it had been accepted before, under the same key.
+    public var isRepeated = false
 
     /// What is said.
     public init(id: UInt64? = nil, queuePosition: UInt32? = nil, waitNanoseconds: UInt64? = nil) {

@@ -53,6 +53,8 @@ public struct JobSpec: Sendable, Hashable {
     public var priority = JobPriority.normal
     /// The most nanoseconds that it may wait for its first start, at least 1; nil for as long as it takes.
     public var waitLimit: UInt64?
+    /// Whether the worker takes the job over, and under which key; nil for a job that belongs to its connection.
+    public var detachment: Detachment?
 
     /// A job with defaults for everything.
     public init(
@@ -153,6 +155,14 @@ public struct Refusal: Error, Sendable, Hashable {
         case programUnusable = 79
         /// This user has as much of something as one user may.
         case tenantLimit = 80
+        /// This user has no detached job with that number.
+        case jobUnknown = 81
+        /// The output that the client has is of a run that the worker's end cut short.
+        case runOver = 82
+        /// This worker keeps no jobs.
+        case detachUnavailable = 83
+        /// The key is that of another job.
+        case keyTaken = 84
     }
 
     /// The longest ``limitName``, in bytes of UTF-8.
@@ -190,7 +200,7 @@ public struct Refusal: Error, Sendable, Hashable {
         case .tooManyJobs, .queueFull, .draining, .tenantLimit: true
         case .invalidField, .imageTooLarge, .imageEmpty, .memorySize, .imageOutsideMemory, .entryOutsideMemory,
             .imageOverlapsSystemArea, .budgetRange, .modeUnavailable, .imageDigestMismatch, .snapshotUnknown,
-            .programUnusable:
+            .programUnusable, .jobUnknown, .runOver, .detachUnavailable, .keyTaken:
             false
         }
     }

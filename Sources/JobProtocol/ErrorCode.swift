@@ -82,6 +82,14 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
     case programUnusable = 79
     /// ``Refusal/Rule/tenantLimit``.
     case tenantLimit = 80
+    /// ``Refusal/Rule/jobUnknown``.
+    case jobUnknown = 81
+    /// ``Refusal/Rule/runOver``.
+    case runOver = 82
+    /// ``Refusal/Rule/detachUnavailable``.
+    case detachUnavailable = 83
+    /// ``Refusal/Rule/keyTaken``.
+    case keyTaken = 84
 
     /// The name in the specification, in JSON and in logs, such as `frame-too-long`.
     public var name: String {
@@ -124,6 +132,10 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
         case .snapshotUnknown: "snapshot-unknown"
         case .programUnusable: "program-unusable"
         case .tenantLimit: "tenant-limit"
+        case .jobUnknown: "job-unknown"
+        case .runOver: "run-over"
+        case .detachUnavailable: "detach-unavailable"
+        case .keyTaken: "key-taken"
         }
     }
 
@@ -147,6 +159,10 @@ public enum ErrorCode: UInt16, Sendable, Hashable, CaseIterable {
             case .snapshotUnknown: .snapshotUnknown
             case .programUnusable: .programUnusable
             case .tenantLimit: .tenantLimit
+            case .jobUnknown: .jobUnknown
+            case .runOver: .runOver
+            case .detachUnavailable: .detachUnavailable
+            case .keyTaken: .keyTaken
             }
     }
 }

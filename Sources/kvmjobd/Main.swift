@@ -118,7 +118,7 @@ enum Main {
         var limits = WorkerLimits(
             tenant: limits(ofTenant: options.tenant), queuedJobs: options.queuedJobs, queuedImageBytes: waiting,
             pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: cache,
-            startingPointBytes: cache)
+            fileTreeBytes: cache, startingPointBytes: cache)
         limits.fit(into: max(options.memory ?? WorkerLimits.defaultMemoryBytes, WorkerLimits.leastMemoryBytes))
         return limits
     }

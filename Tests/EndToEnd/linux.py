@@ -88,7 +88,8 @@ def main() -> int:
                 return 0
             compare(checks, stage, chosen)
             print(f"programs compared after {time.monotonic() - begin:.0f} s", flush=True)
-            hostile.attack(checks, stage, workshop, wanted.only)
+        with LiveWorker(programs, *hostile.WORKER, "--slots", str(SLOTS), "--log-jobs", "none") as worker:
+            hostile.attack(checks, Stage(programs, worker, workshop.tree, elsewhere), workshop, wanted.only)
             checks.equal("the worker lives, and drains with status 0", worker.stop(), 0)
     print(f"{time.monotonic() - begin:.0f} s in all")
     return checks.finish()

@@ -22,8 +22,11 @@ from .workshop import Workshop
 BUDGET = 124  # kvmjob's status for a program that a budget has ended
 SIGNALS = range(128 + 1, 128 + 32)
 MEBIBYTE = 1 << 20
-# KiB that may stay resident when all is over, on top of what a worker has that has run one program.
-WORTH_OF_ALL = 64 << 10
+CACHE = 32  # MiB that the worker keeps of images, of the files in them, and of programs that are ready to start
+WORKER = ("--image-cache", f"{CACHE}MiB")
+# KiB that may stay resident when all is over, on top of what a worker has that has run one program: its caches, which may be
+# full then, and what the allocator keeps.
+WORTH_OF_ALL = (3 * CACHE + 64) << 10
 
 
 @dataclass(frozen=True)
