@@ -23,6 +23,9 @@ public struct WorkerConfiguration: Sendable {
     /// Users who may see and stop everybody's jobs, and the worker. Root and the worker's own user may always.
     public var operators: Set<UInt32> = []
 
+    /// Where jobs are kept that clients hand over; nil where none are.
+    public var keeper: JobKeeper?
+
     /// A configuration.
     public init(
         slots: Int, machines: MachinePolicy = .pooled, jobLogging: JobLogging = .all,

@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import JobStore
 internal import Logging
 
 /// What the worker writes to the log. Every record has an `event`, by which the journal's `MESSAGE_ID` is chosen.
@@ -59,6 +60,10 @@ struct WorkerLog {
         var metadata = peer.metadata
         metadata["event"] = "connection-error"
         logger.notice("connection ended: \(what)", metadata: metadata)
+    }
+
+    func storeFailed(_ error: JobStoreError) {
+        logger.error("detached jobs: \(error)", metadata: ["event": "store-error"])
     }
 
     func drainRequested(by peer: Peer) {

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import JobProtocol
+internal import JobStore
+internal import KVM
+
+/// What clients ask about kept jobs, and read of them.
+extension DetachedJobs {
+    // MARK: Attaching
+
+    /// Lets a client read of a job. Only its own user may.
+    func attach(
+        _ request: AttachRequest, number: UInt32, of connection: Connection,
+        answer: @escaping (Result<(DetachedJob, AttachedReader), Refusal>) -> Void
+    ) {
+        let owner = connection.peer.owner
+        keep { store throws(JobStoreError) in try store.job(request.id) } then: { [self, weak connection] result in
+            guard let connection else { return }
+            switch result {
+            case .failure(let error):
+                dispatcher.log.storeFailed(error)
+                answer(.failure(Refusal(.queueFull, "the worker could not look for the job: \(error)")))
+            case .success(let job):
+                do throws(Refusal) {
+                    let job = try Self.check(job, request, of: owner)
+                    let reader = AttachedReader(request, number: number, of: connection)
+                    readers[request.id, default: []].append(reader)
+                    answer(.success((job, reader)))
+                    pump(reader)
+                } catch { answer(.failure(error)) }
+            }
+        }
+    }
+
+    private static func check(
+        _ job: DetachedJob?, _ request: AttachRequest, of owner: Tenant
+    ) throws(Refusal) -> DetachedJob {
+        guard let job, job.tenant == owner, owner.user != nil else {
+            throw Refusal(
+                .jobUnknown,
+                "this worker keeps no detached job \(request.id) of this user: it was forgotten, or never was; "
+                    + "kvmjob ps --detached lists those that there are", value: request.id)
+        }
+        let hasOutput = request.offsets.values.contains { $0 > 0 }
+        guard let run = request.run, run != job.run, hasOutput else { return job }
+        throw Refusal(
+            .runOver,
+            "run \(run) of job \(job.id) was cut short by the worker's end, and its output dropped: it is in run \(job.run), "
+                + "whose output begins anew", limit: UInt64(job.run), value: UInt64(run))
+    }
+
+    /// There is more of this job.
+    func notify(_ id: UInt64) { readers[id]?.forEach(pump) }
+
+    /// There is nothing of this job any more.
+    func forgotten(_ id: UInt64) { readers[id]?.forEach { letGo($0, because: .forgotten) } }
+
+    /// Sends what there is and can be sent.
+    func pump(_ reader: AttachedReader) {
+        guard reader.connection != nil else { return }
+        guard !reader.isReading else { return reader.isStale = true }
+        guard !reader.wantsOutput || reader.room > 0 else { return }
+        (reader.isReading, reader.isStale) = (true, false)
+        let (id, place, offsets) = (reader.job, reader.place, reader.offsets)
+        let room = reader.wantsOutput ? reader.room : 0
+        keep { store throws(JobStoreError) in
+            try store.output(of: id, from: offsets, after: place, atMost: room)
+        } then: { [self] result in
+            reader.isReading = false
+            switch result {
+            case .success(let reading?): send(reading, to: reader)
+            case .success(nil): letGo(reader, because: .forgotten)
+            case .failure(let error):
+                dispatcher.log.storeFailed(error)
+                letGo(reader, because: .drain)
+            }
+        }
+    }
+
+    private func send(_ reading: OutputReading, to reader: AttachedReader) {
+        for chunk in reading.chunks {
+            reader.offsets[chunk.channel, default: 0] += UInt64(chunk.bytes.count)
+            reader.sent(chunk.bytes.count)
+            reader.connection?.output(reader.number, chunk.channel, chunk.bytes, to: reader)
+        }
+        reader.place = reading.place
+        if !reading.chunks.isEmpty || (reading.more && reader.wantsOutput) { return pump(reader) }
+        if let report = reading.report { return finish(reader, report) }
+        if reader.isStale { return pump(reader) }
+        if !reader.follows { letGo(reader, because: .told) }
+    }
+
+    private func finish(_ reader: AttachedReader, _ report: [UInt8]) {
+        let result: JobResult
+        do throws(WireError) {
+            result = try JobResult(resultPayload: report)
+        } catch {
+            result = JobResult(outcome: .hostError("what was kept of the result cannot be read: \(error.message)"))
+        }
+        drop(reader)
+        reader.connection?.finished(reader.number, result)
+        reader.letGo()
+    }
+
+    func letGo(_ reader: AttachedReader, because reason: LeaveReason) {
+        drop(reader)
+        reader.connection?.left(reader.number, reason)
+        reader.letGo()
+    }
+
+    /// Its connection is gone, or has heard that nothing follows.
+    func drop(_ reader: AttachedReader) {
+        readers[reader.job]?.removeAll { $0 === reader }
+        if readers[reader.job]?.isEmpty == true { readers[reader.job] = nil }
+    }
+
+    // MARK: Lists and stops
+
+    func list(after: UInt64?, of tenant: Tenant?, answer: @escaping (Answer) -> Void) {
+        keep { store throws(JobStoreError) in
+            try store.list(of: tenant, after: after ?? 0, atMost: Answer.recordLimit + 1)
+        } then: { [self] result in
+            if case .failure(let error) = result { dispatcher.log.storeFailed(error) }
+            let jobs = (try? result.get()) ?? []
+            answer(.detached(Array(jobs.prefix(Answer.recordLimit)), more: jobs.count > Answer.recordLimit))
+        }
+    }
+
+    /// Ends those of these jobs that wait on the disk and are this user's, or of an operator anybody's.
+    func stopWaiting(
+        _ ids: [UInt64], for owner: Tenant, isOperator: Bool,
+        answer: @escaping ([UInt64: StopAnswer.JobAnswer]) -> Void
+    ) {
+        let ending = { @Sendable (isOwn: Bool) in Ending(JobResult(outcome: .cancelled(by: isOwn ? .user : .operator))) }
+        keep { store throws(JobStoreError) in
+            var stopped: [UInt64: StopAnswer.JobAnswer] = [:]
+            for id in ids {
+                guard let job = try store.job(id), job.state == .waiting, isOperator || job.tenant == owner else {
+                    continue
+                }
+                try store.finish(id, ending(job.tenant == owner), at: RealtimeClock.seconds)
+                stopped[id] = .stopped
+            }
+            return stopped
+        } then: { [self] result in
+            let stopped = (try? result.get()) ?? [:]
+            for id in stopped.keys {
+                noteEndMeanwhile(id)
+                notify(id)
+            }
+            answer(stopped)
+        }
+    }
+
+    func forget(_ ids: [UInt64], of tenant: Tenant?, answer: @escaping ([StopAnswer.JobAnswer]) -> Void) {
+        keep { store throws(JobStoreError) in try store.forget(ids, of: tenant) } then: { [self] result in
+            if case .failure(let error) = result { dispatcher.log.storeFailed(error) }
+            let answers = (try? result.get()) ?? ids.map { _ in .unknown }
+            for (id, answer) in zip(ids, answers) where answer == .stopped { forgotten(id) }
+            answer(answers)
+        }
+    }
+
+    // MARK: Drain
+
+    /// The worker leaves: nobody waits any more, and what has not begun is left for the next worker.
+    func drain() {
+        for reader in readers.values.flatMap(\.self) { letGo(reader, because: .drain) }
+        for id in feeds.values.flatMap(\.fed).sorted() { dispatcher.leave(JobKey(id)) }
+    }
+}
