@@ -31,7 +31,7 @@ extension Dispatcher {
         let admission = try scheduler.submit(key, prepared.request(spec, of: tenant), at: MonotonicClock.now)
         let active = ActiveJob(key, of: nil, peer: peer, spec: spec, prepared: prepared)
         enroll(active)
-        if let input = job.input { active.control.appendInput(input, end: true) }
+        if spec.hasInput { active.control.appendInput(job.submission.input, end: true) }
         addCredit(OutputGate.windowBytes, to: key)
         perform(admission.actions)
     }
@@ -40,11 +40,11 @@ extension Dispatcher {
     private func specOfKept(_ job: WaitingJob) throws(Refusal) -> JobSpec {
         var spec: JobSpec
         do throws(WireError) {
-            spec = try Submit.spec(payload: job.submission)
+            spec = try Submit.spec(payload: job.submission.payload)
         } catch {
             throw Refusal(.invalidField, "the submission that was kept cannot be read: \(error.message)")
         }
-        spec.budget.outputBytes = min(spec.budget.outputBytes ?? .max, limits.detached.outputBytes)
+        spec.budget.outputBytes = min(spec.budget.outputBytes ?? .max, limits.detached.output)
         spec.detachment = spec.detachment ?? Detachment()
         return spec
     }

@@ -101,6 +101,7 @@ final class Dispatcher {
         detached = configuration.keeper.map {
             DetachedJobs($0, limits: limits.detached, of: self, on: eventLoop)
         }
+        lastKey = JobKey(configuration.keeper?.highestID ?? 0)
         detached?.recover()
         guard configuration.spin > .zero else { return }
         poller = LoopPoller(eventLoop, for: configuration.spin) { [weak self] in self?.lookAtEvents() }
@@ -204,11 +205,9 @@ final class Dispatcher {
         return lastKey.number
     }
 
-    /// Earlier workers have given away numbers up to this one.
-    func noteKept(highestID: UInt64) { lastKey = max(lastKey, JobKey(highestID)) }
-
     /// Lists a job that the scheduler has.
     func enroll(_ job: ActiveJob) {
+        noteWork()
         jobs[job.key] = job
         roster.insert(job.key)
         ledger[job.peer.owner].roster.insert(job.key)
@@ -550,6 +549,9 @@ final class Dispatcher {
     }
 
     private func abortConnections() { connections.values.forEach { $0.abort() } }
+
+    /// Something goes on that no connection and no running job shows.
+    func noteWork() { idleSince = nil }
 
     func noteProgress() {
         let isIdle = connections.isEmpty && scheduler.isIdle && detached?.isQuiet ?? true

@@ -4,6 +4,7 @@
 import Foundation
 import JobModel
 import JobProtocol
+import JobStore
 import KVMJobClient
 import Testing
 
@@ -193,7 +194,7 @@ struct DetachedTests {
     @Test func `more output than is kept is an end of its own`() async throws {
         let kept = try Kept()
         var limits = DetachedLimits()
-        limits.outputBytes = 100_000
+        limits.output = 100_000
         let worker = try await kept.worker(limits: limits)
         let client = try await worker.client(of: 1000)
         // out 0xe9, al; jmp back
@@ -228,7 +229,7 @@ struct DetachedTests {
     @Test func `a user's kept jobs are as many as may be: those that have ended make room, oldest first`() async throws {
         let kept = try Kept()
         var limits = DetachedLimits()
-        limits.jobsPerTenant = 3
+        limits.tenantJobs = 3
         let worker = try await kept.worker(limits: limits)
         let client = try await worker.client(of: 1000)
         var ids: [UInt64] = []

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import JobModel
+internal import JobStore
 
 /// A client that reads of a detached job what is kept of it. Confined to the event loop.
 ///
@@ -16,10 +17,8 @@ final class AttachedReader {
     private(set) weak var connection: Connection?
     let follows: Bool
     let wantsOutput: Bool
-    /// How much of each channel it has.
-    var offsets: [OutputChannel: UInt64]
-    /// Up to where the store's records have been read for it.
-    var place: UInt64 = 0
+    /// How far it has read.
+    var position: OutputPosition
     /// The client's credit that is not used up.
     var credit = 0
     /// What the socket has not taken yet.
@@ -30,7 +29,7 @@ final class AttachedReader {
 
     init(_ request: AttachRequest, number: UInt32, of connection: Connection) {
         (job, self.number, self.connection) = (request.id, number, connection)
-        (follows, wantsOutput, offsets) = (request.follows, request.wantsOutput, request.offsets)
+        (follows, wantsOutput, position) = (request.follows, request.wantsOutput, OutputPosition(request.offsets))
     }
 
     /// How many bytes can be sent now.

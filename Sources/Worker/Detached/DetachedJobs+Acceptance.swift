@@ -44,12 +44,12 @@ extension DetachedJobs {
     /// The spec with a bound on its output, since all of that is kept.
     private func kept(_ spec: JobSpec) throws(Refusal) -> JobSpec {
         var spec = spec
-        let budget = spec.budget.outputBytes ?? limits.outputBytes
-        guard budget <= limits.outputBytes else {
+        let budget = spec.budget.outputBytes ?? limits.output
+        guard budget <= limits.output else {
             throw Refusal(
                 .budgetRange,
-                "the output of a detached job is kept, and no more than \(limits.outputBytes) bytes of it: its budget is "
-                    + "\(budget)", limit: limits.outputBytes, value: budget, limitName: "detached-output")
+                "the output of a detached job is kept, and no more than \(limits.output) bytes of it: its budget is "
+                    + "\(budget)", limit: limits.output, value: budget, limitName: "detached-output")
         }
         spec.budget.outputBytes = budget
         return spec
@@ -62,17 +62,18 @@ extension DetachedJobs {
             case .program(let layers): layers.map(\.hashed)
             case .snapshot: []
             }
-        return NewJob(
-            id: id, user: offer.peer.owner, key: offer.detachment.key, keyDigest: Submit.identity(of: offer.submission),
-            priority: offer.spec.priority, title: JobTitle(offer.spec).text, submission: offer.submission,
-            blobs: images.compactMap { image in
-                image.digest.map { NewJob.Blob(digest: $0.bytes, bytes: image.bytes) }
-            },
-            input: offer.spec.hasInput ? offer.input : nil, acceptedAt: RealtimeClock.seconds)
+        var job = NewJob(id: id, tenant: offer.peer.owner, submissionDigest: offer.identity)
+        (job.key, job.priority) = (offer.detachment.key, offer.spec.priority)
+        (job.title, job.acceptedAt) = (JobTitle(offer.spec).text, RealtimeClock.seconds)
+        (job.submission, job.input) = (offer.submission, offer.input)
+        job.blobs = images.compactMap { image in
+            image.digest.map { NewJob.Blob(digest: $0, bytes: image.bytes) }
+        }
+        return job
     }
 
     private func judge(
-        _ result: Result<JobStore.Addition, JobStoreError>, id: UInt64, _ offer: DetachedOffer
+        _ result: Result<Addition, JobStoreError>, id: UInt64, _ offer: DetachedOffer
     ) -> Result<Acceptance, Refusal> {
         switch result {
         case .success(.added):
@@ -90,16 +91,22 @@ extension DetachedJobs {
                     .keyTaken,
                     "the key \(offer.detachment.key ?? "") is that of job \(other), which is another job: use another key, "
                         + "or forget that one", value: other))
-        case .success(.full(let name, let limit, let value)):
-            return .failure(
-                Refusal(
-                    .tenantLimit,
-                    "this user's detached jobs that have not ended leave no room for another: try again when some have",
-                    limit: limit, value: value, limitName: name,
-                    retryNanoseconds: UInt64(Self.patience.nanoseconds)))
+        case .success(.full(let fullness)): return .failure(Self.refusal(fullness))
         case .failure(let error):
             dispatcher.log.storeFailed(error)
             return .failure(Refusal(.queueFull, "the worker could not keep the job: \(error)"))
         }
+    }
+
+    private static func refusal(_ fullness: Addition.Fullness) -> Refusal {
+        let (name, limit, value): (String, UInt64, UInt64) =
+            switch fullness {
+            case .jobs(let limit, let unfinished): ("tenant-detached-jobs", UInt64(limit), UInt64(unfinished) + 1)
+            case .bytes(let limit, let needed): ("tenant-detached-bytes", limit, needed)
+            }
+        return Refusal(
+            .tenantLimit,
+            "this user's detached jobs that have not ended leave no room for another: try again when some have",
+            limit: limit, value: value, limitName: name, retryNanoseconds: UInt64(patience.nanoseconds))
     }
 }

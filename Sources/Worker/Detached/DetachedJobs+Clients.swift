@@ -22,9 +22,9 @@ extension DetachedJobs {
             case .failure(let error):
                 dispatcher.log.storeFailed(error)
                 answer(.failure(Refusal(.queueFull, "the worker could not look for the job: \(error)")))
-            case .success(let job):
+            case .success(let kept):
                 do throws(Refusal) {
-                    let job = try Self.check(job, request, of: owner)
+                    let job = try Self.check(kept?.job, request, of: owner)
                     let reader = AttachedReader(request, number: number, of: connection)
                     readers[request.id, default: []].append(reader)
                     answer(.success((job, reader)))
@@ -63,10 +63,9 @@ extension DetachedJobs {
         guard !reader.isReading else { return reader.isStale = true }
         guard !reader.wantsOutput || reader.room > 0 else { return }
         (reader.isReading, reader.isStale) = (true, false)
-        let (id, place, offsets) = (reader.job, reader.place, reader.offsets)
-        let room = reader.wantsOutput ? reader.room : 0
+        let (id, position, room) = (reader.job, reader.position, reader.wantsOutput ? reader.room : nil)
         keep { store throws(JobStoreError) in
-            try store.output(of: id, from: offsets, after: place, atMost: room)
+            try KeptReading(of: id, from: position, atMost: room, in: store)
         } then: { [self] result in
             reader.isReading = false
             switch result {
@@ -79,14 +78,13 @@ extension DetachedJobs {
         }
     }
 
-    private func send(_ reading: OutputReading, to reader: AttachedReader) {
+    private func send(_ reading: KeptReading, to reader: AttachedReader) {
         for chunk in reading.chunks {
-            reader.offsets[chunk.channel, default: 0] += UInt64(chunk.bytes.count)
             reader.sent(chunk.bytes.count)
             reader.connection?.output(reader.number, chunk.channel, chunk.bytes, to: reader)
         }
-        reader.place = reading.place
-        if !reading.chunks.isEmpty || (reading.more && reader.wantsOutput) { return pump(reader) }
+        reader.position = reading.position
+        if reading.hasMore || !reading.chunks.isEmpty { return pump(reader) }
         if let report = reading.report { return finish(reader, report) }
         if reader.isStale { return pump(reader) }
         if !reader.follows { letGo(reader, because: .told) }
@@ -120,7 +118,7 @@ extension DetachedJobs {
 
     func list(after: UInt64?, of tenant: Tenant?, answer: @escaping (Answer) -> Void) {
         keep { store throws(JobStoreError) in
-            try store.list(of: tenant, after: after ?? 0, atMost: Answer.recordLimit + 1)
+            try store.list(tenant, after: after ?? 0, limit: Answer.recordLimit + 1)
         } then: { [self] result in
             if case .failure(let error) = result { dispatcher.log.storeFailed(error) }
             let jobs = (try? result.get()) ?? []
@@ -133,14 +131,16 @@ extension DetachedJobs {
         _ ids: [UInt64], for owner: Tenant, isOperator: Bool,
         answer: @escaping ([UInt64: StopAnswer.JobAnswer]) -> Void
     ) {
-        let ending = { @Sendable (isOwn: Bool) in Ending(JobResult(outcome: .cancelled(by: isOwn ? .user : .operator))) }
+        let ending = { @Sendable (isOwn: Bool) in
+            Ending(JobResult(outcome: .cancelled(by: isOwn ? .user : .operator)))
+        }
         keep { store throws(JobStoreError) in
             var stopped: [UInt64: StopAnswer.JobAnswer] = [:]
             for id in ids {
-                guard let job = try store.job(id), job.state == .waiting, isOperator || job.tenant == owner else {
+                guard let job = try store.job(id)?.job, job.state == .waiting, isOperator || job.tenant == owner else {
                     continue
                 }
-                try store.finish(id, ending(job.tenant == owner), at: RealtimeClock.seconds)
+                try store.finish(id, ending(job.tenant == owner))
                 stopped[id] = .stopped
             }
             return stopped
@@ -157,9 +157,9 @@ extension DetachedJobs {
     func forget(_ ids: [UInt64], of tenant: Tenant?, answer: @escaping ([StopAnswer.JobAnswer]) -> Void) {
         keep { store throws(JobStoreError) in try store.forget(ids, of: tenant) } then: { [self] result in
             if case .failure(let error) = result { dispatcher.log.storeFailed(error) }
-            let answers = (try? result.get()) ?? ids.map { _ in .unknown }
-            for (id, answer) in zip(ids, answers) where answer == .stopped { forgotten(id) }
-            answer(answers)
+            let forgettings = (try? result.get()) ?? ids.map { _ in .unknown }
+            for (id, forgetting) in zip(ids, forgettings) where forgetting == .forgotten { forgotten(id) }
+            answer(forgettings.map(StopAnswer.JobAnswer.init))
         }
     }
 
@@ -169,5 +169,40 @@ extension DetachedJobs {
     func drain() {
         for reader in readers.values.flatMap(\.self) { letGo(reader, because: .drain) }
         for id in feeds.values.flatMap(\.fed).sorted() { dispatcher.leave(JobKey(id)) }
+    }
+}
+
+/// What the store has for a reader.
+struct KeptReading: Sendable {
+    var chunks: [OutputPage.Chunk] = []
+    var position: OutputPosition
+    var hasMore = false
+    /// The RESULT message of a job that has ended.
+    var report: [UInt8]?
+
+    /// - Parameter room: the most bytes, or nil where no output is wanted. With as many bytes as that, there may be more.
+    /// - Returns: nil where there is no such job any more.
+    init?(
+        of id: UInt64, from position: OutputPosition, atMost room: Int?, in store: JobStore
+    ) throws(JobStoreError) {
+        self.position = position
+        if let room {
+            guard let page = try store.output(of: id, from: position, limit: room) else { return nil }
+            (chunks, self.position, hasMore) = (page.chunks, page.position, page.hasMore)
+        } else if try store.job(id) == nil {
+            return nil
+        }
+        report = try store.result(of: id)
+    }
+}
+
+extension StopAnswer.JobAnswer {
+    fileprivate init(_ forgetting: Forgetting) {
+        self =
+            switch forgetting {
+            case .forgotten: .stopped
+            case .unknown: .unknown
+            case .unfinished: .unfinished
+            }
     }
 }

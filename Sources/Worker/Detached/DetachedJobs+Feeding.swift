@@ -6,15 +6,14 @@ internal import JobProtocol
 internal import JobStore
 internal import VMRuntime
 
+/// A job that waits on the disk.
+struct WaitingJob: Sendable {
+    let id: UInt64
+    let submission: StoredSubmission
+}
+
 /// How jobs come from the disk to the scheduler.
 extension DetachedJobs {
-    /// Jobs that were read.
-    struct Found: Sendable {
-        let jobs: [WaitingJob]
-        /// Whether there may be more.
-        let more: Bool
-    }
-
     /// Gives the scheduler as many of this user's jobs as it is to have.
     func feed(_ tenant: Tenant) {
         var feed = feeds[tenant, default: Feed()]
@@ -23,47 +22,55 @@ extension DetachedJobs {
         feeds[tenant] = feed
         let (fed, room) = (feed.fed, min(Self.fedJobs - feed.fed.count, Self.jobsPerReading))
         keep { store throws(JobStoreError) in
-            let jobs = try store.waiting(of: tenant, besides: fed, atMost: room, bytes: Self.bytesPerReading)
-            return Found(jobs: jobs, more: !jobs.isEmpty)
+            try Self.waiting(in: store, of: tenant, besides: fed, atMost: room)
         } then: { [self] result in
             take(result, of: tenant)
         }
     }
 
-    private func take(_ result: Result<Found, JobStoreError>, of tenant: Tenant) {
+    private static func waiting(
+        in store: JobStore, of tenant: Tenant, besides fed: Set<UInt64>, atMost limit: Int
+    ) throws(JobStoreError) -> [WaitingJob] {
+        var (jobs, bytes): ([WaitingJob], Int) = ([], 0)
+        for kept in try store.nextWaiting(of: tenant, limit: limit, excluding: fed) where bytes < bytesPerReading {
+            guard let submission = try store.submission(of: kept.job.id) else { continue }
+            jobs.append(WaitingJob(id: kept.job.id, submission: submission))
+            bytes += submission.payload.count + submission.input.count
+        }
+        return jobs
+    }
+
+    private func take(_ result: Result<[WaitingJob], JobStoreError>, of tenant: Tenant) {
         switch result {
-        case .success(let found):
-            feeds[tenant]?.mayHaveMore = found.more
-            let jobs = found.jobs.filter { !endedMeanwhile.contains($0.id) }
+        case .success(let jobs):
+            feeds[tenant]?.mayHaveMore = !jobs.isEmpty
             load(jobs[...], of: tenant)
         case .failure(let error):
             dispatcher.log.storeFailed(error)
-            feeds[tenant]?.isReading = false
             feedLater(tenant)
+            endReading(of: tenant)
         }
     }
 
     /// Reads what of the first job's files is not in memory, and hands the job over; then the others.
     private func load(_ jobs: ArraySlice<WaitingJob>, of tenant: Tenant) {
         guard let job = jobs.first, !dispatcher.isDraining else { return endReading(of: tenant) }
-        let known = job.blobs.map { dispatcher.known.image($0.digest, bytes: $0.bytes, of: tenant.user) }
-        guard known.contains(nil) else {
-            let images = zip(job.blobs, known).compactMap { blob, bytes in bytes.map { Image($0, digest: blob.digest) } }
-            return begin(job, images, then: jobs.dropFirst(), of: tenant)
+        let digests = job.submission.blobs
+        let known = digests.compactMap { digest in
+            dispatcher.known.image(digest, of: tenant.user).map { Image($0, digest: digest) }
         }
+        guard known.count < digests.count else { return begin(job, known, then: jobs.dropFirst(), of: tenant) }
         keep { store throws(JobStoreError) in
             var images: [Image] = []
-            for blob in job.blobs {
-                images.append(Image(try store.blob(blob.digest, of: tenant), digest: blob.digest))
-            }
+            for digest in digests { try store.blob(digest, of: tenant).map { images.append(Image($0, digest: digest)) } }
             return images
         } then: { [self] result in
             switch result {
             case .success(let images): begin(job, images, then: jobs.dropFirst(), of: tenant)
             case .failure(let error):
                 dispatcher.log.storeFailed(error)
-                endReading(of: tenant)
                 feedLater(tenant)
+                endReading(of: tenant)
             }
         }
     }
@@ -76,8 +83,8 @@ extension DetachedJobs {
         } catch {
             // There is no room for it now: it goes on waiting where it is.
             guard !error.isRetryable else {
-                endReading(of: tenant)
-                return feedLater(tenant)
+                feedLater(tenant)
+                return endReading(of: tenant)
             }
             feeds[tenant]?.fed.insert(job.id)
             end(
@@ -100,9 +107,8 @@ extension DetachedJobs {
         if isReading { endedMeanwhile.insert(id) }
     }
 
-    /// Tries again after a while.
+    /// Tries again after a while, and not before.
     private func feedLater(_ tenant: Tenant) {
-        guard feeds[tenant]?.mayHaveMore != nil else { return }
         feeds[tenant]?.mayHaveMore = false
         eventLoop.assumeIsolated().scheduleTask(in: Self.patience) { [weak self] in
             self?.feeds[tenant]?.mayHaveMore = true

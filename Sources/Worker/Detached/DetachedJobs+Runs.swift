@@ -37,9 +37,7 @@ extension DetachedJobs {
     /// Keeps a result and lets the next job come.
     func end(_ id: UInt64, of tenant: Tenant, _ result: JobResult) {
         let ending = Ending(result)
-        keep { store throws(JobStoreError) in
-            try store.finish(id, ending, at: RealtimeClock.seconds)
-        } then: { [self] outcome in
+        keep { store throws(JobStoreError) in try store.finish(id, ending) } then: { [self] outcome in
             if case .failure(let error) = outcome {
                 dispatcher.log.storeFailed(error)
                 return giveBack(id, of: tenant)
@@ -63,7 +61,7 @@ extension DetachedJobs {
 
     /// It waits on the disk again. Where not even that can be noted, it is tried again after a while.
     private func giveBack(_ id: UInt64, of tenant: Tenant) {
-        keep { store throws(JobStoreError) in try store.requeue(id) } then: { [self] result in
+        keep { store throws(JobStoreError) in try store.putBack(id) } then: { [self] result in
             switch result {
             case .success:
                 feeds[tenant]?.fed.remove(id)
@@ -80,10 +78,21 @@ extension DetachedJobs {
     }
 }
 
-extension Ending {
-    /// A result as the store keeps it.
+/// A result as the store keeps it.
+struct Ending: Sendable {
+    let outcome: UInt8
+    /// The RESULT message.
+    let report: [UInt8]
+
     init(_ result: JobResult) {
         let report = ResultReport(result)
-        self.init(outcome: report.outcome.rawValue, report: report.payload)
+        (outcome, self.report) = (report.outcome.rawValue, report.payload)
+    }
+}
+
+extension JobStore {
+    /// The job has ended now.
+    func finish(_ id: UInt64, _ ending: Ending) throws(JobStoreError) {
+        try finish(id, outcome: ending.outcome, result: ending.report, at: RealtimeClock.seconds)
     }
 }

@@ -57,12 +57,13 @@ final class DetachedJobs {
         then: @escaping (Result<Value, JobStoreError>) -> Void
     ) {
         pending += 1
-        let bound = NIOLoopBound((self, then), eventLoop: eventLoop)
+        dispatcher.noteWork()
+        let bound = NIOLoopBound((dispatcher, self, then), eventLoop: eventLoop)
         keeper.perform(on: eventLoop, change) { result in
-            let (jobs, then) = bound.value
+            let (dispatcher, jobs, then) = bound.value
             jobs.pending -= 1
             then(result)
-            if jobs.pending == 0 { jobs.dispatcher.noteProgress() }
+            if jobs.pending == 0 { dispatcher.noteProgress() }
         }
     }
 
@@ -72,9 +73,7 @@ final class DetachedJobs {
     func recover() {
         keep { store throws(JobStoreError) in try Self.endHopeless(in: store) } then: { [self] result in
             switch result {
-            case .success(let found):
-                dispatcher.noteKept(highestID: found.highestID)
-                for tenant in found.tenants { feed(tenant) }
+            case .success(let tenants): tenants.forEach(feed)
             case .failure(let error): dispatcher.log.storeFailed(error)
             }
         }
@@ -85,23 +84,21 @@ final class DetachedJobs {
     }
 
     /// Ends what has brought down the worker again and again.
-    private static func endHopeless(
-        in store: JobStore
-    ) throws(JobStoreError) -> (highestID: UInt64, tenants: [Tenant]) {
+    private static func endHopeless(in store: JobStore) throws(JobStoreError) -> [Tenant] {
         let result = JobResult(
             outcome: .hostError(
-                "the worker ended \(JobStore.cutShortLimit) times while it ran this job, which is not started again"))
-        for id in try store.hopeless() {
-            try store.finish(id, Ending(result), at: RealtimeClock.seconds)
-        }
-        return (try store.highestID(), try store.tenantsWithWaiting())
+                "the worker ended \(JobStore.cutLimit) times while it ran this job, which is not started again"))
+        for worn in try store.worn() { try store.finish(worn.job.id, Ending(result)) }
+        return try store.tenantsWaiting()
     }
 
     private func expire() {
-        keep { store throws(JobStoreError) in
-            try store.expire(at: RealtimeClock.seconds)
-        } then: { [self] result in
-            if case .success(let ids) = result { ids.forEach(forgotten) }
+        keep { store throws(JobStoreError) in try store.expire(now: RealtimeClock.seconds) } then: { [self] result in
+            switch result {
+            case .success(JobStore.expiredAtOnce): expire()
+            case .success: break
+            case .failure(let error): dispatcher.log.storeFailed(error)
+            }
         }
     }
 }

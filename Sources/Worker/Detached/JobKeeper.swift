@@ -19,6 +19,8 @@ public final class JobKeeper: Sendable {
         var isBusy = false
     }
 
+    /// The highest number that a job here has had, also if it was forgotten.
+    let highestID: UInt64
     private let store: Mutex<JobStore>
     private let queue = DispatchQueue(label: "kvmjob.store")
     private let line = Mutex(Line())
@@ -28,7 +30,9 @@ public final class JobKeeper: Sendable {
     ///
     /// - Throws: `JobStoreError`, whose description tells a person what to do.
     public init(directory: String, limits: DetachedLimits) throws(JobStoreError) {
-        store = Mutex(try JobStore(directory: directory, limits: limits.ofStore))
+        let store = try JobStore(directory: directory, limits: limits)
+        highestID = try store.highestID()
+        self.store = Mutex(store)
     }
 
     /// Has something done with the store, soon and in turn. Does not block.
