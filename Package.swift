@@ -62,6 +62,7 @@ let package = Package(
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "CSandbox", dependencies: ["CSeccomp"]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
 
         // One job in one VM.
@@ -80,6 +81,10 @@ let package = Package(
         // The pure middle: who may run, and what the bytes mean.
         .target(name: "JobScheduling", dependencies: ["JobModel", deque], swiftSettings: strict),
         .target(name: "JobProtocol", dependencies: ["JobModel", crypto], swiftSettings: strict),
+
+        // The jobs that outlive their clients and their worker.
+        .target(name: "SQLite", dependencies: ["CSQLite"], swiftSettings: strict),
+        .target(name: "JobStore", dependencies: ["SQLite", "JobModel"], swiftSettings: strict),
 
         // The edges.
         .target(
@@ -138,6 +143,11 @@ let package = Package(
             name: "exploited-worker", dependencies: ["ProcessSandbox", "CKVM", "ForbiddenActs"],
             path: "Tests/ExploitedWorker", swiftSettings: strictTests),
 
+        // A worker's store, alone in a process that is killed.
+        .executableTarget(
+            name: "store-writer", dependencies: ["JobStore", "JobModel", "SeededRandom"], path: "Tests/StoreWriter",
+            swiftSettings: strictTests),
+
         .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: strictTests),
         .target(
             name: "FrameStreams", dependencies: ["JobProtocol", nioCore], path: "Tests/FrameStreams",
@@ -165,6 +175,9 @@ let package = Package(
             swiftSettings: strictTests),
         .testTarget(
             name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel", "SeededRandom"],
+            swiftSettings: strictTests),
+        .testTarget(
+            name: "JobStoreTests", dependencies: ["JobStore", "SQLite", "JobModel", "SeededRandom", "store-writer"],
             swiftSettings: strictTests),
         .testTarget(
             name: "JobTransportTests",
