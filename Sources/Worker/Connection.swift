@@ -148,6 +148,8 @@ final class Connection {
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
             case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
             case .extend(let job, let steps): keys[job].map { dispatcher.extend($0, by: steps) }
+            case .attach(let job, _): perform(session.refused(job, .noJobsKept))
+            case .leave: break
             case .stopReading:
                 channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
                 endCredit()
@@ -211,6 +213,7 @@ final class Connection {
     /// Tells the client whether the job is accepted; returns what the scheduler wants done then.
     private func submit(_ job: UInt32, _ spec: JobSpec, _ source: JobSource) -> [SchedulerAction] {
         do throws(Refusal) {
+            guard spec.detachment == nil else { throw .noJobsKept }
             let name: () -> ContentDigest? = { self.session.snapshotName(of: job, source) }
             let admission = try dispatcher.admit(spec, source, named: name, number: job, from: self)
             keys[job] = admission.acceptance.id.map(JobKey.init)
@@ -221,6 +224,11 @@ final class Connection {
             return []
         }
     }
+}
+
+extension Refusal {
+    fileprivate static let noJobsKept = Refusal(
+        .detachUnavailable, "this worker keeps no jobs: submit the job attached, and stay until it ends")
 }
 
 extension JobSource {

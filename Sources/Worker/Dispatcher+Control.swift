@@ -15,6 +15,8 @@ extension Dispatcher {
         case .tenants(let after): tenants(after: after, for: peer)
         case .jobs(let after): list(after: after, for: peer)
         case .counters: .counters(counters.report(keeping.counts))
+        // This worker keeps no jobs.
+        case .detached: .detached([], more: false)
         }
     }
 
@@ -104,6 +106,7 @@ extension Dispatcher {
             log.drainRequested(by: peer)
             drainHandler()
             return .worker(drains: true)
+        case .keeping(let ids): return .keeping(ids.map { _ in .unknown })
         }
     }
 
