@@ -96,7 +96,7 @@ let package = Package(
             name: "Worker",
             dependencies: [
                 "JobModel", "VMRuntime", "LinuxPersonality", "KVM", "GuestImage", "JobScheduling", "JobProtocol",
-                "JobTransport", deque, logging, nioCore, nioPosix, nioLocks,
+                "JobStore", "JobTransport", deque, logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
         .target(
             name: "KVMJobClient",

@@ -247,6 +247,7 @@ final class ClientHandler: ChannelInboundHandler {
             jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
         case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
         case .finished(let job, let result): finish(job, .success(result))
+        case .attached, .left: break
         case .inputDrained(let job): inputSent(job)
         case .answered(let answer):
             if case .query(let promise)? = takeAsked() { promise.succeed(answer) }

@@ -25,14 +25,17 @@ extension Connection {
     /// Hands a job over; tells the client when it is kept.
     func detach(_ job: UInt32, _ spec: JobSpec, _ source: JobSource) {
         do throws(Refusal) {
-            guard let detached = dispatcher.detached, let detachment = spec.detachment else {
+            guard let detached = dispatcher.detached, let detachment = spec.detachment,
+                let submission = session.submission(of: job), let identity = session.submissionDigest(of: job, source)
+            else {
                 throw Refusal(
                     .detachUnavailable,
-                    "this worker keeps no jobs: start it with --state-dir, or by its service, which has one")
+                    "this worker keeps no jobs, as it has no state directory: submit the job without detaching it, or give kvmjobd "
+                        + "a --state-dir")
             }
             let offer = DetachedOffer(
-                spec: spec, source: source, submission: session.submission(of: job) ?? [],
-                input: session.input(of: job), detachment: detachment, peer: peer)
+                spec: spec, source: source, submission: submission, input: session.input(of: job), identity: identity,
+                detachment: detachment, peer: peer)
             try detached.accept(offer) { [weak self] result in
                 guard let self else { return }
                 switch result {
@@ -48,15 +51,18 @@ extension Connection {
     func attach(_ job: UInt32, _ request: AttachRequest) {
         guard let detached = dispatcher.detached else {
             return perform(
-                session.refused(job, Refusal(.jobUnknown, "this worker keeps no jobs", value: request.id)))
+                session.refused(
+                    job, Refusal(.jobUnknown, "this worker keeps no jobs, so none with that number", value: request.id)))
         }
-        detached.attach(request, number: job, of: self) { [weak self] result in
+        let reader = AttachedReader(request, number: job, of: self)
+        readers[job] = reader
+        detached.attach(reader, request, of: peer.owner) { [weak self] result in
             guard let self else { return }
             switch result {
-            case .success(let (found, reader)):
-                readers[job] = reader
-                perform(session.attached(job, state: found))
-            case .failure(let refusal): perform(session.refused(job, refusal))
+            case .success(let found): perform(session.attached(job, state: found))
+            case .failure(let refusal):
+                readers[job] = nil
+                perform(session.refused(job, refusal))
             }
         }
     }

@@ -23,6 +23,8 @@ final class AttachedReader {
     var credit = 0
     /// What the socket has not taken yet.
     private var unsent = 0
+    /// Whether the store has been found to have the job.
+    var isAttached = false
     /// Whether the store is being read for it, and whether more has come meanwhile.
     var isReading = false
     var isStale = false

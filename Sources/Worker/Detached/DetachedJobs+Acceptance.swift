@@ -15,6 +15,8 @@ struct DetachedOffer {
     /// The SUBMIT's payload, as it came.
     let submission: [UInt8]
     let input: [UInt8]
+    /// What the submission is known again by.
+    let identity: ContentDigest
     let detachment: Detachment
     let peer: Peer
 }

@@ -12,12 +12,11 @@ extension DetachedJobs {
 
     /// Lets a client read of a job. Only its own user may.
     func attach(
-        _ request: AttachRequest, number: UInt32, of connection: Connection,
-        answer: @escaping (Result<(DetachedJob, AttachedReader), Refusal>) -> Void
+        _ reader: AttachedReader, _ request: AttachRequest, of owner: Tenant,
+        answer: @escaping (Result<DetachedJob, Refusal>) -> Void
     ) {
-        let owner = connection.peer.owner
-        keep { store throws(JobStoreError) in try store.job(request.id) } then: { [self, weak connection] result in
-            guard let connection else { return }
+        keep { store throws(JobStoreError) in try store.job(request.id) } then: { [self] result in
+            guard reader.connection != nil else { return }
             switch result {
             case .failure(let error):
                 dispatcher.log.storeFailed(error)
@@ -25,9 +24,9 @@ extension DetachedJobs {
             case .success(let kept):
                 do throws(Refusal) {
                     let job = try Self.check(kept?.job, request, of: owner)
-                    let reader = AttachedReader(request, number: number, of: connection)
                     readers[request.id, default: []].append(reader)
-                    answer(.success((job, reader)))
+                    reader.isAttached = true
+                    answer(.success(job))
                     pump(reader)
                 } catch { answer(.failure(error)) }
             }
@@ -59,7 +58,7 @@ extension DetachedJobs {
 
     /// Sends what there is and can be sent.
     func pump(_ reader: AttachedReader) {
-        guard reader.connection != nil else { return }
+        guard reader.connection != nil, reader.isAttached else { return }
         guard !reader.isReading else { return reader.isStale = true }
         guard !reader.wantsOutput || reader.room > 0 else { return }
         (reader.isReading, reader.isStale) = (true, false)
