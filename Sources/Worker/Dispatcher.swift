@@ -33,7 +33,7 @@ final class Dispatcher {
     private var heldStarts: [SchedulerAction]?
     /// There if the loop polls before it sleeps.
     private var poller: LoopPoller?
-    private(set) var scheduler: Scheduler
+    var scheduler: Scheduler
     /// What tenants have and have had.
     private(set) var ledger = TenantLedger()
     /// All jobs, to be listed.

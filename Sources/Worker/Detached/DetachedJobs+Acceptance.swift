@@ -6,6 +6,7 @@ internal import JobProtocol
 internal import JobScheduling
 internal import JobStore
 internal import KVM
+internal import NIOCore
 internal import VMRuntime
 
 /// A job that a client wants to hand over.

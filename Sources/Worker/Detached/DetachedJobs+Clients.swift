@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import JobScheduling
 internal import JobStore
 internal import KVM
 

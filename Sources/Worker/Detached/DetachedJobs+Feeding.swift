@@ -110,9 +110,9 @@ extension DetachedJobs {
     /// Tries again after a while, and not before.
     private func feedLater(_ tenant: Tenant) {
         feeds[tenant]?.mayHaveMore = false
-        eventLoop.assumeIsolated().scheduleTask(in: Self.patience) { [weak self] in
-            self?.feeds[tenant]?.mayHaveMore = true
-            self?.feed(tenant)
+        later { jobs in
+            jobs.feeds[tenant]?.mayHaveMore = true
+            jobs.feed(tenant)
         }
     }
 }

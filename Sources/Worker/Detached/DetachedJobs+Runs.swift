@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import JobScheduling
 internal import JobStore
 internal import KVM
 
@@ -70,9 +71,7 @@ extension DetachedJobs {
             case .failure(let error):
                 dispatcher.log.storeFailed(error)
                 guard !dispatcher.isDraining else { return }
-                eventLoop.assumeIsolated().scheduleTask(in: Self.patience) { [weak self] in
-                    self?.giveBack(id, of: tenant)
-                }
+                later { $0.giveBack(id, of: tenant) }
             }
         }
     }

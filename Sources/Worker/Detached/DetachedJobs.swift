@@ -67,6 +67,13 @@ final class DetachedJobs {
         }
     }
 
+    /// Does something after a while, if there still is a worker.
+    func later(_ delay: TimeAmount = DetachedJobs.patience, _ work: @escaping (DetachedJobs) -> Void) {
+        eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
+            if let self { work(self) }
+        }
+    }
+
     // MARK: Beginning
 
     /// Goes on with what an earlier worker left behind.
@@ -77,10 +84,7 @@ final class DetachedJobs {
             case .failure(let error): dispatcher.log.storeFailed(error)
             }
         }
-        eventLoop.assumeIsolated().scheduleRepeatedTask(initialDelay: .zero, delay: Self.expiryInterval) {
-            [weak self] _ in
-            self?.expire()
-        }
+        expireAgainAndAgain()
     }
 
     /// Ends what has brought down the worker again and again.
@@ -90,6 +94,11 @@ final class DetachedJobs {
                 "the worker ended \(JobStore.cutLimit) times while it ran this job, which is not started again"))
         for worn in try store.worn() { try store.finish(worn.job.id, Ending(result)) }
         return try store.tenantsWaiting()
+    }
+
+    private func expireAgainAndAgain() {
+        expire()
+        later(Self.expiryInterval) { $0.expireAgainAndAgain() }
     }
 
     private func expire() {
