@@ -93,7 +93,7 @@ extension ClientSession {
         let source = source.hashed
         let submit = Submit(spec, source: source)
         let frame = Message.submit(job: highestJob, submit).frame
-        if let refusal = spec.wireRefusal ?? spec.detachment?.wireRefusal ?? submit.stringOrLayerRefusal ?? frame.refusal(frameLimit: terms.frameLimit)
+        if let refusal = spec.wireRefusal ?? submit.stringOrLayerRefusal ?? frame.refusal(frameLimit: terms.frameLimit)
         {
             return (highestJob, [.refused(job: highestJob, ErrorReport(refusal))])
         }
@@ -267,6 +267,7 @@ extension ClientSession {
 extension JobSpec {
     /// What is wrong with lists that are longer than the wire's, and with values that it has no room for.
     fileprivate var wireRefusal: Refusal? {
+        if let refusal = detachment?.wireRefusal { return refusal }
         if snapshot == .steps(0) {
             return Refusal(.invalidField, "a snapshot is taken after at least one step", limit: 1, value: 0)
         }
