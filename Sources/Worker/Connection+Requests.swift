@@ -52,7 +52,8 @@ extension Connection {
         guard let detached = dispatcher.detached else {
             return perform(
                 session.refused(
-                    job, Refusal(.jobUnknown, "this worker keeps no jobs, so none with that number", value: request.id)))
+                    job, Refusal(.jobUnknown, "this worker keeps no jobs, so none with that number", value: request.id))
+            )
         }
         let reader = AttachedReader(request, number: job, of: self)
         readers[job] = reader

@@ -185,7 +185,8 @@ final class Dispatcher {
         let admission: (position: Int, waitNanoseconds: UInt64?, actions: [SchedulerAction])
         do throws(Refusal) {
             admission = try scheduler.submit(
-                key, prepared.request(spec, of: owner), arriving: Int(clamping: ledger[owner].uploadBytes), at: MonotonicClock.now)
+                key, prepared.request(spec, of: owner), arriving: Int(clamping: ledger[owner].uploadBytes),
+                at: MonotonicClock.now)
         } catch {
             prepared.use.map { snapshots.release($0) }
             throw error
@@ -571,6 +572,7 @@ final class Dispatcher {
         switch slotsEnd {
         case .begun: return
         case .over:
+            detached?.keeper.close()
             whenDrained.forEach { $0.succeed() }
             whenDrained = []
         case .notYet:

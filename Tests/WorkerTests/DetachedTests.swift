@@ -59,11 +59,13 @@ struct DetachedTests {
         return jobs
     }
 
-    @Test func `a job that is handed over runs without its connection, and its output and result are kept`() async throws {
+    @Test func `a job that is handed over runs without its connection, and its output and result are kept`()
+        async throws
+    {
         let kept = try Kept()
         let worker = try await kept.worker()
         let first = try await worker.client(of: 1000)
-        let id = try #require(try await first.detach(spec(label: "greeting"), image: printer("hello")).id)
+        let id = try #require(try await first.detach(spec(label: "greeting"), image: Image(printer("hello"))).id)
         await first.shutdown()
         let second = try await worker.client(of: 1000)
         for _ in 0..<2 {
@@ -81,7 +83,7 @@ struct DetachedTests {
         let kept = try Kept()
         let worker = try await kept.worker()
         let client = try await worker.client(of: 1000)
-        let id = try #require(try await client.detach(spec(), image: printer("abcdef")).id)
+        let id = try #require(try await client.detach(spec(), image: Image(printer("abcdef"))).id)
         _ = try await client.attach(AttachRequest(id: id)).result()
         for offset in 0...7 {
             var request = AttachRequest(id: id)
@@ -96,7 +98,8 @@ struct DetachedTests {
         let worker = try await kept.worker()
         let client = try await worker.client(of: 1000)
         // Writes, and goes on for ever.
-        let id = try #require(try await client.detach(spec(), image: Array(printer("x").dropLast()) + endless).id)
+        let id = try #require(
+            try await client.detach(spec(), image: Image(Array(printer("x").dropLast()) + endless)).id)
         let job = try await client.attach(AttachRequest(id: id))
         var output = job.output.makeAsyncIterator()
         #expect(try await output.next()?.bytes == [UInt8(ascii: "x")])
@@ -113,11 +116,13 @@ struct DetachedTests {
         let kept = try Kept()
         let worker = try await kept.worker()
         let one = try await worker.client(of: 1000), other = try await worker.client(of: 1001)
-        let first = try await one.detach(spec("k", label: "a"), image: halt)
-        let again = try await one.detach(spec("k", label: "b"), image: halt)
+        let first = try await one.detach(spec("k", label: "a"), image: Image(halt))
+        let again = try await one.detach(spec("k", label: "b"), image: Image(halt))
         #expect(first.id == again.id && again.isRepeated && !first.isRepeated)
-        #expect(try await other.detach(spec("k"), image: halt).id != first.id)
-        let error = await #expect(throws: JobClientError.self) { try await one.detach(spec("k"), image: endless) }
+        #expect(try await other.detach(spec("k"), image: Image(halt)).id != first.id)
+        let error = await #expect(throws: JobClientError.self) {
+            try await one.detach(spec("k"), image: Image(endless))
+        }
         #expect(error?.refusal?.name == "key-taken")
         try await worker.drain()
     }
@@ -126,7 +131,7 @@ struct DetachedTests {
         let kept = try Kept()
         let worker = try await kept.worker()
         let one = try await worker.client(of: 1000), other = try await worker.client(of: 1001)
-        let id = try #require(try await one.detach(spec(), image: printer("secret")).id)
+        let id = try #require(try await one.detach(spec(), image: Image(printer("secret"))).id)
         _ = try await one.attach(AttachRequest(id: id)).result()
         for client in [other, try await worker.client(of: 77), try await worker.client(of: nil)] {
             let error = await #expect(throws: JobClientError.self) { try await client.attach(AttachRequest(id: id)) }
@@ -144,7 +149,7 @@ struct DetachedTests {
         let kept = try Kept()
         let worker = try await kept.worker()
         let client = try await worker.client(of: nil)
-        let error = await #expect(throws: JobClientError.self) { try await client.detach(spec(), image: halt) }
+        let error = await #expect(throws: JobClientError.self) { try await client.detach(spec(), image: Image(halt)) }
         #expect(error?.refusal?.name == "detach-unavailable")
         try await worker.drain()
     }
@@ -152,7 +157,7 @@ struct DetachedTests {
     @Test func `a worker without a store takes nothing over`() async throws {
         let worker = try await Masquerade()
         let client = try await worker.client(of: 1000)
-        let error = await #expect(throws: JobClientError.self) { try await client.detach(spec(), image: halt) }
+        let error = await #expect(throws: JobClientError.self) { try await client.detach(spec(), image: Image(halt)) }
         #expect(error?.refusal?.name == "detach-unavailable")
         try await worker.drain()
     }
@@ -161,10 +166,10 @@ struct DetachedTests {
         let kept = try Kept()
         let first = try await kept.worker()
         let client = try await first.client(of: 1000)
-        let long = try #require(try await client.detach(spec(wall: .seconds(60)), image: endless).id)
+        let long = try #require(try await client.detach(spec(wall: .seconds(60)), image: Image(endless)).id)
         var others: [UInt64] = []
         for number in 0..<20 {
-            others.append(try #require(try await client.detach(spec(), image: printer("\(number)")).id))
+            others.append(try #require(try await client.detach(spec(), image: Image(printer("\(number)"))).id))
         }
         try await first.drain(grace: .milliseconds(50))
         let second = try await kept.worker()
@@ -175,7 +180,7 @@ struct DetachedTests {
             #expect(String(decoding: output, as: UTF8.self) == "\(number)")
             #expect(result?.outcome == .halted)
         }
-        let fresh = try #require(try await later.detach(spec(), image: halt).id)
+        let fresh = try #require(try await later.detach(spec(), image: Image(halt)).id)
         #expect(fresh > others.max() ?? 0)
         try await second.drain()
     }
@@ -185,8 +190,9 @@ struct DetachedTests {
         let worker = try await kept.worker()
         let client = try await worker.client(of: 1000)
         // in al, 0x3f8 by dx; out 0xe9; three times; hlt
-        let echo: [UInt8] = [0xBA, 0xF8, 0x03] + Array(repeating: [0xEC, 0xE6, 0xE9], count: 3).flatMap(\.self) + [0xF4]
-        let id = try #require(try await client.detach(spec(), image: echo, input: Array("abc".utf8)).id)
+        let echo: [UInt8] =
+            [0xBA, 0xF8, 0x03] + Array(repeating: [0xEC, 0xE6, 0xE9], count: 3).flatMap(\.self) + [0xF4]
+        let id = try #require(try await client.detach(spec(), image: Image(echo), input: Array("abc".utf8)).id)
         #expect(try await client.attach(AttachRequest(id: id)).all().output == Array("abc".utf8))
         try await worker.drain()
     }
@@ -198,13 +204,13 @@ struct DetachedTests {
         let worker = try await kept.worker(limits: limits)
         let client = try await worker.client(of: 1000)
         // out 0xe9, al; jmp back
-        let id = try #require(try await client.detach(spec(), image: [0xE6, 0xE9, 0xEB, 0xFC]).id)
+        let id = try #require(try await client.detach(spec(), image: Image([0xE6, 0xE9, 0xEB, 0xFC])).id)
         let (output, result) = try await client.attach(AttachRequest(id: id)).all()
         #expect(output.count == 100_000)
         #expect(result?.outcome.name == "output-exhausted")
         var greedy = spec()
         greedy.budget.outputBytes = 100_001
-        let error = await #expect(throws: JobClientError.self) { try await client.detach(greedy, image: halt) }
+        let error = await #expect(throws: JobClientError.self) { try await client.detach(greedy, image: Image(halt)) }
         #expect(error?.refusal?.name == "budget-range")
         try await worker.drain()
     }
@@ -216,7 +222,7 @@ struct DetachedTests {
         let count = 3 * DetachedJobs.fedJobs
         var ids: [UInt64] = []
         for number in 0..<count {
-            ids.append(try #require(try await client.detach(spec("\(number)"), image: halt).id))
+            ids.append(try #require(try await client.detach(spec("\(number)"), image: Image(halt)).id))
         }
         for id in ids {
             var request = AttachRequest(id: id)
@@ -226,7 +232,8 @@ struct DetachedTests {
         try await worker.drain()
     }
 
-    @Test func `a user's kept jobs are as many as may be: those that have ended make room, oldest first`() async throws {
+    @Test func `a user's kept jobs are as many as may be: those that have ended make room, oldest first`() async throws
+    {
         let kept = try Kept()
         var limits = DetachedLimits()
         limits.tenantJobs = 3
@@ -234,15 +241,16 @@ struct DetachedTests {
         let client = try await worker.client(of: 1000)
         var ids: [UInt64] = []
         for _ in 0..<5 {
-            ids.append(try #require(try await client.detach(spec(), image: halt).id))
+            ids.append(try #require(try await client.detach(spec(), image: Image(halt)).id))
             _ = try await client.attach(AttachRequest(id: ids.last ?? 0)).result()
         }
         #expect(try await list(worker, of: 1000).map(\.id) == Array(ids.suffix(3)))
         var endlessOnes: [UInt64] = []
         for _ in 0..<3 {
-            endlessOnes.append(try #require(try await client.detach(spec(wall: .seconds(60)), image: endless).id))
+            endlessOnes.append(
+                try #require(try await client.detach(spec(wall: .seconds(60)), image: Image(endless)).id))
         }
-        let error = await #expect(throws: JobClientError.self) { try await client.detach(spec(), image: halt) }
+        let error = await #expect(throws: JobClientError.self) { try await client.detach(spec(), image: Image(halt)) }
         #expect(error?.refusal?.limitName == "tenant-detached-jobs" && error?.isRetryable == true)
         #expect(try await client.forget(endlessOnes) == [.unfinished, .unfinished, .unfinished])
         try await worker.drain(grace: .zero)

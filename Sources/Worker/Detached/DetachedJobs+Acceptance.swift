@@ -39,7 +39,9 @@ extension DetachedJobs {
         try dispatcher.checkDetached(spec, offer.source, for: offer.peer)
         let id = dispatcher.nextID()
         let job = newJob(offer, id: id)
-        keep { store throws(JobStoreError) in try store.add(job) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.add(job)
+        } then: { [self] result in
             answer(judge(result, id: id, offer))
         }
     }

@@ -16,7 +16,9 @@ extension DetachedJobs {
         _ reader: AttachedReader, _ request: AttachRequest, of owner: Tenant,
         answer: @escaping (Result<DetachedJob, Refusal>) -> Void
     ) {
-        keep { store throws(JobStoreError) in try store.job(request.id) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.job(request.id)
+        } then: { [self] result in
             guard reader.connection != nil else { return }
             switch result {
             case .failure(let error):
@@ -155,7 +157,9 @@ extension DetachedJobs {
     }
 
     func forget(_ ids: [UInt64], of tenant: Tenant?, answer: @escaping ([StopAnswer.JobAnswer]) -> Void) {
-        keep { store throws(JobStoreError) in try store.forget(ids, of: tenant) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.forget(ids, of: tenant)
+        } then: { [self] result in
             if case .failure(let error) = result { dispatcher.log.storeFailed(error) }
             let forgettings = (try? result.get()) ?? ids.map { _ in .unknown }
             for (id, forgetting) in zip(ids, forgettings) where forgetting == .forgotten { forgotten(id) }

@@ -62,7 +62,9 @@ extension DetachedJobs {
         guard known.count < digests.count else { return begin(job, known, then: jobs.dropFirst(), of: tenant) }
         keep { store throws(JobStoreError) in
             var images: [Image] = []
-            for digest in digests { try store.blob(digest, of: tenant).map { images.append(Image($0, digest: digest)) } }
+            for digest in digests {
+                try store.blob(digest, of: tenant).map { images.append(Image($0, digest: digest)) }
+            }
             return images
         } then: { [self] result in
             switch result {

@@ -12,7 +12,9 @@ extension DetachedJobs {
     /// A slot has begun it: what an earlier run wrote is dropped.
     func started(_ job: ActiveJob) {
         let id = job.key.number
-        keep { store throws(JobStoreError) in try store.noteStart(id) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.noteStart(id)
+        } then: { [self] result in
             if case .failure(let error) = result { giveUp(job, error) }
         }
     }
@@ -21,7 +23,9 @@ extension DetachedJobs {
     func keepOutput(_ channel: OutputChannel, _ bytes: [UInt8], of job: ActiveJob) {
         guard !bytes.isEmpty else { return }
         let id = job.key.number
-        keep { store throws(JobStoreError) in try store.append(id, channel, bytes) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.append(id, channel, bytes)
+        } then: { [self] result in
             if case .failure(let error) = result { return giveUp(job, error) }
             dispatcher.flushed(bytes.count, of: job.key)
             dispatcher.addCredit(bytes.count, to: job.key)
@@ -38,7 +42,9 @@ extension DetachedJobs {
     /// Keeps a result and lets the next job come.
     func end(_ id: UInt64, of tenant: Tenant, _ result: JobResult) {
         let ending = Ending(result)
-        keep { store throws(JobStoreError) in try store.finish(id, ending) } then: { [self] outcome in
+        keep { store throws(JobStoreError) in
+            try store.finish(id, ending)
+        } then: { [self] outcome in
             if case .failure(let error) = outcome {
                 dispatcher.log.storeFailed(error)
                 return giveBack(id, of: tenant)
@@ -62,7 +68,9 @@ extension DetachedJobs {
 
     /// It waits on the disk again. Where not even that can be noted, it is tried again after a while.
     private func giveBack(_ id: UInt64, of tenant: Tenant) {
-        keep { store throws(JobStoreError) in try store.putBack(id) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.putBack(id)
+        } then: { [self] result in
             switch result {
             case .success:
                 feeds[tenant]?.fed.remove(id)

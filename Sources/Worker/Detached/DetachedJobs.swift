@@ -78,7 +78,9 @@ final class DetachedJobs {
 
     /// Goes on with what an earlier worker left behind.
     func recover() {
-        keep { store throws(JobStoreError) in try Self.endHopeless(in: store) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try Self.endHopeless(in: store)
+        } then: { [self] result in
             switch result {
             case .success(let tenants): tenants.forEach(feed)
             case .failure(let error): dispatcher.log.storeFailed(error)
@@ -102,7 +104,9 @@ final class DetachedJobs {
     }
 
     private func expire() {
-        keep { store throws(JobStoreError) in try store.expire(now: RealtimeClock.seconds) } then: { [self] result in
+        keep { store throws(JobStoreError) in
+            try store.expire(now: RealtimeClock.seconds)
+        } then: { [self] result in
             switch result {
             case .success(JobStore.expiredAtOnce): expire()
             case .success: break

@@ -21,7 +21,8 @@ public final class JobKeeper: Sendable {
 
     /// The highest number that a job here has had, also if it was forgotten.
     let highestID: UInt64
-    private let store: Mutex<JobStore>
+    /// Nil once it is closed.
+    private let store: Mutex<JobStore?>
     private let queue = DispatchQueue(label: "kvmjob.store")
     private let line = Mutex(Line())
 
@@ -56,6 +57,9 @@ public final class JobKeeper: Sendable {
         if mustStart { queue.async { self.run(tellingOn: loop) } }
     }
 
+    /// Lets another worker have the directory. What is asked from here on is not done, and nobody is told of it.
+    func close() { store.withLock { $0 = nil } }
+
     /// Works until nothing waits.
     private func run(tellingOn loop: any EventLoop) {
         while true {
@@ -66,6 +70,7 @@ public final class JobKeeper: Sendable {
             }
             guard !batch.isEmpty else { return }
             let (tellings, failure) = store.withLock { store in
+                guard let store else { return ([], JobStoreError?.none) }
                 let tellings = batch.map { $0(store) }
                 do throws(JobStoreError) {
                     try store.commit()
