@@ -21,6 +21,13 @@ extension Dispatcher {
         log.jobAccepted(id, JobTitle(offer.spec), position: 0, peer: offer.peer)
     }
 
+    /// A job that waited on the disk has ended without having come to the scheduler.
+    func noteEndOfWaiting(_ job: DetachedJob, _ result: JobResult) {
+        let peer = Peer(process: nil, user: job.tenant.user)
+        log.jobFinished(job.id, JobTitle(text: job.title), result, peer: peer)
+        note(result, of: job.tenant, hasStarted: false)
+    }
+
     /// Gives the scheduler a job that waited on the disk, with what it starts from and all of its input.
     func admitDetached(_ job: WaitingJob, _ images: [Image], of tenant: Tenant) throws(Refusal) {
         let peer = Peer(process: nil, user: tenant.user)

@@ -492,17 +492,17 @@ final class Dispatcher {
             job.isGivenUp = true
         } else {
             log.jobFinished(key.number, job.title, result, peer: job.peer)
-            note(result, of: job)
+            note(result, of: job.peer.owner, hasStarted: job.startedAt != nil)
         }
         guard job.gate.isHolding, job.hasReader else { return deliver(result, of: job) }
         job.held = ActiveJob.HeldResult(result)
     }
 
-    private func note(_ result: JobResult, of job: ActiveJob) {
+    func note(_ result: JobResult, of tenant: Tenant, hasStarted: Bool) {
         finishedCount += 1
         if !result.outcome.isSuccess { failedCount += 1 }
-        counters.noteEnd(result, hasStarted: job.startedAt != nil)
-        ledger.noteEnd(of: job.peer.owner, slotNanoseconds: result.wallNanoseconds, failed: !result.outcome.isSuccess)
+        counters.noteEnd(result, hasStarted: hasStarted)
+        ledger.noteEnd(of: tenant, slotNanoseconds: result.wallNanoseconds, failed: !result.outcome.isSuccess)
     }
 
     private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of job: ActiveJob) {

@@ -85,6 +85,9 @@ struct JobTitle: Sendable, Hashable {
         (label, program) = (spec.label, spec.program.map { String(decoding: $0.path, as: UTF8.self) })
     }
 
+    /// Of a job of which only this is known.
+    init(text: String) { (label, program) = (text, nil) }
+
     /// The label, or else what it executes.
     var text: String { label.isEmpty ? program ?? "" : label }
 

@@ -133,27 +133,31 @@ extension DetachedJobs {
         _ ids: [UInt64], for owner: Tenant, isOperator: Bool,
         answer: @escaping ([UInt64: StopAnswer.JobAnswer]) -> Void
     ) {
-        let ending = { @Sendable (isOwn: Bool) in
-            Ending(JobResult(outcome: .cancelled(by: isOwn ? .user : .operator)))
-        }
         keep { store throws(JobStoreError) in
-            var stopped: [UInt64: StopAnswer.JobAnswer] = [:]
+            var stopped: [StoppedJob] = []
             for id in ids {
                 guard let job = try store.job(id)?.job, job.state == .waiting, isOperator || job.tenant == owner else {
                     continue
                 }
-                try store.finish(id, ending(job.tenant == owner))
-                stopped[id] = .stopped
+                let result = JobResult(outcome: .cancelled(by: job.tenant == owner ? .user : .operator))
+                try store.finish(id, Ending(result))
+                stopped.append(StoppedJob(job: job, result: result))
             }
             return stopped
         } then: { [self] result in
-            let stopped = (try? result.get()) ?? [:]
-            for id in stopped.keys {
-                noteEndMeanwhile(id)
-                notify(id)
+            let stopped = (try? result.get()) ?? []
+            for one in stopped {
+                dispatcher.noteEndOfWaiting(one.job, one.result)
+                noteEndMeanwhile(one.job.id)
+                notify(one.job.id)
             }
-            answer(stopped)
+            answer(Dictionary(uniqueKeysWithValues: stopped.map { ($0.job.id, .stopped) }))
         }
+    }
+
+    private struct StoppedJob: Sendable {
+        let job: DetachedJob
+        let result: JobResult
     }
 
     func forget(_ ids: [UInt64], of tenant: Tenant?, answer: @escaping ([StopAnswer.JobAnswer]) -> Void) {

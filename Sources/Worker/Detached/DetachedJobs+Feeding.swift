@@ -8,8 +8,10 @@ internal import VMRuntime
 
 /// A job that waits on the disk.
 struct WaitingJob: Sendable {
-    let id: UInt64
+    let job: DetachedJob
     let submission: StoredSubmission
+
+    var id: UInt64 { job.id }
 }
 
 /// How jobs come from the disk to the scheduler.
@@ -34,7 +36,7 @@ extension DetachedJobs {
         var (jobs, bytes): ([WaitingJob], Int) = ([], 0)
         for kept in try store.nextWaiting(of: tenant, limit: limit, excluding: fed) where bytes < bytesPerReading {
             guard let submission = try store.submission(of: kept.job.id) else { continue }
-            jobs.append(WaitingJob(id: kept.job.id, submission: submission))
+            jobs.append(WaitingJob(job: kept.job, submission: submission))
             bytes += submission.payload.count + submission.input.count
         }
         return jobs
@@ -88,10 +90,11 @@ extension DetachedJobs {
                 feedLater(tenant)
                 return endReading(of: tenant)
             }
+            let result = JobResult(
+                outcome: .hostError("the worker does not take this job any more: \(error.message)"))
             feeds[tenant]?.fed.insert(job.id)
-            end(
-                job.id, of: tenant,
-                JobResult(outcome: .hostError("the worker does not take this job any more: \(error.message)")))
+            dispatcher.noteEndOfWaiting(job.job, result)
+            end(job.id, of: tenant, result)
         }
         load(rest, of: tenant)
     }

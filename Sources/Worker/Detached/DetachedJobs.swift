@@ -79,23 +79,16 @@ final class DetachedJobs {
     /// Goes on with what an earlier worker left behind.
     func recover() {
         keep { store throws(JobStoreError) in
-            try Self.endHopeless(in: store)
+            try Inheritance(from: store)
         } then: { [self] result in
             switch result {
-            case .success(let tenants): tenants.forEach(feed)
+            case .success(let left):
+                for worn in left.worn { dispatcher.noteEndOfWaiting(worn, left.result) }
+                left.tenants.forEach(feed)
             case .failure(let error): dispatcher.log.storeFailed(error)
             }
         }
         expireAgainAndAgain()
-    }
-
-    /// Ends what has brought down the worker again and again.
-    private static func endHopeless(in store: JobStore) throws(JobStoreError) -> [Tenant] {
-        let result = JobResult(
-            outcome: .hostError(
-                "the worker ended \(JobStore.cutLimit) times while it ran this job, which is not started again"))
-        for worn in try store.worn() { try store.finish(worn.job.id, Ending(result)) }
-        return try store.tenantsWaiting()
     }
 
     private func expireAgainAndAgain() {
@@ -113,5 +106,23 @@ final class DetachedJobs {
             case .failure(let error): dispatcher.log.storeFailed(error)
             }
         }
+    }
+}
+
+/// What an earlier worker has left in the store.
+private struct Inheritance: Sendable {
+    /// Jobs that are not started again, and how they end.
+    let worn: [DetachedJob]
+    let result = JobResult(
+        outcome: .hostError(
+            "the worker ended \(JobStore.cutLimit) times while it ran this job, which is not started again"))
+    /// Whose jobs wait.
+    let tenants: [Tenant]
+
+    /// Ends what has brought down the worker again and again.
+    init(from store: JobStore) throws(JobStoreError) {
+        worn = try store.worn().map(\.job)
+        for job in worn { try store.finish(job.id, Ending(result)) }
+        tenants = try store.tenantsWaiting()
     }
 }
