@@ -11,8 +11,10 @@ internal import Synchronization
 /// What is asked of it happens in the order of asking. All that comes while the disk is busy shares the next commit, so that keeping
 /// many jobs takes hardly longer than keeping one. Nobody is told of a change before it is committed.
 public final class JobKeeper: Sendable {
-    /// Does something with the store, and returns what tells of it when that is committed, or why it was not.
-    private typealias Work = @Sendable (JobStore) -> @Sendable (_ failure: JobStoreError?) -> Void
+    /// Does something with the store, and returns what tells of it.
+    private typealias Work = @Sendable (JobStore) -> Telling
+    /// Tells of something when it is committed, or why it was not.
+    private typealias Telling = @Sendable (_ failure: JobStoreError?) -> Void
 
     private struct Line {
         var waiting: [Work] = []
@@ -70,18 +72,24 @@ public final class JobKeeper: Sendable {
             }
             guard !batch.isEmpty else { return }
             let (tellings, failure) = store.withLock { store in
-                guard let store else { return ([], JobStoreError?.none) }
-                let tellings = batch.map { $0(store) }
-                do throws(JobStoreError) {
-                    try store.commit()
-                    return (tellings, JobStoreError?.none)
-                } catch {
-                    return (tellings, error)
-                }
+                store.map { Self.work(through: batch, in: $0) } ?? ([], nil)
             }
             loop.execute {
                 for tell in tellings { tell(failure) }
             }
+        }
+    }
+
+    /// Does what waits as one group. Returns what tells of it, and why none of it was done.
+    private static func work(
+        through batch: [Work], in store: JobStore
+    ) -> (tellings: [Telling], failure: JobStoreError?) {
+        let tellings = batch.map { $0(store) }
+        do throws(JobStoreError) {
+            try store.commit()
+            return (tellings, nil)
+        } catch {
+            return (tellings, error)
         }
     }
 }
