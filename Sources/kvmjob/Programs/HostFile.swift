@@ -67,9 +67,9 @@ struct HostFile: Sendable, Hashable {
         return HostFile(at: here.isEmpty ? "/" : here)
     }
 
-    /// A path from the root; one that is relative is from the directory that this process is in.
-    static func absolute(_ path: String) -> String {
-        path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    /// A path from the root; one that is relative is from this directory, or from the one that this process is in.
+    static func absolute(_ path: String, from directory: String? = nil) -> String {
+        path.hasPrefix("/") ? path : (directory ?? FileManager.default.currentDirectoryPath) + "/" + path
     }
 
     /// The names between slashes, without `.`.

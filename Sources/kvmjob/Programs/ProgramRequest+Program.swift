@@ -15,7 +15,7 @@ extension ProgramRequest {
             return program
         }
         if program.contains("/") {
-            return try bring(HostFile.absolute(program), to: &tree)
+            return try bring(HostFile.absolute(program, from: directory), to: &tree)
         }
         if root != nil { return try findInRoot(tree) }
         for directory in (callerPath ?? "").split(separator: ":", omittingEmptySubsequences: false) {

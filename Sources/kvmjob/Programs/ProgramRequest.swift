@@ -25,6 +25,8 @@ struct ProgramRequest: Sendable {
     var arguments: [String] = []
     /// The caller's `PATH`.
     var callerPath: String?
+    /// The directory that a program's relative path is from; nil for the one that this process is in.
+    var directory: String?
 
     /// The most interpreters that scripts name one after the other: 4, as on Linux.
     static let interpreterLimit = 4

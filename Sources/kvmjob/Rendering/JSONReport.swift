@@ -4,6 +4,7 @@
 internal import Disassembly
 internal import Foundation
 internal import JobModel
+internal import LinuxPersonality
 
 /// A job's report as JSON: one object on one line.
 ///
@@ -30,7 +31,7 @@ internal import JobModel
 /// | `touched_bytes` | with `--touched-memory`: bytes of guest memory, in whole pages, that were touched |
 /// | `exits` | returns from KVM_RUN: `total`, `io`, `mmio`, `debug`, `interrupted`, `other` |
 /// | `output_bytes` | bytes of console output |
-/// | `output_base64` | the output, at most ``JobReport/outputLimit`` bytes of it |
+/// | `output_base64` | the output, at most ``JobReport/outputLimit`` bytes of it; null where it went to a file |
 /// | `output_truncated` | whether there was more |
 /// | `unclaimed_port_writes` | writes to ports that no device claims |
 /// | `port_writes` | with `--port-writes`: `port`, `size`, `value` of each, at most ``JobReport/portWriteLimit`` |
@@ -43,6 +44,8 @@ internal import JobModel
 /// | `digest` | SHA-256 in hexadecimal of what another run must bring forth again, where it was asked for |
 /// | `job` | with `--deterministic`: all that `kvmjob replay` needs, see ``JobDescription`` |
 /// | `post_mortem`, `dumps` | see ``PostMortemJSON`` |
+/// | `stderr_base64`, `stderr_truncated` | of a Linux program: what it wrote to its standard error, by the rules of `output_base64` |
+/// | `program` | of a Linux program: `signal` (its number) and `place` (a symbol) of a fault, `system_calls` (a count), `unknown_calls` (names), `peak_bytes` |
 struct JSONReport {
     let report: JobReport
     /// The job's step budget, nil where it ran unmetered.
@@ -50,22 +53,24 @@ struct JSONReport {
     /// Whether port writes were asked for.
     let listsPortWrites: Bool
 
-    var value: JSONValue {
-        .object(
-            [
-                ("image", .string(report.image)), ("name", .string(report.name)), ("id", .count(report.id)),
-                ("outcome", .string(report.end.name)),
-            ]
-                + ending + measures + output + Self.state(result?.registers, result?.system) + repetition
-                + PostMortemJSON(report: report).members)
+    var value: JSONValue { .object(members) }
+
+    typealias Members = [(key: String, value: JSONValue)]
+
+    /// The object's members in their order.
+    var members: Members {
+        [
+            ("image", .string(report.image)), ("name", .string(report.name)), ("id", .count(report.id)),
+            ("outcome", .string(report.end.name)),
+        ]
+            + ending + measures + output + Self.state(result?.registers, result?.system) + repetition
+            + PostMortemJSON(report: report).members + program
     }
 
     private var result: JobResult? {
         guard case .ended(let result) = report.end else { return nil }
         return result
     }
-
-    typealias Members = [(key: String, value: JSONValue)]
 
     private var ending: Members {
         var (code, fault, unemulatable) = (JSONValue.null, JSONValue.null, JSONValue.null)
@@ -147,12 +152,32 @@ struct JSONReport {
             })
         return [
             ("output_bytes", .count(result?.outputBytes)),
-            ("output_base64", .string(Data(report.output.elements).base64EncodedString())),
+            ("output_base64", base64(report.output)),
             ("output_truncated", .bool(report.output.isTruncated)),
             ("unclaimed_port_writes", .count(result?.unclaimedPortWrites)),
             ("port_writes", listsPortWrites ? writes : .null),
             ("port_writes_truncated", .bool(report.portWrites.isTruncated)),
             ("dropped_memory_writes", .count(result?.droppedMemoryWrites)),
+        ]
+    }
+
+    private func base64(_ output: BoundedList<UInt8>) -> JSONValue {
+        report.isOutputElsewhere ? .null : .string(Data(output.elements).base64EncodedString())
+    }
+
+    private var program: Members {
+        let isProgram = report.mode == .linux
+        let facts = result?.program.map { program in
+            JSONValue.object([
+                ("signal", .count(program.signal)), ("place", .text(program.place)),
+                ("system_calls", .count(program.systemCalls)),
+                ("unknown_calls", .array(program.unknownCalls.map { .string(SystemCallName.describe($0)) })),
+                ("peak_bytes", .count(program.peakBytes)),
+            ])
+        }
+        return [
+            ("stderr_base64", isProgram ? base64(report.errors) : .null),
+            ("stderr_truncated", isProgram ? .bool(report.errors.isTruncated) : .null), ("program", facts ?? .null),
         ]
     }
 

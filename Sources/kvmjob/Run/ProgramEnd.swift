@@ -112,9 +112,14 @@ struct ProgramEnd {
         guard case .ended(let result) = end, let calls = result.program?.unknownCalls, !calls.isEmpty else {
             return nil
         }
-        let names = calls.map { number in SystemCallName.of(number) ?? "number \(number)" }
+        let names = calls.map(SystemCallName.describe)
         return "\(name) made system calls that nothing serves here: \(names.joined(separator: ", "))"
     }
+}
+
+extension SystemCallName {
+    /// A call for people, also one that has no name here.
+    static func describe(_ number: UInt32) -> String { of(number) ?? "number \(number)" }
 }
 
 /// The signals that end programs, by their numbers on x86-64.

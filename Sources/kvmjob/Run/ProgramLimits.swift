@@ -78,7 +78,7 @@ struct ProgramLimits: ParsableArguments {
 
 extension ProgramSpec.Clock {
     /// The clock that an argument names.
-    fileprivate init(argument: String) throws(ValueError) {
+    init(argument: String) throws(ValueError) {
         guard let clock = Self.allCases.first(where: { $0.name == argument }) else {
             throw ValueError("\"\(argument)\" is no clock: write real or fixed")
         }

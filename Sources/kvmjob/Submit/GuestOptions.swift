@@ -121,7 +121,7 @@ extension GuestMode {
     fileprivate static var names: [String] { imageModes.map(\.name) }
 
     /// The mode of an image that an argument names.
-    fileprivate init(argument: String) throws(ValueError) {
+    init(argument: String) throws(ValueError) {
         guard argument != GuestMode.linux.name else {
             throw ValueError("programs for Linux are started by kvmjob run")
         }
@@ -136,7 +136,7 @@ extension MeterRequest {
     fileprivate static var names: [String] { allCases.map(\.name) }
 
     /// The way of counting that an argument names.
-    fileprivate init(argument: String) throws(ValueError) {
+    init(argument: String) throws(ValueError) {
         guard let meter = Self.allCases.first(where: { $0.name == argument }) else {
             throw ValueError("\"\(argument)\" is no meter: write \(Self.names.joined(separator: ", "))")
         }

@@ -26,13 +26,15 @@ struct Presentation: Sendable {
     var listsPortWrites = false
     /// The jobs' step budget, nil where they run unmetered.
     var stepBudget: UInt64?
+    /// The most bytes of standard output, and of standard error, that are kept for a job's object in JSON.
+    var outputLimit = JobReport.outputLimit
 }
 
 /// Shows one job: its output while it runs, its end when it has ended.
 struct JobDisplay {
     private let presentation: Presentation
     private let console: Console
-    private var report: JobReport
+    private(set) var report: JobReport
     private var prefixer: LinePrefixer
     private var errorPrefixer: LinePrefixer
     private var portWrites = PortWriteDecoder()
@@ -42,6 +44,10 @@ struct JobDisplay {
 
     init(image: String, name: String, presentation: Presentation, console: Console) {
         report = JobReport(image: image, name: name, end: .lost("it has not ended"))
+        if case .collected = presentation.style {
+            report.output = BoundedList(limit: presentation.outputLimit)
+            report.errors = BoundedList(limit: presentation.outputLimit)
+        }
         (prefixer, errorPrefixer) = (LinePrefixer(name: name), LinePrefixer(name: name))
         memory = MemoryReceiver(presentation.inspection)
         trace = TraceDisplay(name: name)
@@ -51,11 +57,10 @@ struct JobDisplay {
     /// Gets ready for what will come.
     ///
     /// - Throws: ``Rejection`` where the core's file cannot be written.
-    mutating func begin(_ image: LoadedImage) async throws {
-        let spec = image.spec
+    mutating func begin(_ spec: JobSpec, _ source: JobSource) async throws {
         report.mode = spec.mode
         // Where a snapshot was taken, only the worker knows.
-        if case .image = image.source { report.entries = spec.possibleEntries }
+        if case .image = source { report.entries = spec.possibleEntries }
         try await memory.open(memoryBytes: spec.memoryBytes)
     }
 
@@ -88,8 +93,9 @@ struct JobDisplay {
         }
     }
 
-    /// Of a program that goes on from a snapshot.
+    /// Of a program.
     private mutating func receive(errors bytes: [UInt8]) async throws {
+        if case .collected = presentation.style { return report.errors.append(bytes) }
         let isPrefixed = presentation.style == .prefixed
         try? await console.messages.write(isPrefixed ? errorPrefixer.feed(bytes) : bytes)
     }
@@ -127,14 +133,19 @@ struct JobDisplay {
     ///
     /// - Throws: ``OutputError``; ``CommandFailure`` where the core could not be written.
     mutating func finish(_ end: JobEnd) async throws {
-        report.end = end
-        if !presentation.inspection.dumps.isEmpty { report.dumps = memory.dumps(of: end) }
+        conclude(end)
         try await showEnd()
         // Of a job that never was, or was lost, its own status tells.
         guard case .ended = end, let path = presentation.inspection.corePath,
             let reason = await memory.finishCore(of: report)
         else { return }
         throw CommandFailure(message: "no core at \(path): \(reason)", status: ExitStatus.broken)
+    }
+
+    /// Completes the report without showing it.
+    mutating func conclude(_ end: JobEnd) {
+        report.end = end
+        if !presentation.inspection.dumps.isEmpty { report.dumps = memory.dumps(of: end) }
     }
 
     private mutating func showEnd() async throws {

@@ -14,6 +14,10 @@ struct JobReport: Sendable, Hashable {
     var end: JobEnd
     /// The console output, empty where it was streamed instead.
     var output = BoundedList<UInt8>(limit: JobReport.outputLimit)
+    /// What a Linux program wrote to its standard error, where it was not passed on.
+    var errors = BoundedList<UInt8>(limit: JobReport.outputLimit)
+    /// Whether both went to files instead, so that nothing here tells of them.
+    var isOutputElsewhere = false
     var portWrites = BoundedList<PortWrite>(limit: JobReport.portWriteLimit)
     /// A ``JobDescription`` as JSON, where the job is to be run again.
     var job: [UInt8]?

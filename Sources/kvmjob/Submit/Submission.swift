@@ -84,7 +84,7 @@ struct Submission: Sendable {
         let source = try input.map(open)
         var image = image
         image.spec.label = JobList.label(name)
-        try await display.begin(image)
+        try await display.begin(image.spec, image.source)
         let job = try await start(image, source, client, &display)
         display.accept(job.acceptance)
         if jobs.isSingle { await WaitNotice(acceptance: job.acceptance).tell(console) }
@@ -99,9 +99,9 @@ struct Submission: Sendable {
         _ image: LoadedImage, _ source: ByteSource?, _ client: JobClient, _ display: inout JobDisplay
     ) async throws -> RunningJob {
         if image.spec.isDeterministic { return try await startRepeatable(image, source, client, &display) }
-        guard let source else { return try await image.submit(to: client) }
+        guard let source else { return try await image.source.submit(image.spec, to: client) }
         let first = source.isSeekable ? try await source.next() : []
-        let job = try await image.submit(to: client, input: first ?? [], moreInput: first != nil)
+        let job = try await image.source.submit(image.spec, to: client, input: first ?? [], moreInput: first != nil)
         if first != nil { InputFeed(source: source, job: job, console: console).start() }
         return job
     }
@@ -126,8 +126,8 @@ struct Submission: Sendable {
             let limit = SizeText.describe(UInt64(JobDescription.imageLimit))
             await console.say("kvmjob: \(image.spec.label): an image above \(limit) is not put into the report")
         }
-        guard let input else { return try await image.submit(to: client) }
-        return try await image.submit(to: client, input: input, moreInput: false)
+        guard let input else { return try await image.source.submit(image.spec, to: client) }
+        return try await image.source.submit(image.spec, to: client, input: input, moreInput: false)
     }
 
     // MARK: Input
@@ -157,26 +157,6 @@ struct Submission: Sendable {
             return try ByteSource(path: path)
         } catch {
             throw .unreadable("cannot read \(path): \(error.text)")
-        }
-    }
-}
-
-extension LoadedImage {
-    fileprivate func submit(to client: JobClient) async throws -> RunningJob {
-        switch source {
-        case .image(let image): try await client.submit(spec, image: image)
-        case .program(let files): try await client.submit(spec, files: files)
-        case .snapshot(let name): try await client.submit(spec, from: name)
-        }
-    }
-
-    fileprivate func submit(to client: JobClient, input: [UInt8], moreInput: Bool) async throws -> RunningJob {
-        switch source {
-        case .image(let image):
-            try await client.submit(spec, image: image.bytes, input: input, moreInput: moreInput)
-        case .program(let files):
-            try await client.submit(spec, files: files, input: input, moreInput: moreInput)
-        case .snapshot(let name): try await client.submit(spec, from: name, input: input, moreInput: moreInput)
         }
     }
 }

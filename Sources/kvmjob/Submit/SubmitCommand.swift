@@ -153,15 +153,22 @@ struct SubmitCommand: AsyncParsableCommand {
             inspection: inspection.inspection, listsPortWrites: portWrites, stepBudget: guest.steps)
     }
 
+    /// What the jobs have in common, without a label.
+    var spec: JobSpec {
+        get throws(ValueError) {
+            var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
+            inspection.apply(to: &spec, json: json)
+            queue.apply(to: &spec)
+            spec.isDeterministic = deterministic
+            if deterministic || digest { spec.report.insert(.digest) }
+            spec.pausesWhenStepsRunOut = onExhausted == .pause
+            return spec
+        }
+    }
+
     func submission(console: Console) throws(ValueError) -> Submission {
-        var spec = try guest.spec(reportsPortWrites: portWrites, hasInput: stdin != nil)
-        inspection.apply(to: &spec, json: json)
-        queue.apply(to: &spec)
-        spec.isDeterministic = deterministic
-        if deterministic || digest { spec.report.insert(.digest) }
-        spec.pausesWhenStepsRunOut = onExhausted == .pause
         var submission = Submission(
-            jobs: jobs, spec: spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)
+            jobs: jobs, spec: try spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)
         if onExhausted == .pause {
             submission.answers = AnswerSource(path: "-", isTerminal: isatty(STDIN_FILENO) == 1)
         }
