@@ -90,7 +90,7 @@ public struct Attached: Sendable, Hashable {
 
     /// Whether it waits, runs or has ended.
     public var state: DetachedJob.State
-    /// How often it was started. What comes next is the output of this run.
+    /// The run whose output follows: ``JobModel/DetachedJob/outputRun``.
     public var run: UInt32
     /// Its label; of a program without one, the program's path.
     public var label: String?
@@ -102,7 +102,7 @@ public struct Attached: Sendable, Hashable {
 
     /// The message about this job.
     public init(_ job: DetachedJob) {
-        self.init(state: job.state, run: job.run)
+        self.init(state: job.state, run: job.outputRun)
         (label, outputBytes) = (job.title.isEmpty ? nil : job.title, job.outputBytes)
     }
 
@@ -135,6 +135,11 @@ public struct Attached: Sendable, Hashable {
         fields.put(Tag.outputBytes, outputBytes)
         return fields.finish()
     }
+}
+
+extension DetachedJob {
+    /// The run whose output is had by attaching now: of a job that waits, the one that it waits for.
+    public var outputRun: UInt32 { state == .waiting ? min(run, .max - 1) + 1 : run }
 }
 
 extension LeaveReason {
