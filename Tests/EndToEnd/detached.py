@@ -82,7 +82,7 @@ class KeptWorker:
         )
 
     def start_kvmjob(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(self.command(*words), bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def detach(self, *words: str, stdin: bytes = b"") -> str:
         made = self.kvmjob("submit", "--detach", *words, stdin=stdin)
@@ -95,6 +95,15 @@ class KeptWorker:
 
     def state_of(self, id: str) -> object:
         return {job["id"]: job["state"] for job in self.listed()}.get(int(id))
+
+
+def read(process: subprocess.Popen[bytes], count: int) -> bytes:
+    """So many bytes of its output, and not one more."""
+    assert process.stdout
+    found = b""
+    while len(found) < count and (more := process.stdout.read(count - len(found))):
+        found += more
+    return found
 
 
 def eventually(what: Callable[[], bool]) -> bool:
@@ -138,7 +147,7 @@ def whole_life(checks: Checks, worker: KeptWorker) -> None:
 def programs_too(checks: Checks, worker: KeptWorker) -> None:
     sh = shutil.which("dash") or shutil.which("sh") or "sh"
     made = worker.kvmjob(
-        "run", "--detach", "--json", "--key", "p", "--", sh, "-c", "cat; echo oops >&2; exit 3", stdin=b"one\ntwo\n"
+        "run", "--detach", "--json", "--key", "p", "--", sh, "-c", "while read l; do echo $l; done; echo oops >&2; exit 3", stdin=b"one\ntwo\n"
     )
     said = json.loads(made.stdout or b"{}")
     if not checks.that("run --detach says the number", made.returncode == 0 and "id" in said, made):
@@ -172,8 +181,7 @@ def killed_clients(checks: Checks, worker: KeptWorker) -> None:
     submitter.communicate()
     checks.that("who submitted is killed, and the job is there", id.isdigit() and worker.state_of(id) is not None, id)
     follower = worker.start_kvmjob("logs", "--follow", id)
-    assert follower.stdout
-    checks.equal("its output is followed", follower.stdout.read(len(ALPHABET)), ALPHABET)
+    checks.equal("its output is followed", read(follower, len(ALPHABET)), ALPHABET)
     follower.kill()
     follower.communicate()
     checks.equal("who followed is killed, and the job goes on", worker.kvmjob("wait", id).returncode, 124)
@@ -186,9 +194,7 @@ def killed_worker(checks: Checks, worker: KeptWorker) -> None:
     id = worker.detach("--wall-time", "3s", "--hex", TALK_ON)
     follower = worker.start_kvmjob("logs", "--follow", id)
     waiter = worker.start_kvmjob("wait", id)
-    assert follower.stdout
-    first = follower.stdout.read(len(ALPHABET))
-    checks.equal("the first run is followed", first, ALPHABET)
+    checks.equal("the first run is followed", read(follower, len(ALPHABET)), ALPHABET)
     worker.kill()
     worker.start()
     out, err = follower.communicate(timeout=3 * PATIENCE)
@@ -202,8 +208,7 @@ def killed_worker(checks: Checks, worker: KeptWorker) -> None:
     id = worker.detach("--hex", MUCH)
     worker.kvmjob("wait", id)
     reader = worker.start_kvmjob("logs", "--follow", id)
-    assert reader.stdout
-    begin = reader.stdout.read(1000)  # and no more: what is on the way fills pipe and window
+    begin = read(reader, 1000)  # and no more: what is on the way fills pipe and window
     worker.kill()
     worker.start()
     rest, err = reader.communicate(timeout=3 * PATIENCE)
@@ -251,9 +256,10 @@ def other_users(checks: Checks, worker: KeptWorker) -> None:
 
 
 def retention(checks: Checks, worker: KeptWorker) -> None:
-    ids = [worker.detach("--hex", TALK) for _ in range(5)]
-    for id in ids:
-        worker.kvmjob("wait", id)
+    ids = []
+    for _ in range(5):
+        ids.append(worker.detach("--hex", TALK))
+        worker.kvmjob("wait", ids[-1])
     kept = [str(job["id"]) for job in worker.listed()]
     checks.equal("of more than may be kept the first to end are forgotten", kept, ids[-3:])
 
