@@ -10,6 +10,9 @@ public struct OutputChunk: Sendable, Hashable {
     public var channel: OutputChannel
     /// The bytes. On ``OutputChannel/portWrites`` a record of `PortWrite` can continue in the next chunk.
     public var bytes: [UInt8]
+
+    /// A chunk, as in a program's own tests of what it makes of output.
+    public init(channel: OutputChannel, bytes: [UInt8]) { (self.channel, self.bytes) = (channel, bytes) }
 }
 
 /// A job's output in the order in which the guest wrote it. It ends with the job, or when a detached job is let go of.

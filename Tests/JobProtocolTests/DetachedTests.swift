@@ -266,6 +266,24 @@ extension Submit {
         #expect(session.left(3, .drain).contains(.close))
     }
 
+    @Test(arguments: [
+        (DetachedJob.State.waiting, 0 as UInt32, 1 as UInt32), (.waiting, 2, 3), (.waiting, .max, .max),
+        (.running, 2, 2), (.ended, 2, 2), (.ended, 0, 0),
+    ])
+    func `what is told of a job that waits is of the run that it waits for`(
+        state: DetachedJob.State, started: UInt32, told: UInt32
+    ) throws {
+        var job = DetachedJob(id: 9, tenant: .user(1), state: state)
+        job.run = started
+        var session = openSession()
+        _ = session.receive(attachFrame(1))
+        guard case .attached(1, let attached)? = try sent(session.attached(1, state: job)).first else {
+            Issue.record("not attached")
+            return
+        }
+        #expect(attached.run == told)
+    }
+
     @Test func `all that an ATTACH can hold decodes to what it was, and what is said by default means the same`() throws
     {
         let said = Frame(

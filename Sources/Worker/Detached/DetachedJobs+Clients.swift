@@ -46,11 +46,11 @@ extension DetachedJobs {
                     + "kvmjob ps --detached lists those that there are", value: request.id)
         }
         let hasOutput = request.offsets.values.contains { $0 > 0 }
-        guard let run = request.run, run != job.run, hasOutput else { return job }
+        guard let run = request.run, run != job.outputRun, hasOutput else { return job }
         throw Refusal(
             .runOver,
-            "run \(run) of job \(job.id) was cut short by the worker's end, and its output dropped: it is in run \(job.run), "
-                + "whose output begins anew", limit: UInt64(job.run), value: UInt64(run))
+            "run \(run) of job \(job.id) was cut short by the worker's end, and its output dropped: what follows is of run "
+                + "\(job.outputRun), from its start", limit: UInt64(job.outputRun), value: UInt64(run))
     }
 
     /// There is more of this job.

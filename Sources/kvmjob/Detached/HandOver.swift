@@ -97,8 +97,6 @@ struct HandOver: Sendable {
         case .lost where key == nil:
             "; the worker may have the job all the same: kvmjob ps --detached tells, and with --key trying again is safe"
         case .lost: "; try again with the same --key"
-        case .refused(let rejection) where rejection.limitName?.contains("kept") == true:
-            "; kvmjob forget --ended makes room"
         case .refused, .ended: ""
         }
     }

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import JobModel
+internal import KVMJobClient
 
 /// `kvmjob logs`: a detached job's output.
 struct LogsCommand: AsyncParsableCommand {

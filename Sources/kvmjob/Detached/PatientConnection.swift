@@ -55,10 +55,8 @@ struct PatientConnection: Sendable {
     private static func told(_ error: any Error) -> any Error {
         guard let error = error as? JobClientError else { return error }
         switch error.refusal?.name {
-        case "job-unknown":
-            return CommandFailure(
-                message: "\(error.message): see kvmjob ps --detached for the jobs that are kept",
-                status: ExitStatus.failed)
+        // The worker says where to look.
+        case "job-unknown": return CommandFailure(message: error.message, status: ExitStatus.failed)
         case nil: return CommandFailure(message: error.message, status: ExitStatus.broken)
         default: return CommandFailure(message: error.message, status: ExitStatus.cannotRun)
         }

@@ -67,7 +67,10 @@ struct ResultCommand: AsyncParsableCommand {
         var lines = [report.verdict]
         if registers {
             lines += RegisterTable(registers: result.registers, system: result.system).lines
-            lines += PostMortemText(report: report.report, sections: [.code, .stack, .exits], isBold: console.isTerminal).lines
+            lines +=
+                PostMortemText(
+                    report: report.report, sections: [.code, .stack, .exits], isBold: console.isTerminal
+                ).lines
         }
         try await console.show(lines)
     }
