@@ -19,6 +19,7 @@ internal import Glibc
     ///
     /// SQLite opens the file here, but does not look into it: what is wrong with it shows at the first statement.
     public init(path: String) throws(SQLiteError) {
+        guard Self.asksByDescriptor else { throw SQLiteError(code: SQLITE_MISUSE, text: "SQLite without its unix VFS") }
         try Self.create(path)
         var opened: OpaquePointer?
         // SAFETY: the path is lent for the call, which stores one pointer; it does so even where it fails, and then that is closed.
@@ -36,6 +37,9 @@ internal import Glibc
 
     // SAFETY: the statements go after this; SQLite keeps what they need until the last of them is gone.
     deinit { unsafe sqlite3_close_v2(handle) }
+
+    /// Whether SQLite asks for a file's size so that a filter of system calls can tell it from looking at a path. Once per process.
+    private static let asksByDescriptor = csqlite_use_fstat() == SQLITE_OK
 
     /// Makes the file before SQLite does, which would let others read it.
     private static func create(_ path: String) throws(SQLiteError) {

@@ -13,7 +13,11 @@ import Testing
         (.portWrites, 8, true), (.console, OutputTail.rowBytes + 10, false), (.standardError, 2, false),
     ]
 
-    static func bytes(_ channel: OutputChannel) -> [UInt8] {
+    static let console = allBytes(.console)
+
+    static func bytes(_ channel: OutputChannel) -> [UInt8] { channel == .console ? console : allBytes(channel) }
+
+    private static func allBytes(_ channel: OutputChannel) -> [UInt8] {
         let count = pieces.filter { $0.0 == channel }.reduce(0) { $0 + $1.1 }
         return (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ Int(channel.rawValue)) }
     }

@@ -103,8 +103,13 @@ struct StoreWriter {
 
     /// Bytes that tell which job, run and place they are of.
     static func output(of id: UInt64, run: UInt32, from start: UInt64, count: Int) -> [UInt8] {
-        let seed = id &* 31 &+ UInt64(run) &* 7
-        return (start..<start + UInt64(count)).map { UInt8(truncatingIfNeeded: ($0 &* 0x9E37_79B9 &+ seed) >> 3) }
+        let place = Int((start &+ id &* 31 &+ UInt64(run) &* 7) % UInt64(period))
+        return Array(pattern[place..<place + count])
+    }
+
+    private static let period = 65_521
+    private static let pattern = (0..<period + 100_000).map {
+        UInt8(truncatingIfNeeded: ($0 % period &* 0x9E37_79B9) >> 3)
     }
 
     static func say(_ line: String) {
