@@ -117,9 +117,8 @@ let package = Package(
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel", logging,
-                nioCore,
-                nioPosix, nioLocks,
+                "Worker", "JobStore", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel",
+                logging, nioCore, nioPosix, nioLocks,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -140,7 +139,8 @@ let package = Package(
         // A worker's process in the hands of an intruder.
         .target(name: "ForbiddenActs", path: "Tests/ForbiddenActs"),
         .executableTarget(
-            name: "exploited-worker", dependencies: ["ProcessSandbox", "CKVM", "ForbiddenActs"],
+            name: "exploited-worker",
+            dependencies: ["ProcessSandbox", "JobStore", "JobModel", "CKVM", "ForbiddenActs"],
             path: "Tests/ExploitedWorker", swiftSettings: strictTests),
 
         // A worker's store, alone in a process that is killed.
@@ -207,7 +207,8 @@ let package = Package(
             ],
             swiftSettings: strictTests),
         .testTarget(
-            name: "DaemonTests", dependencies: ["kvmjobd", "Systemd", "Worker", "TOML"], swiftSettings: strictTests),
+            name: "DaemonTests", dependencies: ["kvmjobd", "JobStore", "Systemd", "Worker", "TOML"],
+            swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ],
     cxxLanguageStandard: .cxx17

@@ -76,16 +76,15 @@ extension JobStore {
         return try database.first(query, .integer(tenant.number), .bytes(digest.bytes)) { row in row.integer(0) }
     }
 
-    /// Forgets what ended first, until the rest is within the limits.
-    private func makeRoom(for tenant: Tenant) throws(SQLiteError) {
-        let oldest = "SELECT id FROM job WHERE user = ? AND state = 3 ORDER BY ended_at, id LIMIT 1"
+    /// Forgets what ended first, until the rest is within the limits or there is nothing else that has ended.
+    func makeRoom(for tenant: Tenant, sparing newest: Int64 = 0) throws(SQLiteError) {
+        let oldest = "SELECT id FROM job WHERE user = ? AND state = 3 AND id != ? ORDER BY ended_at, id LIMIT 1"
         while true {
             let usage = try account(of: tenant)
             guard usage.jobs > limits.tenantJobs || usage.bytes > limits.tenantBytes else { return }
-            guard let id = try database.first(oldest, .integer(tenant.number), read: { row in row.integer(0) }) else {
-                return
-            }
-            try delete(id)
+            let first = try database.first(oldest, .integer(tenant.number), .integer(newest)) { row in row.integer(0) }
+            guard let first else { return }
+            try delete(first)
         }
     }
 

@@ -64,7 +64,7 @@ extension OutputPage {
         if skipped < count {
             let taken = min(count - skipped, room)
             if taken > 0 {
-                let bytes = Array(row.bytes(4)[skipped..<skipped + taken])
+                let bytes = row.bytes(4, in: skipped..<skipped + taken)
                 chunks.append(Chunk(channel: channel, offset: start + UInt64(skipped), bytes: bytes))
                 position.offsets[channel] = start + UInt64(skipped + taken)
                 room -= taken

@@ -42,8 +42,8 @@ extension JobStore {
             .integer(Int64(row.bytes.count)), .integer(id.row))
     }
 
-    /// A job has ended, whether it ran or waited. Its submission, input and images go; its output and result stay. False if there is
-    /// no such job, or it has ended already.
+    /// A job has ended, whether it ran or waited. Its submission, input and images go; its output and result stay, and those of the
+    /// user's jobs that ended first go where they are too many now. False if there is no such job, or it has ended already.
     ///
     /// - Parameters:
     ///   - result: the RESULT message.
@@ -55,18 +55,20 @@ extension JobStore {
         try change { () throws(SQLiteError) in
             try writeGathered(of: id)
             tails[id] = nil
-            try database.run(
-                """
+            let text = """
                 UPDATE job SET state = 3, outcome = ?2, ended_at = ?3, bytes = output_bytes + ?4
-                WHERE id = ?1 AND state < 3
-                """,
-                .integer(id.row), .integer(Int64(outcome)), .integer(Int64(clamping: time)),
-                .integer(Int64(result.count)))
-            guard database.changes > 0 else { return false }
+                WHERE id = ?1 AND state < 3 RETURNING user
+                """
+            let user = try database.first(
+                text, .integer(id.row), .integer(Int64(outcome)), .integer(Int64(clamping: time)),
+                .integer(Int64(result.count))
+            ) { row in row.integer(0) }
+            guard let user else { return false }
             try database.run(
                 "UPDATE content SET submission = x'', input = x'', result = ? WHERE job = ?", .bytes(result),
                 .integer(id.row))
             try database.run("DELETE FROM job_blob WHERE job = ?", .integer(id.row))
+            try makeRoom(for: Tenant(number: user), sparing: id.row)
             return true
         }
     }

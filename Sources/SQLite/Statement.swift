@@ -102,6 +102,12 @@ public enum Value: Sendable, Hashable {
     // SAFETY: as above.
     fileprivate init(_ statement: OpaquePointer) { unsafe self.statement = statement }
 
+    /// How many columns it has.
+    public var columnCount: Int32 {
+        // SAFETY: the statement is alive for as long as this is.
+        unsafe sqlite3_column_count(statement)
+    }
+
     /// Whether there is no value.
     public func isNull(_ column: Int32) -> Bool {
         // SAFETY: SQLite answers for a column that is not there as for one without a value; so below.
@@ -119,11 +125,13 @@ public enum Value: Sendable, Hashable {
         return unsafe String(decoding: UnsafeBufferPointer(start: text, count: count), as: UTF8.self)
     }
 
-    /// Bytes, none where there is no value.
-    public func bytes(_ column: Int32) -> [UInt8] {
-        // SAFETY: as for text.
+    /// Bytes, none where there is no value; of them, those of this range.
+    public func bytes(_ column: Int32, in range: Range<Int>? = nil) -> [UInt8] {
+        // SAFETY: as for text; the range is cut to what there is.
         let start = unsafe sqlite3_column_blob(statement, column)
         let count = Int(unsafe sqlite3_column_bytes(statement, column))
-        return unsafe [UInt8](UnsafeRawBufferPointer(start: start, count: count))
+        let all = unsafe UnsafeRawBufferPointer(start: start, count: count)
+        guard let range else { return unsafe [UInt8](all) }
+        return unsafe [UInt8](UnsafeRawBufferPointer(rebasing: all[range.clamped(to: 0..<count)]))
     }
 }

@@ -50,7 +50,7 @@ import Testing
     func `pages of any size bring all of it`(limit: Int) throws {
         let store = try Self.store()
         // From behind the large piece where pages are small, so that there are not 65536 of them.
-        let start: UInt64 = limit < 10 ? 60_000 : 0
+        let start: UInt64 = limit < 10 ? 65_000 : 0
         for channel in [OutputChannel.console, .standardError, .portWrites] {
             let offset = channel == .console ? start : 0
             #expect(

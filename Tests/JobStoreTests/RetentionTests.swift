@@ -46,6 +46,19 @@ import Testing
         #expect(try store.usage(of: alice).bytes == 1000)
     }
 
+    @Test func `what a job leaves at its end takes the place of older ones, and its own is always kept`() throws {
+        let store = try openStore(Self.limits(bytes: 1000))
+        for id in 1...3 as ClosedRange<UInt64> { try store.runThrough(try newJob(id), output: 250, result: 50, at: id) }
+        for id in 4...5 as ClosedRange<UInt64> { #expect(try store.add(try newJob(id)) == .added) }
+        #expect(try store.noteStart(4) == 1)
+        try store.append(4, .console, [UInt8](repeating: 1, count: 300))
+        #expect(try store.finish(4, outcome: 1, result: [], at: 4))
+        #expect(try store.list(alice, limit: 9).map(\.id) == [2, 3, 4, 5])
+        #expect(try store.finish(5, outcome: 1, result: [UInt8](repeating: 1, count: 1500), at: 0))
+        #expect(try store.list(alice, limit: 9).map(\.id) == [5])
+        #expect(try store.usage(of: alice).bytes == 1500)
+    }
+
     @Test func `an image counts once, as long as a job is to run with it`() throws {
         let store = try openStore(Self.limits(bytes: 1000))
         for id in 1...5 as ClosedRange<UInt64> {

@@ -3,6 +3,7 @@
 
 import Foundation
 import JobModel
+import SQLite
 import Testing
 
 @testable import JobStore
@@ -28,16 +29,16 @@ final class StateDirectory {
 
     var database: String { path + "/" + JobStore.fileName }
 
-    /// What Debian's sqlite3 program makes of the database.
+    /// What another connection finds, as the program sqlite3 writes it.
     func sqlite3(_ statements: String) throws -> String {
-        let (process, output) = (Process(), Pipe())
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["sqlite3", database, statements]
-        process.standardOutput = output
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return text.trimmingCharacters(in: .newlines)
+        let connection = try Database(path: database)
+        var lines: [String] = []
+        for statement in statements.split(separator: ";") {
+            lines += try connection.all(String(statement)) { row in
+                (0..<row.columnCount).map { row.text($0) ?? "" }.joined(separator: "|")
+            }
+        }
+        return lines.joined(separator: "\n")
     }
 }
 
