@@ -15,18 +15,6 @@ struct KeptJobsTests {
         return try Settings(commandLine).options
     }
 
-    @Test func `what is kept, and for how long, can be set`() throws {
-        #expect(try options().detached == DetachedLimits())
-        #expect(try options().stateDirectory == nil)
-        let set = try options(
-            "--state-dir=/s", "--tenant-detached-jobs=7", "--tenant-detached-bytes=2MiB", "--detached-time=3h",
-            "--detached-output=0")
-        var limits = DetachedLimits()
-        (limits.tenantJobs, limits.tenantBytes, limits.time, limits.output) = (7, 2 << 20, .seconds(3 * 3600), 0)
-        #expect(set.detached == limits)
-        #expect(set.stateDirectory == "/s")
-    }
-
     @Test func `the store is opened where the options say, and left where something is wrong with it`() throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kvmjobd-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
