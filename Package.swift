@@ -207,8 +207,7 @@ let package = Package(
             ],
             swiftSettings: strictTests),
         .testTarget(
-            name: "DaemonTests", dependencies: ["kvmjobd", "JobStore", "Systemd", "Worker", "TOML"],
-            swiftSettings: strictTests),
+            name: "DaemonTests", dependencies: ["kvmjobd", "Systemd", "Worker", "TOML"], swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ],
     cxxLanguageStandard: .cxx17

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import Foundation
-import JobStore
 import Testing
 
 @testable import kvmjobd
@@ -19,10 +18,8 @@ struct KeptJobsTests {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kvmjobd-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let options = try options("--state-dir", folder.path, "--detached-time", "1s")
-        do {
-            let store = try #require(try KeptJobs.open(options)?.take())
-            #expect(store.limits.time == .seconds(1))
+        let options = try options("--state-dir", folder.path)
+        try withExtendedLifetime(try #require(try KeptJobs.open(options))) {
             let failure = #expect(throws: Failure.self) { try KeptJobs.open(options) }
             #expect(failure?.status == .unusableState)
             let message = "detached jobs: another worker keeps its jobs in \(folder.path)/"

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 import Foundation
-import JobStore
 import TOML
 import Testing
 
