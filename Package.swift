@@ -117,8 +117,7 @@ let package = Package(
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "JobStore", "KVM", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol",
-                "JobModel",
+                "Worker", "JobStore", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel",
                 logging, nioCore, nioPosix, nioLocks,
             ],
             swiftSettings: strict),

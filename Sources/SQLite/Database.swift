@@ -41,15 +41,16 @@ internal import Glibc
     /// Whether SQLite asks for a file's size so that a filter of system calls can tell it from looking at a path. Once per process.
     private static let asksByDescriptor = csqlite_use_fstat() == SQLITE_OK
 
-    /// Makes the file before SQLite does, which would let others read it.
+    /// Makes the file before SQLite does, which would let others read it. One that is there is left alone: to close a descriptor of it
+    /// is to give up the locks that this process has on it by another one.
     private static func create(_ path: String) throws(SQLiteError) {
         // SAFETY: the path is lent for the call.
-        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else {
+        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 || errno == EEXIST else {
             // SAFETY: `strerror` returns a string that lives until this thread calls it again; it is copied at once.
             throw SQLiteError(code: SQLITE_CANTOPEN, text: unsafe String(cString: strerror(errno)))
         }
-        _ = close(descriptor)
+        if descriptor >= 0 { _ = close(descriptor) }
     }
 
     /// Carries out statements that have no parameters and whose rows nobody wants.
@@ -106,12 +107,6 @@ internal import Glibc
     public var isInTransaction: Bool {
         // SAFETY: the handle is open.
         unsafe sqlite3_get_autocommit(handle) == 0
-    }
-
-    /// How many rows the last statement changed, those that its triggers changed not counted.
-    public var changes: Int64 {
-        // SAFETY: the handle is open.
-        unsafe sqlite3_changes64(handle)
     }
 
     /// Leaves the write-ahead log as it is when the database is closed: the next who opens it reads it. Without this, closing

@@ -3,9 +3,7 @@
 
 internal import Dispatch
 internal import Glibc
-internal import JobStore
 internal import JobTransport
-internal import KVM
 internal import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -98,7 +96,7 @@ enum Main {
     }
 
     private static func startWorker(
-        _ options: Options, slots: Int, keeping store: Handover<JobStore>?, _ logger: Logger
+        _ options: Options, slots: Int, keeping keeper: JobKeeper?, _ logger: Logger
     ) throws(Failure) -> Worker {
         var limits = Self.limits(options)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
@@ -107,7 +105,7 @@ enum Main {
             software: Software.nameAndVersion)
         configuration.spin = options.spin
         configuration.operators = Set(options.operators)
-        configuration.store = store
+        configuration.keeper = keeper
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)

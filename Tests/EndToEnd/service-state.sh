@@ -7,11 +7,12 @@
 #
 #   service-state.sh [KVMJOBD [KVMJOB]]      default .build/debug/kvmjobd .build/debug/kvmjob
 #
-# Needs root, systemd and /dev/kvm. Exit status: 0 passed, 77 did not run, else failed.
+# Needs root, systemd, /dev/kvm and sqlite3. Exit status: 0 passed, 77 did not run, else failed.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . Tests/EndToEnd/expect.sh
 . Tests/EndToEnd/box.sh
+command -v sqlite3 >/dev/null || did_not_run 'there is no sqlite3'
 boot state
 state=/var/lib/private/kvmjob
 database=$state/jobs.sqlite

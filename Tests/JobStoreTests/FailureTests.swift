@@ -51,6 +51,37 @@ import Testing
         #expect(try store.text(of: 1, .console) == [1, 2, 3, 4, 5])
     }
 
+    /// By a limit on the size of files, which stops a write in its midst as a full disk does.
+    @Test func `a write that the kernel breaks off is undone, and the next one goes through`() async {
+        await #expect(processExitsWith: .success) {
+            signal(SIGXFSZ, SIG_IGN)
+            let directory = try StateDirectory()
+            do {
+                let store = try directory.store()
+                try #require(try store.add(try newJob(1)) == .added)
+                try #require(try store.noteStart(1) == 1)
+                try store.append(1, .console, [1, 2, 3])
+                try store.commit()
+                let log = try size(of: directory.database + "-wal")
+                for room in stride(from: 0, to: 100_000, by: 9001) {
+                    try limitFiles(to: log + room)
+                    try store.append(1, .console, [UInt8](repeating: 4, count: 200_000))
+                    let failure = try #require(#expect(throws: JobStoreError.self) { try store.commit() })
+                    guard case .noRoom(_, let reason) = failure else { throw failure }
+                    try #require(reason.text == "disk I/O error")
+                    try #require(try store.text(of: 1, .console) == [1, 2, 3])
+                }
+                try limitFiles(to: nil)
+                try store.append(1, .console, [4])
+                try #require(try store.finish(1, outcome: 1, result: [], at: 1))
+                try store.commit()
+            }
+            let store = try directory.store()
+            try #require(try store.text(of: 1, .console) == [1, 2, 3, 4])
+            try #require(try store.database.first("PRAGMA integrity_check") { row in row.text(0) } == "ok")
+        }
+    }
+
     @Test func `output that finds no room only when its group is committed is undone as well`() throws {
         let store = try directory.store()
         #expect(try store.add(try newJob(1)) == .added)
@@ -134,4 +165,13 @@ import Testing
         }
         guard case .damaged? = error else { throw try #require(error) }
     }
+}
+
+private func limitFiles(to bytes: Int?) throws {
+    var limit = rlimit(rlim_cur: bytes.map { rlim_t($0) } ?? .max, rlim_max: .max)
+    try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+}
+
+private func size(of path: String) throws -> Int {
+    try #require(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
 }
