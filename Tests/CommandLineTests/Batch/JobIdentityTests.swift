@@ -15,10 +15,10 @@ import Testing
 
     /// Results files outlive versions: these ids must never be others.
     @Test(arguments: [
-        (#"{"hex":"f4"}"#, "EXAMPLE1"),
+        (#"{"hex":"f4"}"#, "32db72df1b1bf422ffacb2abf7961d4b"),
         (
             #"{"hex":"b0 34 e6 e9 f4","set":{"ax":2,"ds":"0x10"},"mode":"real16","steps":100,"wall_time":"2s","stdin_text":"in"}"#,
-            "EXAMPLE2"
+            "be48796ea18067a0508bf316c91c6107"
         ),
     ])
     func `the id of a job stays the same for ever`(text: String, expected: String) async throws {
