@@ -56,7 +56,7 @@ import Testing
             output: ByteSink(output.fileHandleForWriting, name: "output"),
             messages: ByteSink(messages.fileHandleForWriting, name: "messages"), isTerminal: false)
         var display = JobDisplay(image: "a.bin", name: "a", presentation: presentation, console: console)
-        try await display.begin(LoadedImage(JobSpec(), []))
+        try await display.begin(JobSpec(), .image(Image([])))
         for (channel, bytes) in pieces { try await display.receive(channel, bytes) }
         try await display.finish(.ended(result))
         return (try text(of: output), try text(of: messages))
@@ -149,7 +149,7 @@ import Testing
             messages: ByteSink(messages.fileHandleForWriting, name: "messages"), isTerminal: false)
         let presentation = Presentation(style: .raw, inspection: Inspection(corePath: path))
         var display = JobDisplay(image: "a.bin", name: "a", presentation: presentation, console: console)
-        try await display.begin(LoadedImage(JobSpec(), []))
+        try await display.begin(JobSpec(), .image(Image([])))
         try await display.finish(.refused(.unreadable("no such file")))
         #expect(try text(of: messages) == "a: refused: no such file\n")
         #expect(!FileManager.default.fileExists(atPath: path))

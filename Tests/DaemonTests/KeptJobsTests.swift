@@ -19,7 +19,7 @@ struct KeptJobsTests {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(at: folder) }
         let options = try options("--state-dir", folder.path)
-        try withExtendedLifetime(try #require(try KeptJobs.open(options))) {
+        withExtendedLifetime(try #require(try KeptJobs.open(options))) {
             let failure = #expect(throws: Failure.self) { try KeptJobs.open(options) }
             #expect(failure?.status == .unusableState)
             let message = "detached jobs: another worker keeps its jobs in \(folder.path)/"

@@ -3,7 +3,7 @@
 
 internal import ArgumentParser
 internal import Foundation
-internal import KVMJobClient
+internal import Glibc
 
 /// `kvmjob batch`: runs the jobs of a manifest.
 struct BatchCommand: AsyncParsableCommand {
@@ -16,55 +16,139 @@ struct BatchCommand: AsyncParsableCommand {
             {"image": "boot.bin", "steps": 100000, "set": {"ax": 2}}
             {"program": ["sort", "-n"], "stdin": "numbers.txt", "cpu_time": "2s", "label": "sorted"}
 
-            Paths are from the manifest's folder. All lines are checked before the first job runs; those of standard input one by one. \
-            A results line is what kvmjob submit --json tells, with line, job_id and label in front. A job_id is made of what the \
-            job does and of nothing else.
+            Paths are from the manifest's folder. All lines are checked before the first job runs; those of standard input one by one, \
+            where a wrong line is refused and the batch goes on. A results line is what kvmjob submit --json tells, with line, job_id and \
+            label in front. A job_id is made of what the job does and of nothing else. Ctrl-C stops the batch, and --resume goes on with \
+            it, as after a crash: each job_id is in the results once.
+
+            Exit status, the worst of all jobs: 0; 1 for a failure of a guest; 124 if a budget ended one; 126 for a line that is wrong or \
+            was refused; 125 for a fault of kvmjob or the host, or a lost worker; 130 for Ctrl-C.
             """)
 
     @Argument(help: ArgumentHelp("The jobs; - is standard input.", valueName: "file"), completion: .file())
     var manifest: String
 
     @Option(
-        help: ArgumentHelp("Where the results go. (default: standard output)", valueName: "file"), completion: .file())
+        help: ArgumentHelp(
+            "Where the results go; a file that has some is left alone. (default: standard output)", valueName: "file"),
+        completion: .file())
     var out: String?
+
+    @Flag(help: "Go on with the results in --out: run what has none, or only one that says nothing about the job.")
+    var resume = false
+
+    @Flag(help: "Run what has no result in --out, or one that is no success.")
+    var onlyFailed = false
+
+    @Flag(help: "Drop the results that are in --out.")
+    var force = false
+
+    @Flag(help: "Write the results in the manifest's order.")
+    var ordered = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Write the guests' output to files there, named by job_id, and not into the results.", valueName: "dir"),
+        completion: .directory)
+    var outputDir: String?
 
     @Option(
         help: ArgumentHelp("The most jobs in flight. (default: as many as the worker takes)", valueName: "count"))
     var jobs: Int?
 
     @Option(
-        help: ArgumentHelp("Write the guests' output to files there, named by job_id.", valueName: "dir"),
-        completion: .directory)
-    var outputDir: String?
+        help: ArgumentHelp(
+            "How often a job runs again of which the host or the worker was at fault; a worker that is lost is waited for.",
+            valueName: "count"))
+    var retry = 0
+
+    @Flag(help: "End with the first job that is no success.")
+    var failFast = false
 
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
+    /// The most times that a job runs again: 1000.
+    static let retryLimit = 1000
+
     func validate() throws {
         guard jobs ?? 1 > 0 else { throw ValidationError("--jobs takes 1 or more.") }
+        guard 0...Self.retryLimit ~= retry else { throw ValidationError("--retry takes 0 to \(Self.retryLimit).") }
+        guard out != "" else { throw ValidationError("--out needs the name of a file.") }
+        let earlier = [("--resume", resume), ("--only-failed", onlyFailed), ("--force", force)].filter(\.1).map(\.0)
+        guard out != nil || earlier.isEmpty else {
+            throw ValidationError("\(earlier[0]) is about the file of --out: name it.")
+        }
+        guard !force || earlier.count == 1 else { throw ValidationError("--force drops what \(earlier[0]) needs.") }
+    }
+
+    private var earlier: ResultsFile.Earlier {
+        if onlyFailed { return .resume(.keepSuccesses) }
+        return resume ? .resume(.keepFinal) : force ? .overwrite : .refuse
     }
 
     func run() async throws {
         let console = Console.standard
-        throw try await ExitCode(telling: console) {
-            let manifest = Manifest(path: self.manifest)
-            guard try await check(manifest, console) else { return ExitStatus.cannotRun }
-            let results = BatchResults(console.output)
-            let loader = try BatchLoader(manifest)
-            let feed = BatchFeed { try await loader.next() }
-            let (jobs, outputDir) = (jobs, outputDir)
-            try await WorkerConnection.with(try worker.choice) { client in
-                let engine = LocalEngine(client: client, jobLimit: jobs, outputFolder: outputDir)
-                try await engine.run(feed, into: results)
-            }
-            return await results.tally.exitStatus
+        throw try await ExitCode(telling: console) { try await run(console) }
+    }
+
+    private func run(_ console: Console) async throws -> Int32 {
+        let manifest = Manifest(path: self.manifest)
+        let total = try await count(manifest, console)
+        guard let total else { return ExitStatus.cannotRun }
+        try makeOutputFolder()
+        let (earlier, out) = (earlier, out)
+        let file = if let out { try await ResultsFile(path: out, earlier) } else { ResultsFile(console) }
+        let results = BatchResults(
+            file.sink, order: ordered ? .asInManifest : .asTheyCome, endsAtFailure: failFast)
+        let done = file.done
+        let loader = try BatchLoader(manifest) { done.contains($0) }
+        let session = BatchSession(
+            loader: loader, results: results, console: console, total: manifest.isStream ? nil : total,
+            hasView: isatty(STDERR_FILENO) == 1 && (out != nil || isatty(STDOUT_FILENO) == 0))
+        let choice = try worker.choice
+        let end = await session.run { feed in
+            let supply = try await WorkerSupply(choice)
+            let engine = LocalEngine(worker: supply, jobLimit: jobs, outputFolder: outputDir, retries: retry)
+            let end = await Result.catching { try await engine.run(feed, into: results) }
+            await supply.close()
+            try end.get()
+        }
+        return try await status(end, results, console)
+    }
+
+    /// How many jobs there are, 0 of a stream; nil where a line is wrong, which was told.
+    private func count(_ manifest: Manifest, _ console: Console) async throws -> Int? {
+        guard !manifest.isStream else { return 0 }
+        let check = try await ManifestCheck(manifest)
+        guard let report = check.report else { return check.jobs }
+        await console.say(report.joined(separator: "\n"))
+        return nil
+    }
+
+    private func makeOutputFolder() throws(CommandFailure) {
+        guard let outputDir else { return }
+        do {
+            try FileManager.default.createDirectory(atPath: outputDir, withIntermediateDirectories: true)
+        } catch {
+            throw .broken("cannot make \(outputDir): \(SystemReason(error).text)")
         }
     }
 
-    /// - Returns: whether all lines are right; if not, it was told.
-    private func check(_ manifest: Manifest, _ console: Console) async throws -> Bool {
-        guard !manifest.isStream else { return true }
-        guard let report = try await ManifestCheck(manifest).report else { return true }
-        await console.say(report.joined(separator: "\n"))
-        return false
+    private func status(
+        _ end: Result<Void, any Error>, _ results: BatchResults, _ console: Console
+    ) async throws -> Int32 {
+        let advice =
+            out == nil || manifest == "-" ? "" : "; the same command with --resume goes on"
+        do {
+            try end.get()
+        } catch is CancellationError {
+            await console.say("kvmjob: stopped\(advice)")
+            return Interrupts.status
+        } catch is BatchFailure {
+            await console.say("kvmjob: ended with the first failure\(advice)")
+        } catch let failure as CommandFailure {
+            throw CommandFailure(message: failure.message + advice, status: failure.status)
+        }
+        return await results.tally.status
     }
 }

@@ -17,7 +17,8 @@ actor BatchFiles {
     private enum Key: Hashable {
         case image(ImageSource)
         /// All that decides on the files of a program; its arguments do not.
-        case program(root: String?, items: [FileItem], environment: GuestEnvironment, program: String, directory: String?)
+        case program(
+            root: String?, items: [FileItem], environment: GuestEnvironment, program: String, directory: String?)
     }
 
     private enum Content {

@@ -94,7 +94,10 @@ struct BatchJob: Sendable {
         }
     }
 
-    /// Bytes that the job holds, each image by its own identity, since lines share them.
+    /// Bytes that only this job holds.
+    var ownBytes: Int { input?.count ?? 0 }
+
+    /// Bytes that lines can share, each by its digest.
     var holdings: [(key: ContentDigest, bytes: Int)] {
         switch source {
         case .image(let image): image.digest.map { [($0, image.bytes.count)] } ?? []

@@ -40,7 +40,8 @@ struct JSONLineParser {
         case UInt8(ascii: "f"): return try word("false", .bool(false))
         case UInt8(ascii: "n"): return try word("null", .null)
         case nil: throw problem("the line ends where a value is expected")
-        default: throw problem("no value begins with \(shown): write a string, a number, an object, a list, true or false")
+        default:
+            throw problem("no value begins with \(shown): write a string, a number, an object, a list, true or false")
         }
     }
 
@@ -190,7 +191,8 @@ struct JSONLineParser {
             throw JSONProblem(message: "half of a surrogate pair is no character", offset: start)
         }
         let second = try fourDigits(start)
-        guard 0xDC00...0xDFFF ~= second, let scalar = Unicode.Scalar(0x10000 + (first - 0xD800) * 0x400 + second - 0xDC00)
+        guard 0xDC00...0xDFFF ~= second,
+            let scalar = Unicode.Scalar(0x10000 + (first - 0xD800) * 0x400 + second - 0xDC00)
         else { throw JSONProblem(message: "half of a surrogate pair is no character", offset: start) }
         return scalar
     }

@@ -45,6 +45,12 @@ struct JSONNode: Sendable, Hashable {
         return members.first { $0.key == key }?.value
     }
 
+    /// A whole number.
+    var number: UInt64? {
+        guard case .number(let number) = value else { return nil }
+        return number
+    }
+
     /// The text of a string.
     var string: String? {
         guard case .string(let text) = value else { return nil }

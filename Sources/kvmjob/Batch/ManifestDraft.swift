@@ -145,7 +145,9 @@ struct ManifestDraft {
 
     private func words(_ value: FieldValue) throws(FieldProblem) -> [String] {
         let words = try Self.each(try value.texts()) { element throws(FieldProblem) in try element.text() }
-        guard words.first?.isEmpty == false else { throw value.problem("write the program and its arguments: [\"sort\", \"-n\"]") }
+        guard words.first?.isEmpty == false else {
+            throw value.problem("write the program and its arguments: [\"sort\", \"-n\"]")
+        }
         // A program's name may look like an option, or like the mark.
         return ["--"] + words
     }

@@ -40,7 +40,8 @@ struct ManifestLine: Sendable {
             throw FieldProblem(error.message, offset: error.offset)
         }
         guard case .object(let members) = node.value else {
-            throw FieldProblem("it is \(node.kind): write an object, {\"image\": \"boot.bin\"} say", offset: node.offset)
+            throw FieldProblem(
+                "it is \(node.kind): write an object, {\"image\": \"boot.bin\"} say", offset: node.offset)
         }
         var draft = draft
         let fields = try Self.fields(members)
@@ -72,7 +73,7 @@ struct ManifestLine: Sendable {
         if let reason = ManifestField.leftOut[option] { return "this is no field of a manifest: \(reason)" }
         let similar = ManifestField.allCases.first { $0.rawValue == name.lowercased().replacing("-", with: "_") }
         if let similar { return "there is no such field: write \"\(similar.rawValue)\"" }
-        return "there is no such field: kvmjob batch --fields lists them"
+        return "there is no such field: write one of " + ManifestField.allCases.map(\.rawValue).joined(separator: ", ")
     }
 
     /// What kind of job this is, if all fields go with it.

@@ -14,6 +14,8 @@ struct ManifestReader {
         var number: Int
         /// Without the newline; nil of a line that has more than ``ManifestReader/lineBytesLimit`` bytes.
         var bytes: [UInt8]?
+        /// Whether there was a newline behind it.
+        var hasEnd: Bool
     }
 
     private let source: ByteSource
@@ -44,7 +46,7 @@ struct ManifestReader {
         while true {
             if let end = pending[searched...].firstIndex(of: UInt8(ascii: "\n")) {
                 defer { start = end + 1 }
-                return line(pending[start..<end], isTooLong)
+                return line(pending[start..<end], isTooLong, hasEnd: true)
             }
             if pending.count - start > bytesLimit {
                 isTooLong = true
@@ -55,14 +57,15 @@ struct ManifestReader {
             guard !hasEnded, let piece = try await source.next() else {
                 hasEnded = true
                 defer { (pending, start) = ([], 0) }
-                return pending.isEmpty && !isTooLong ? nil : line(pending[...], isTooLong)
+                return pending.isEmpty && !isTooLong ? nil : line(pending[...], isTooLong, hasEnd: false)
             }
             pending += piece
         }
     }
 
-    private mutating func line(_ bytes: ArraySlice<UInt8>, _ isTooLong: Bool) -> RawLine {
+    private mutating func line(_ bytes: ArraySlice<UInt8>, _ isTooLong: Bool, hasEnd: Bool) -> RawLine {
         number += 1
-        return RawLine(number: number, bytes: isTooLong || bytes.count > bytesLimit ? nil : Array(bytes))
+        let isKept = !isTooLong && bytes.count <= bytesLimit
+        return RawLine(number: number, bytes: isKept ? Array(bytes) : nil, hasEnd: hasEnd)
     }
 }

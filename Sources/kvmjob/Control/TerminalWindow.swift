@@ -11,9 +11,14 @@ struct TerminalWindow: Sendable, Hashable {
     var columns: Int
 
     /// What standard output is shown in; nil if that is no terminal. One that does not know its size counts as 24 by 80.
-    static var standardOutput: TerminalWindow? {
-        guard isatty(STDOUT_FILENO) == 1 else { return nil }
-        let size = clinux_window_size(STDOUT_FILENO)
+    static var standardOutput: TerminalWindow? { of(STDOUT_FILENO) }
+
+    /// The same of standard error.
+    static var standardError: TerminalWindow? { of(STDERR_FILENO) }
+
+    private static func of(_ descriptor: CInt) -> TerminalWindow? {
+        guard isatty(descriptor) == 1 else { return nil }
+        let size = clinux_window_size(descriptor)
         guard size.error == 0, size.rows > 0, size.columns > 0 else { return TerminalWindow(rows: 24, columns: 80) }
         return TerminalWindow(rows: Int(size.rows), columns: Int(size.columns))
     }

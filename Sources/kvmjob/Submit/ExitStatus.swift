@@ -56,7 +56,8 @@ struct ExitStatus {
 
     private static func rank(_ code: Int32) -> Int { fromBestToWorst.firstIndex(of: code) ?? 0 }
 
-    private static func status(of end: JobEnd) -> Int32 {
+    /// What a job counts as that is one of several.
+    static func status(of end: JobEnd) -> Int32 {
         switch end {
         case .ended(let result): status(of: result.outcome)
         case .refused: cannotRun

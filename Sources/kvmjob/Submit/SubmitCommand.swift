@@ -168,7 +168,8 @@ struct SubmitCommand: AsyncParsableCommand {
 
     func submission(console: Console) throws(ValueError) -> Submission {
         var submission = Submission(
-            jobs: jobs, spec: try spec, memory: memory.pieces, input: stdin, presentation: presentation, console: console)
+            jobs: jobs, spec: try spec, memory: memory.pieces, input: stdin, presentation: presentation,
+            console: console)
         if onExhausted == .pause {
             submission.answers = AnswerSource(path: "-", isTerminal: isatty(STDIN_FILENO) == 1)
         }
