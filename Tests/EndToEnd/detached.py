@@ -197,6 +197,11 @@ def killed_worker(checks: Checks, worker: KeptWorker) -> None:
     id = worker.detach("--wall-time", "3s", "--hex", TALK_ON)
     follower = worker.start_kvmjob("logs", "--follow", id)
     waiter = worker.start_kvmjob("wait", id)
+
+    def connections() -> int:
+        return int(json.loads(worker.kvmjob("status", "--json").stdout)["worker"]["connections"])
+
+    eventually(lambda: connections() >= 3)  # the follower, the waiter, and who asks
     checks.equal("the first run is followed", read(follower, len(ALPHABET)), ALPHABET)
     worker.kill()
     worker.start()
