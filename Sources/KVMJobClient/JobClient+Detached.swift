@@ -24,6 +24,11 @@ extension JobClient {
         try await detach(spec, .image(image.digest == nil ? image.hashed : image), input)
     }
 
+    /// The same for an image whose digest was not computed before.
+    public func detach(_ spec: JobSpec, image: [UInt8], input: [UInt8]? = nil) async throws -> Acceptance {
+        try await detach(spec, image: Image(image).hashed, input: input)
+    }
+
     /// The same for a Linux program and its files, as ``submit(_:files:)`` has them.
     public func detach(_ spec: JobSpec, files: [Image], input: [UInt8]? = nil) async throws -> Acceptance {
         try await detach(spec, .program(files.map(\.hashed)), input)

@@ -81,6 +81,7 @@ final class JobHandle: Sendable {
         switch result {
         case .success(let result):
             attachment?.end.succeed(.result(result))
+            failAcceptance()
             start.succeed(nil)
             buffer.finish(.success(nil))
         case .failure(let error):
@@ -93,11 +94,17 @@ final class JobHandle: Sendable {
         end.completeWith(result)
     }
 
+    /// A job that is attached to was accepted long ago, and nobody waits here for that.
+    private func failAcceptance() {
+        if attachment != nil { acceptance.fail(CancellationError()) }
+    }
+
     /// The worker tells no more of a job that was attached to.
     func finish(left reason: LeaveReason) {
         let error: any Error = reason == .asked ? CancellationError() : JobClientError(left: reason)
         attachment?.attached.fail(error)
         attachment?.end.succeed(.left(reason))
+        failAcceptance()
         start.fail(error)
         buffer.finish(.success(nil))
         end.fail(error)

@@ -162,8 +162,11 @@ def programs_too(checks: Checks, worker: KeptWorker) -> None:
 def keys(checks: Checks, worker: KeptWorker) -> None:
     id = worker.detach("--key", "week-7", "--hex", TALK)
     checks.equal("a key used twice is one job", worker.detach("--key", "week-7", "--hex", TALK), id)
-    again = worker.kvmjob("submit", "--detach", "--json", "--key", "week-7", "--hex", TALK)
-    checks.equal("and says so", json.loads(again.stdout)["repeated"], True)
+    # --json asks for more to be told: it is another submission than the same without.
+    words = ["submit", "--detach", "--json", "--key", "week-8", "--hex", TALK]
+    said = [json.loads(worker.kvmjob(*words).stdout) for _ in range(2)]
+    checks.equal("and says so", [(one["id"], one["repeated"]) for one in said],
+                 [(said[0]["id"], False), (said[0]["id"], True)])  # fmt: skip
     other = worker.kvmjob("submit", "--detach", "--key", "week-7", "--hex", "f4")
     checks.that("for another job it is taken", other.returncode == 126 and b"week-7" in other.stderr, other)
     worker.kvmjob("wait", id)
@@ -194,6 +197,11 @@ def killed_worker(checks: Checks, worker: KeptWorker) -> None:
     id = worker.detach("--wall-time", "3s", "--hex", TALK_ON)
     follower = worker.start_kvmjob("logs", "--follow", id)
     waiter = worker.start_kvmjob("wait", id)
+
+    def connections() -> int:
+        return int(json.loads(worker.kvmjob("status", "--json").stdout)["worker"]["connections"])
+
+    eventually(lambda: connections() >= 3)  # the follower, the waiter, and who asks
     checks.equal("the first run is followed", read(follower, len(ALPHABET)), ALPHABET)
     worker.kill()
     worker.start()

@@ -81,11 +81,12 @@ extension DetachedJobs {
     }
 
     private func send(_ reading: KeptReading, to reader: AttachedReader) {
+        // Before anything is sent: what the socket takes at once asks for what comes next.
+        reader.position = reading.position
         for chunk in reading.chunks {
             reader.sent(chunk.bytes.count)
             reader.connection?.output(reader.number, chunk.channel, chunk.bytes, to: reader)
         }
-        reader.position = reading.position
         if reading.hasMore || !reading.chunks.isEmpty { return pump(reader) }
         if let report = reading.report { return finish(reader, report) }
         if reader.isStale { return pump(reader) }

@@ -29,7 +29,8 @@ struct PatientConnection: Sendable {
             let before = last.withLockedValue { $0 }
             do {
                 return try await WorkerConnection.with(choice) { client in
-                    try await work(client) { last.withLockedValue { $0 = clock.now } }
+                    last.withLockedValue { $0 = $0 ?? clock.now }
+                    return try await work(client) { last.withLockedValue { $0 = clock.now } }
                 }
             } catch {
                 // A worker that was never there is no worker that went away.
