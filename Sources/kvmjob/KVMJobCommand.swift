@@ -17,7 +17,7 @@ struct KVMJobCommand: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, PythonCommand.self, SubmitCommand.self, SnapshotCommand.self, BenchCommand.self,
             ConformCommand.self,
-            ReplayCommand.self, StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
+            ReplayCommand.self, ReportCommand.self, StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
             DrainCommand.self, DoctorCommand.self, DialCommand.self,
         ])
 
