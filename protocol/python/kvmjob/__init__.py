@@ -13,19 +13,19 @@ from .errors import (
     ConnectError, ConnectionLost, KVMJobError, Left, ProtocolError, Refused, Rejection, WorkerError,
 )  # fmt: skip
 from .model import (
-    Acceptance, Canceller, Channel, Chunk, Completed, Counters, Exit, ExitKind, Exits, Fault, Histogram, Image, JobSpec,
-    JobState, Limits, ListedJob, MemoryRange, MemoryRecord, MemoryWindow, Meter, Mode, Outcome, Pause, PointKind,
+    Acceptance, Attachment, Canceller, Channel, Chunk, Completed, Counters, DetachedJob, DetachedState, Exit, ExitKind,
+    Exits, Fault, Forgotten, Histogram, Image, JobSpec, JobState, Limits, ListedJob, MemoryRange, MemoryRecord, MemoryWindow, Meter, Mode, Outcome, Pause, PointKind,
     Program, Report, Result, Sample, Segment, Snapshot, SnapshotPoint, Start, Step, System, Table, Tenant,
     WorkerStatus, WorkerTerms,
 )  # fmt: skip
 
 __version__ = "0.1.0"
 __all__ = [
-    "Acceptance", "AsyncClient", "AsyncJob", "Canceller", "Channel", "Chunk", "Client", "Completed",
-    "ConnectError", "ConnectionLost", "Counters", "Exit", "ExitKind", "Exits", "Fault", "File", "Histogram",
-    "Image", "Job", "JobSpec", "JobState", "KVMJobError", "Leaving", "Left", "Limits", "Link", "ListedJob",
-    "MemoryRange", "MemoryRecord", "MemoryWindow", "Meter", "Mode", "Outcome", "Pause", "PointKind", "Program",
-    "ProtocolError", "Refused", "Rejection", "Report", "Result", "Sample", "Segment", "Snapshot",
-    "SnapshotPoint", "Start", "Step", "System", "Table", "Tenant", "WorkerError", "WorkerStatus", "WorkerTerms",
-    "archive",
+    "Acceptance", "AsyncClient", "AsyncJob", "Attachment", "Canceller", "Channel", "Chunk", "Client",
+    "Completed", "ConnectError", "ConnectionLost", "Counters", "DetachedJob", "DetachedState", "Exit",
+    "ExitKind", "Exits", "Fault", "File", "Forgotten", "Histogram", "Image", "Job", "JobSpec", "JobState",
+    "KVMJobError", "Leaving", "Left", "Limits", "Link", "ListedJob", "MemoryRange", "MemoryRecord",
+    "MemoryWindow", "Meter", "Mode", "Outcome", "Pause", "PointKind", "Program", "ProtocolError", "Refused",
+    "Rejection", "Report", "Result", "Sample", "Segment", "Snapshot", "SnapshotPoint", "Start", "Step",
+    "System", "Table", "Tenant", "WorkerError", "WorkerStatus", "WorkerTerms", "archive",
 ]  # fmt: skip

@@ -7,15 +7,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Optional, cast
 
 from . import messages, state
 from .core import HANDSHAKE_SECONDS, WINDOW
-from .errors import ConnectError, KVMJobError, ProtocolError
+from .errors import ConnectError, KVMJobError
 from .messages import Fields
-from .model import Chunk, Completed, Counters, JobSpec, ListedJob, Pause, Result, Tenant, WorkerStatus, WorkerTerms
+from .model import (
+    Acceptance, Channel, Chunk, Completed, Counters, DetachedJob, Forgotten, JobSpec, ListedJob, Pause, Result, Tenant,
+    WorkerStatus, WorkerTerms,
+)  # fmt: skip
 
 
 class AsyncJob(state.Job):
@@ -83,13 +86,17 @@ class AsyncJob(state.Job):
         super().cancel()
         self._client._flush()
 
+    def leave(self) -> None:
+        super().leave()
+        self._client._flush()
+
     async def _until(self, condition: Callable[[], bool]) -> None:
         try:
             while not condition():
                 self._news.clear()
                 await self._news.wait()
         except asyncio.CancelledError:
-            self.cancel()
+            self._let_go()
             raise
 
     async def __aenter__(self) -> AsyncJob:
@@ -98,7 +105,7 @@ class AsyncJob(state.Job):
     async def __aexit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self.cancel()
+        self._let_go()
 
 
 class AsyncClient(state.Connection, asyncio.Protocol):
@@ -122,7 +129,10 @@ class AsyncClient(state.Connection, asyncio.Protocol):
         except OSError as error:
             raise ConnectError(f"no worker answers at {path}: {error.strerror or error}") from error
         try:
-            await asyncio.wait_for(client._until(lambda: client._core.terms is not None), HANDSHAKE_SECONDS)
+            told = client._until(lambda: client._core.terms is not None or client.leaving is not None)
+            await asyncio.wait_for(told, HANDSHAKE_SECONDS)
+            if client._core.terms is None and client.leaving and client.leaving.error:
+                raise client.leaving.error
         except asyncio.TimeoutError:
             client.close()
             raise ConnectError(f"the worker at {path} says nothing") from None
@@ -147,15 +157,53 @@ class AsyncClient(state.Connection, asyncio.Protocol):
         job = AsyncJob(self)
         self._add(job, self._core.submit(spec, input, more_input))
         self._flush()
-        await job._until(lambda: job.acceptance is not None or job.is_over)
-        if job.acceptance is None:
-            job._result()
+        await job._until(lambda: job._is_known)
+        job._answer()
         return job
 
     async def run(self, spec: JobSpec, input: Optional[bytes] = None) -> Completed:
         """Submits a job, and waits for its end with all its output."""
         async with await self.submit(spec, input) as job:
             return await job.collect()
+
+    async def detach(self, spec: JobSpec, input: Optional[bytes] = None, *, key: Optional[str] = None) -> Acceptance:
+        """Hands a job over: it goes on without this connection, survives the worker, and is kept until it is forgotten.
+
+        Submitting again with the same key means the same job: then the acceptance says `repeated`. Raises Refused.
+        """
+        job = AsyncJob(self)
+        job._is_detached = True
+        self._add(job, self._core.detach(spec, input, key))
+        self._flush()
+        await job._until(lambda: job._is_known)
+        job._answer()
+        assert job.acceptance
+        return job.acceptance
+
+    async def attach(
+        self, id: int, *, run: Optional[int] = None, offsets: Optional[Mapping[Channel, int]] = None, output: bool = True,
+        follow: bool = True,
+    ) -> AsyncJob:
+        """Attaches to a detached job by its id. Its output comes from the offsets on, which are of a run; then its result.
+
+        Without `follow` only what there is now: then, if the job has not ended, `result()` raises Left. As a context that is
+        left, and where a task is cancelled, it is let go of and goes on. Raises Refused.
+        """
+        job = AsyncJob(self)
+        self._add(job, self._core.attach(messages.attachment_request(id, run, offsets, output, follow)))
+        self._flush()
+        await job._until(lambda: job._is_known)
+        job._answer()
+        return job
+
+    async def detached(self) -> list[DetachedJob]:
+        """The detached jobs that the worker keeps."""
+        return [messages.detached_job(row) for row in await self._ask_for_all(5, "detached_list", "id")]
+
+    async def forget(self, ids: Sequence[int]) -> list[Forgotten]:
+        """Drops detached jobs that have ended, with their output and results; what became of each."""
+        answer = await self._request(lambda: self._core.stop({"forget": [str(id) for id in ids]}))
+        return [Forgotten(row) for row in answer["forgotten"]]
 
     # The worker
 
@@ -218,13 +266,7 @@ class AsyncClient(state.Connection, asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        try:
-            events = self._core.receive(data)
-        except ProtocolError as error:
-            self._flush()
-            self._end(error)
-            return
-        for event in events:
+        for event in self._core.receive(data):
             job = self._take(event)
             if job:
                 cast(AsyncJob, job)._news.set()
@@ -234,6 +276,8 @@ class AsyncClient(state.Connection, asyncio.Protocol):
                 waiter.set_result(self._answers.popleft())
         self._changed.set()
         self._flush()
+        if self._core.failure:
+            self._end(self._core.failure)
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         self._end(self._core.receive_end())

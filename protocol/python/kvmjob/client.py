@@ -9,15 +9,18 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Optional
 
 from . import messages, state
 from .core import HANDSHAKE_SECONDS, WINDOW
-from .errors import ConnectError, KVMJobError, ProtocolError
+from .errors import ConnectError, KVMJobError
 from .messages import Fields
-from .model import Chunk, Completed, Counters, JobSpec, ListedJob, Pause, Result, Tenant, WorkerStatus, WorkerTerms
+from .model import (
+    Acceptance, Channel, Chunk, Completed, Counters, DetachedJob, Forgotten, JobSpec, ListedJob, Pause, Result, Tenant,
+    WorkerStatus, WorkerTerms,
+)  # fmt: skip
 
 READ_BYTES = 262_144
 
@@ -42,7 +45,7 @@ class Job(state.Job):
                     return
                 yield chunk
         except (GeneratorExit, KeyboardInterrupt):
-            self.cancel()
+            self._let_go()
             self._client._write_some()
             raise
 
@@ -80,7 +83,7 @@ class Job(state.Job):
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         if not self.is_over:
-            self.cancel()
+            self._let_go()
             self._client._write_some()
 
 
@@ -106,8 +109,10 @@ class Client(state.Connection):
             raise
 
     def _greet(self, path: str) -> None:
-        if not self._until(lambda: self._core.terms is not None, HANDSHAKE_SECONDS):
+        if not self._until(lambda: self._core.terms is not None or self.leaving is not None, HANDSHAKE_SECONDS):
             raise ConnectError(f"the worker at {path} says nothing")
+        if self._core.terms is None and self.leaving and self.leaving.error:
+            raise self.leaving.error
 
     @property
     def terms(self) -> WorkerTerms:
@@ -124,15 +129,51 @@ class Client(state.Connection):
         """
         job = Job(self)
         self._add(job, self._core.submit(spec, input, more_input))
-        self._until(lambda: job.acceptance is not None or job.is_over)
-        if job.acceptance is None:
-            job._result()
+        self._until(lambda: job._is_known)
+        job._answer()
         return job
 
     def run(self, spec: JobSpec, input: Optional[bytes] = None) -> Completed:
         """Submits a job, and waits for its end with all its output."""
         with self.submit(spec, input) as job:
             return job.collect()
+
+    def detach(self, spec: JobSpec, input: Optional[bytes] = None, *, key: Optional[str] = None) -> Acceptance:
+        """Hands a job over: it goes on without this connection, survives the worker, and is kept until it is forgotten.
+
+        Submitting again with the same key means the same job: then the acceptance says `repeated`. Raises Refused.
+        """
+        job = Job(self)
+        job._is_detached = True
+        self._add(job, self._core.detach(spec, input, key))
+        self._until(lambda: job._is_known)
+        job._answer()
+        assert job.acceptance
+        return job.acceptance
+
+    def attach(
+        self, id: int, *, run: Optional[int] = None, offsets: Optional[Mapping[Channel, int]] = None, output: bool = True,
+        follow: bool = True,
+    ) -> Job:
+        """Attaches to a detached job by its id. Its output comes from the offsets on, which are of a run; then its result.
+
+        Without `follow` only what there is now: then, if the job has not ended, `result()` raises Left. As a context that is
+        left, and where a task is cancelled, it is let go of and goes on. Raises Refused.
+        """
+        job = Job(self)
+        self._add(job, self._core.attach(messages.attachment_request(id, run, offsets, output, follow)))
+        self._until(lambda: job._is_known)
+        job._answer()
+        return job
+
+    def detached(self) -> list[DetachedJob]:
+        """The detached jobs that the worker keeps."""
+        return [messages.detached_job(row) for row in self._ask_for_all(5, "detached_list", "id")]
+
+    def forget(self, ids: Sequence[int]) -> list[Forgotten]:
+        """Drops detached jobs that have ended, with their output and results; what became of each."""
+        answer = self._request(lambda: self._core.stop({"forget": [str(id) for id in ids]}))
+        return [Forgotten(row) for row in answer["forgotten"]]
 
     # The worker
 
@@ -228,15 +269,10 @@ class Client(state.Connection):
             return
         except OSError:
             data = b""
-        try:
-            events = self._core.receive(data) if data else []
-        except ProtocolError as error:
-            self._write_some()
-            self._lose(error)
-            return
-        for event in events:
+        for event in self._core.receive(data):
             self._take(event)
-        if not data:
+        if not data or self._core.failure:
+            self._write_some()
             self._lose(self._core.receive_end())
 
     def close(self) -> None:

@@ -16,10 +16,12 @@ from typing import Optional, Union
 from . import messages
 from .codec import DATA_HEADER, END, HEADER, Frame, Reader, WireError, encode
 from .conversation import REQUESTS, Conversation
-from .errors import CODES, ConnectionLost, KVMJobError, ProtocolError, Refused, WorkerError
+from .errors import ConnectionLost, KVMJobError, Left, ProtocolError, Refused, WorkerError
 from .errors import NUMBERS as ERROR_NUMBERS
 from .messages import Fields
-from .model import Acceptance, Channel, Chunk, Image, JobSpec, Pause, Program, Result, Start, WorkerTerms
+from .model import (
+    Acceptance, Attachment, Channel, Chunk, Image, JobSpec, Pause, Program, Result, Start, WorkerTerms,
+)  # fmt: skip
 
 FRAME_LIMIT = 131_072  # bytes of payload that this client takes
 WINDOW = 262_144  # bytes of output of a job that wait here at most, unless told otherwise
@@ -28,12 +30,16 @@ SOFTWARE = "kvmjob-python 0.1.0"
 BATCH = 262_144  # bytes that are handed out for sending at once, give or take a frame
 
 
+News = Union[Acceptance, Attachment, Start, Chunk, Pause, Result, KVMJobError]
+LEFT = {1: "asked", 2: "told", 3: "drain", 4: "forgotten"}
+
+
 @dataclass(frozen=True)
 class Happening:
     """Something that the worker told of a job."""
 
     job: int
-    what: Union[Acceptance, Start, Chunk, Pause, Result, KVMJobError]
+    what: News
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Upload:
 
     sources: Sequence[bytes]  # an image, or a program's layers
     is_program: bool
+    is_detached: bool = False
     typed: deque[bytes] = field(default_factory=deque)
     typed_end: bool = True  # whether all input is in `typed`
     typed_sent: int = 0
@@ -109,12 +116,29 @@ class Core:
 
     def submit(self, spec: JobSpec, typed: Optional[bytes] = None, more: bool = False) -> int:
         """Begins a submission and returns the job's number. With `more`, further input comes by `write`."""
+        return self._submit(spec, typed, more, {})
+
+    def detach(self, spec: JobSpec, typed: Optional[bytes] = None, key: Optional[str] = None) -> int:
+        """Begins to hand a job over, whose end here is its acceptance."""
+        return self._submit(spec, typed, False, {"detach": True} | ({"key": key} if key else {}))
+
+    def attach(self, fields: Fields) -> int:
+        """Asks for a detached job, which has a number of its own here."""
+        return self._begin("ATTACH", fields, Upload([], False))
+
+    def leave(self, job: int) -> None:
+        """Lets go of a job that was attached to."""
+        if job in self._uploads:
+            self._send(Frame("LEAVE", job))
+
+    def _submit(self, spec: JobSpec, typed: Optional[bytes], more: bool, detachment: Fields) -> int:
         has_input = typed is not None or more
-        fields = messages.submission(spec, has_input)
+        fields = messages.submission(spec, has_input) | detachment
         upload = self._upload(spec)
         if typed:
             upload.typed.append(typed)
         upload.typed_end = not more
+        upload.is_detached = bool(detachment)
         upload.holds_image = has_input and spec.deterministic
         return self._begin("SUBMIT", fields, upload)
 
@@ -175,9 +199,13 @@ class Core:
     # Bytes
 
     def receive(self, data: bytes) -> list[Event]:
-        """What these bytes from the worker tell. ProtocolError ends the connection, once what is to be sent is sent."""
-        self._reader.feed(data)
+        """What these bytes from the worker tell. If they break the protocol, `failure` is set behind what was told before, and the
+        connection is to be closed once what is to be sent is sent.
+        """
         events: list[Event] = []
+        if self.failure:
+            return events
+        self._reader.feed(data)
         try:
             for frame in self._reader.frames():
                 self._rules.take("worker", frame)
@@ -185,7 +213,6 @@ class Core:
                     events += self._told(frame)
         except WireError as error:
             self._fail(error)
-            raise self.failure from None  # type: ignore[misc]
         return events
 
     def receive_end(self) -> KVMJobError:
@@ -332,7 +359,12 @@ class Core:
             return []
         if frame.type == "ACCEPTED":
             self._uploads[job].sources = ()  # they are no longer needed here
-            return [Happening(job, messages.acceptance(fields))]
+            accepted = messages.acceptance(fields)
+            return [self._ended(job, accepted) if self._uploads[job].is_detached else Happening(job, accepted)]
+        if frame.type == "ATTACHED":
+            return [Happening(job, messages.attachment(fields))]
+        if frame.type == "LEFT":
+            return [self._ended(job, Left(LEFT[fields["reason"]]))]
         if frame.type == "STARTED":
             return [Happening(job, messages.start(fields))]
         if frame.type == "PAUSED":
@@ -343,7 +375,7 @@ class Core:
             return [self._ended(job, Refused(fields))]
         return []
 
-    def _ended(self, job: int, what: Union[Result, KVMJobError]) -> Event:
+    def _ended(self, job: int, what: News) -> Event:
         self._uploads.pop(job, None)
         self._rules.forget(job)
         return Happening(job, what)

@@ -11,7 +11,7 @@ from typing import Optional, TypeVar
 
 from .codec import SEGMENTS, SYSTEM_VALUES, TABLES, Json
 from .model import (
-    Acceptance, Canceller, Counters, Exit, ExitKind, Exits, Fault, Histogram, Image, JobSpec, JobState, ListedJob,
+    Acceptance, Attachment, Canceller, Channel, Counters, DetachedJob, DetachedState, Exit, ExitKind, Exits, Fault, Histogram, Image, JobSpec, JobState, ListedJob,
     MemoryRange, MemoryWindow, Mode, Outcome, Pause, Program, Result, Sample, Segment, Start, System, Table, Tenant,
     Text, WorkerStatus, WorkerTerms,
 )  # fmt: skip
@@ -135,6 +135,21 @@ def of_program(program: Program) -> Fields:
     return fields
 
 
+# ATTACH
+
+
+def attachment_request(
+    id: int, run: Optional[int], offsets: Optional[Mapping[Channel, int]], output: bool, follow: bool
+) -> Fields:
+    fields: Fields = {"id": id}
+    if run is not None:
+        fields["run"] = run
+    rows = [{"channel": int(channel), "offset": offset} for channel, offset in sorted((offsets or {}).items())]
+    if rows:
+        fields["offsets"] = rows
+    return fields | ({} if output else {"output": False}) | ({} if follow else {"follow": False})
+
+
 # What comes back
 
 
@@ -244,6 +259,11 @@ def result(fields: Fields) -> Result:
     )
 
 
+def attachment(fields: Fields) -> Attachment:
+    label, output_bytes = fields.get("label", ""), number(fields, "output_bytes")
+    return Attachment(DetachedState(fields["state"]), fields["run"], label, output_bytes)
+
+
 # ANSWER
 
 
@@ -277,6 +297,22 @@ def listed_job(row: Json) -> ListedJob:
         queue_ns=int(row["queue_ns"]),
         run_ns=None if run_ns == NOT_STARTED else run_ns,
         title=row["title"],
+    )
+
+
+def detached_job(row: Json) -> DetachedJob:
+    ended_at = int(row["ended_at"])
+    return DetachedJob(
+        id=int(row["id"]),
+        user=somebody(row["user"]),
+        state=DetachedState(row["state"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        run=row["run"],
+        accepted_at=int(row["accepted_at"]),
+        ended_at=ended_at or None,
+        output_bytes=int(row["output_bytes"]),
+        label=row["label"],
+        key=row["key"],
     )
 
 

@@ -392,6 +392,51 @@ class Step:
     changes: Mapping[str, int]
 
 
+# Detached jobs
+
+
+class DetachedState(_Named):
+    """Where a detached job is: one that was cut short by its worker's end waits again."""
+
+    WAITING = 1
+    RUNNING = 2
+    ENDED = 3
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """The job that was attached to, as it was then. Offsets of output are of this run."""
+
+    state: DetachedState
+    run: int
+    label: str
+    output_bytes: Optional[int]
+
+
+@dataclass(frozen=True)
+class DetachedJob:
+    """A job that the worker keeps. Times are seconds since 1970; `outcome` and `ended_at` are None until it has ended."""
+
+    id: int
+    user: Optional[int]
+    state: DetachedState
+    outcome: Optional[Outcome]
+    run: int
+    accepted_at: int
+    ended_at: Optional[int]
+    output_bytes: int
+    label: str
+    key: str
+
+
+class Forgotten(_Named):
+    """What became of a job that was to be forgotten."""
+
+    FORGOTTEN = 1
+    UNKNOWN = 2
+    UNFINISHED = 3
+
+
 @dataclass(frozen=True)
 class Completed:
     """A job that is over, with everything that it wrote."""

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Optional, Union
+from typing import Optional
 
-from .core import Answered, Core, Event, Greeted, Happening, Leaving, Ponged
+from .core import Answered, Core, Event, Greeted, Happening, Leaving, News, Ponged
 from .errors import KVMJobError
 from .messages import Fields
-from .model import Acceptance, Channel, Chunk, Completed, Pause, Result, Start
+from .model import Acceptance, Attachment, Channel, Chunk, Completed, Pause, Result, Start
 from .records import RecordStream, memory_value, trace_value
 
 DEFAULT_PATH = "/run/kvmjob/kvmjobd.sock"
@@ -29,9 +29,11 @@ class Job:
         self._core = core
         self._number = 0
         self._chunks: deque[Chunk] = deque()
-        self._ending: Union[Result, KVMJobError, None] = None
+        self._ending: Optional[News] = None
+        self._is_detached = False
         self._drops = False  # nobody will read its output
         self.acceptance: Optional[Acceptance] = None
+        self.attachment: Optional[Attachment] = None
         self.start: Optional[Start] = None
         self.paused: Optional[Pause] = None
 
@@ -39,6 +41,11 @@ class Job:
     def id(self) -> Optional[int]:
         """The worker's own number for it, as in `kvmjob ps`."""
         return self.acceptance.id if self.acceptance else None
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the worker has answered."""
+        return self.acceptance is not None or self.attachment is not None or self.is_over
 
     @property
     def is_over(self) -> bool:
@@ -51,6 +58,19 @@ class Job:
             self._drop()
             self._core.cancel(self._number)
 
+    def leave(self) -> None:
+        """Lets go of a job that was attached to: it goes on, and has no result here. Its output is dropped."""
+        if not self.is_over:
+            self._drop()
+            self._core.leave(self._number)
+
+    def _let_go(self) -> None:
+        """What is done for a reader who goes away."""
+        if self.attachment is None:
+            self.cancel()
+        else:
+            self.leave()
+
     def extend(self, steps: int) -> None:
         """Lets it go on after a pause, for so many steps; 0 ends it as steps-exhausted."""
         if self.paused and not self.is_over:
@@ -61,7 +81,7 @@ class Job:
         """Tells the guest that nothing more will be typed."""
         self._core.end_input(self._number)
 
-    def _take(self, what: Union[Acceptance, Start, Chunk, Pause, Result, KVMJobError]) -> None:
+    def _take(self, what: News) -> None:
         if isinstance(what, Chunk):
             if self._drops:
                 self._core.consumed(self._number, len(what.data))
@@ -69,6 +89,10 @@ class Job:
                 self._chunks.append(what)
         elif isinstance(what, Acceptance):
             self.acceptance = what
+            if self._is_detached:
+                self._ending = what  # that is all that comes of it here
+        elif isinstance(what, Attachment):
+            self.attachment = what
         elif isinstance(what, Start):
             self.start = what
         elif isinstance(what, Pause):
@@ -98,8 +122,13 @@ class Job:
     def _result(self) -> Result:
         if isinstance(self._ending, Result):
             return self._ending
-        assert self._ending is not None
+        assert isinstance(self._ending, KVMJobError)
         raise self._ending
+
+    def _answer(self) -> None:
+        """Raises why the worker did not take it."""
+        if isinstance(self._ending, KVMJobError) and self.acceptance is None and self.attachment is None:
+            raise self._ending
 
 
 class Collection:

@@ -53,13 +53,19 @@ class Player:
             upload = self.core._upload(kvmjob.JobSpec(kvmjob.Image(b"")))
             upload.sources = [b""] * max(1, len(frame.fields.get("layers", [])))
             self.core._send(frame)
+            upload.is_detached = frame.fields.get("detach", False)
             self.core._uploads[frame.job] = upload
+        elif frame.type == "ATTACH":
+            self.core._send(frame)
+            self.core._uploads[frame.job] = Upload([], False)
         elif isinstance(frame.type, str):
             self.core._send(frame)
 
     def hear(self, data: bytes) -> None:
         for at in range(0, len(data), self.chunk):
             self.events += self.core.receive(data[at : at + self.chunk])
+        if self.core.failure:
+            raise self.core.failure
 
     def last_sent(self) -> Frame:
         return frame_of(self.core._outgoing[-1])
@@ -119,7 +125,7 @@ def said(entry: Any) -> list[tuple[int, str]]:
 def told(player: Player) -> list[tuple[int, str]]:
     names = {
         kvmjob.Acceptance: "ACCEPTED", kvmjob.Start: "STARTED", kvmjob.Chunk: "OUTPUT", kvmjob.Pause: "PAUSED",
-        kvmjob.Result: "RESULT", kvmjob.Refused: "ERROR",
+        kvmjob.Result: "RESULT", kvmjob.Refused: "ERROR", kvmjob.Attachment: "ATTACHED", kvmjob.Left: "LEFT",
     }  # fmt: skip
     return [(event.job, names[type(event.what)]) for event in player.events if isinstance(event, Happening)]
 
@@ -159,7 +165,9 @@ class Frames(unittest.TestCase):
                     messages.tenant(row)
                 for row in frame.fields.get("job_list", []):
                     self.assertEqual(messages.listed_job(row).id, int(row["id"]))
-        self.assertGreaterEqual(whats, {1, 2, 3, 4})
+                for row in frame.fields.get("detached_list", []):
+                    self.assertEqual(messages.detached_job(row).id, int(row["id"]))
+        self.assertEqual(whats, {1, 2, 3, 4, 5})
 
     def test_names_of_codes_are_those_of_the_page(self) -> None:
         section = (PACKAGE.parent / "PROTOCOL.md").read_text().split("\n## 6.")[1].split("\n## 7.")[0]
