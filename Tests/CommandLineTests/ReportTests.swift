@@ -97,7 +97,7 @@ import Testing
     private func chart(_ numbers: [UInt64]) -> HistogramChart {
         var distribution = Distribution()
         for number in numbers { distribution.add(number) }
-        return HistogramChart(distribution: distribution, quantity: "<time>") { "\(Int($0)) <ns>" }
+        return HistogramChart(distribution: distribution, quantity: "<time>") { "\($0 < 1e9 ? "\(Int($0))" : "many") <ns>" }
     }
 
     @Test func `a bar for each bin that is not empty, each with its count`() {

@@ -70,7 +70,7 @@ enum ReportStyle {
         .details dt { color: var(--soft); }
         .details dd { margin: 0; min-width: 0; unicode-bidi: isolate; overflow-wrap: anywhere; }
         pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.4 ui-monospace, monospace; }
-        nav { display: flex; gap: 8px; align-items: center; justify-content: center; margin-top: 12px; }
+        nav { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; justify-content: center; margin-top: 12px; }
         #place { color: var(--soft); font-size: 13px; min-width: 12em; text-align: center; }
         @media (max-width: 560px) {
           main { padding: 20px 12px; }
