@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import io
 import os
 import pathlib
 import re
@@ -26,7 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from live import REPOSITORY, Checks, LiveWorker, Programs  # noqa: E402
 import kvmjob  # noqa: E402  (live has put its folder in the path)
 from kvmjob import (  # noqa: E402
-    AsyncClient, Client, Image, JobSpec, Limits, Meter, Mode, Outcome, Program, Report, Snapshot, SnapshotPoint, archive,
+    AsyncClient, Client, Image, JobSpec, Limits, Meter, Mode, Outcome, Program, Report, Snapshot, SnapshotPoint,
+    archive,
 )  # fmt: skip
 from kvmjob.core import WINDOW  # noqa: E402
 
@@ -187,7 +187,9 @@ def refusals(scene: Scene) -> None:
             try:
                 client.run(spec)
             except kvmjob.Refused as refusal:
-                scene.checks.equal("the connection goes on", client.run(JobSpec(scene.image("hello"))).console, b"hello\n")
+                scene.checks.equal(
+                    "the connection goes on", client.run(JobSpec(scene.image("hello"))).console, b"hello\n"
+                )
                 return refusal
         raise AssertionError(f"{spec} was not refused")
 
@@ -200,7 +202,10 @@ def refusals(scene: Scene) -> None:
     scene.checks.equal("an empty image", refused(JobSpec(Image(b""))).code, "image-empty")
     scene.checks.equal("a budget of nothing", refused(JobSpec(image, Limits(exits=0))).code, "budget-range")
     scene.checks.equal("a snapshot that there is not", refused(JobSpec(Snapshot(bytes(32)))).code, "snapshot-unknown")
-    with LiveWorker(scene.programs, "--tenant-queued-jobs", "1", "--slots", "1") as worker, Client(worker.path) as client:
+    with (
+        LiveWorker(scene.programs, "--tenant-queued-jobs", "1", "--slots", "1") as worker,
+        Client(worker.path) as client,
+    ):
         jobs, told = [], None
         while told is None:
             try:
@@ -214,7 +219,9 @@ def refusals(scene: Scene) -> None:
 def inspection(scene: Scene) -> None:
     with scene.client() as client:
         ranges = [kvmjob.MemoryRange(0x1000, len(scene.guests["hello"]))]
-        done = client.run(JobSpec(scene.image("hello"), dumps=ranges, trace=True, report=Report.DIGEST, meter=Meter.EXACT))
+        done = client.run(
+            JobSpec(scene.image("hello"), dumps=ranges, trace=True, report=Report.DIGEST, meter=Meter.EXACT)
+        )
         dumped = b"".join(record.data for record in done.memory)
         scene.checks.equal("a dump is the image again", dumped, scene.guests["hello"])
         taken = [one for one in done.trace if isinstance(one, kvmjob.Step)]
@@ -232,7 +239,9 @@ def snapshots(scene: Scene) -> None:
         scene.checks.equal("a guest becomes ready", str(taken.outcome), "snapshot-taken")
         start = JobSpec(Snapshot(taken.snapshot or b""))
         runs = [client.run(start, typed) for typed in (b"\1\2", b"", b"\1\2")]
-        scene.checks.equal("it starts from there any number of times", {str(run.result.outcome) for run in runs}, {"halted"})
+        scene.checks.equal(
+            "it starts from there any number of times", {str(run.result.outcome) for run in runs}, {"halted"}
+        )
         same = runs[0].console == runs[2].console != runs[1].console
         scene.checks.that("each in a copy of its own", same, [run.console for run in runs])
 
@@ -266,7 +275,9 @@ def detaching(scene: Scene) -> None:
             again = client.detach(JobSpec(scene.image("hello"), label="quick"), key="once")
             scene.checks.equal("a key means the same job", (again.id, again.repeated), (quick.id, True))
             done = client.attach(quick.id or 0).collect()
-            scene.checks.equal("its output and its end", (done.console, str(done.result.outcome)), (b"hello\n", "halted"))
+            scene.checks.equal(
+                "its output and its end", (done.console, str(done.result.outcome)), (b"hello\n", "halted")
+            )
             rest = client.attach(quick.id or 0, run=1, offsets={kvmjob.Channel.CONSOLE: 4})
             scene.checks.equal("its output from an offset on", [(one.offset, one.data) for one in rest], [(4, b"o\n")])
             flood = client.detach(scene.flood(output_bytes=100_000), input=b"typed")
@@ -283,7 +294,11 @@ def detaching(scene: Scene) -> None:
             scene.checks.equal("until it is stopped", client.stop([kept["long"].id]), [True])
             scene.checks.equal("as its user", str(client.attach(kept["long"].id).result().canceller), "user")
             ids = [job.id for job in client.detached()]
-            scene.checks.equal("what is forgotten", [str(one) for one in client.forget([*ids, 1 << 40])], ["forgotten"] * 3 + ["unknown"])
+            scene.checks.equal(
+                "what is forgotten",
+                [str(one) for one in client.forget([*ids, 1 << 40])],
+                ["forgotten"] * 3 + ["unknown"],
+            )
             scene.checks.equal("is gone", client.detached(), [])
 
 
@@ -317,7 +332,9 @@ def killed(scene: Scene) -> None:
                 job.result()
                 scene.checks.that("a worker that is killed: an error", False)
             except kvmjob.ConnectionLost as error:
-                scene.checks.equal("a worker that is killed: an error", str(error), "the worker has closed the connection")
+                scene.checks.equal(
+                    "a worker that is killed: an error", str(error), "the worker has closed the connection"
+                )
         try:
             client.submit(scene.flood())
             scene.checks.that("and nothing more is taken", False)
@@ -327,7 +344,9 @@ def killed(scene: Scene) -> None:
         Client("/nowhere/kvmjobd.sock")
         scene.checks.that("no worker", False)
     except kvmjob.ConnectError as error:
-        scene.checks.equal("no worker", str(error), "no worker answers at /nowhere/kvmjobd.sock: No such file or directory")
+        scene.checks.equal(
+            "no worker", str(error), "no worker answers at /nowhere/kvmjobd.sock: No such file or directory"
+        )
 
 
 # asyncio
@@ -338,7 +357,9 @@ async def many_at_once(scene: Scene) -> None:
         spec = JobSpec(Image(scene.guests["reverse-line"]))
         lines = [f"line {number}".encode() for number in range(100)]
         done = await asyncio.gather(*(client.run(spec, line + b"\n") for line in lines))
-        scene.checks.equal("asyncio: 100 jobs at once", [one.console for one in done], [line[::-1] + b"\n" for line in lines])
+        scene.checks.equal(
+            "asyncio: 100 jobs at once", [one.console for one in done], [line[::-1] + b"\n" for line in lines]
+        )
         answers = await asyncio.gather(*(client.worker() for _ in range(50)))
         scene.checks.equal("asyncio: 50 questions at once", len({one.slots for one in answers}), 1)
         scene.checks.that("asyncio: a ping", await client.ping() > 0)
@@ -353,7 +374,9 @@ async def async_cancelling(scene: Scene) -> None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            scene.checks.equal(f"asyncio: a cancelled task cancels ({what})", str((await job.result()).outcome), "cancelled")
+            scene.checks.equal(
+                f"asyncio: a cancelled task cancels ({what})", str((await job.result()).outcome), "cancelled"
+            )
         async with await client.submit(scene.flood()) as job:
             async for _ in job:
                 break
@@ -398,7 +421,9 @@ async def async_input_and_pause(scene: Scene) -> None:
             first = await paused.pause()
             paused.extend(1)
             second = await paused.pause()
-            scene.checks.equal("asyncio: a pause and another", [one and one.steps for one in (first, second)], [1000, 1001])
+            scene.checks.equal(
+                "asyncio: a pause and another", [one and one.steps for one in (first, second)], [1000, 1001]
+            )
 
 
 async def async_lost(scene: Scene) -> None:
@@ -437,7 +462,9 @@ def run_examples(scene: Scene, python: str, variables: dict[str, str]) -> None:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=PATIENCE, env=environment)
         said = done.stdout.replace("'h'", "h")
         letters = "".join(re.findall(r"b'(.*?)'", said)) or said
-        scene.checks.that(f"README: example {number} runs", done.returncode == 0 and wanted in letters, done.stderr or "")
+        scene.checks.that(
+            f"README: example {number} runs", done.returncode == 0 and wanted in letters, done.stderr or ""
+        )
 
 
 def typed(scene: Scene, python: str) -> None:
@@ -457,8 +484,12 @@ def installed(scene: Scene) -> None:
         made = subprocess.run([sys.executable, "-m", "venv", f"{folder}/venv"], capture_output=True, text=True)
         if made.returncode == 0:
             python = f"{folder}/venv/bin/python"
-            pip = subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-index", str(PACKAGE)], capture_output=True, text=True)
-            scene.checks.equal("pip installs it without an index", (pip.returncode, pip.stderr and pip.stderr[:400]), (0, ""))
+            pip = subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", "--no-index", str(PACKAGE)], capture_output=True, text=True
+            )
+            scene.checks.equal(
+                "pip installs it without an index", (pip.returncode, pip.stderr and pip.stderr[:400]), (0, "")
+            )
             readme(scene, python, "")
             typed(scene, python)
         else:
@@ -469,7 +500,9 @@ def installed(scene: Scene) -> None:
         specification.loader.exec_module(backend)
         names = {backend.build_wheel(folder) for _ in range(2)}
         readme(scene, sys.executable, f"{folder}/{names.pop()}")
-        scene.checks.equal("its version is the worker's", f"kvmjobd {kvmjob.__version__}", scene.client().terms.software)
+        scene.checks.equal(
+            "its version is the worker's", f"kvmjobd {kvmjob.__version__}", scene.client().terms.software
+        )
 
 
 SYNC: list[Callable[[Scene], None]] = [

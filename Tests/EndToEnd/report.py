@@ -60,7 +60,7 @@ def made_up_result(line: int, chance: random.Random) -> dict[str, Any]:
         "cancelled": {"by": "client"} if outcome == "cancelled" else None,
         "steps": {"used": int(10 ** chance.gauss(5.2, 0.7)) if line % 4 else None},
         "wall_ns": int(10 ** chance.gauss(6.6, 0.5)), "queue_ns": chance.randrange(10**7), "cpu_ns": chance.randrange(10**7),
-        "output_bytes": len(said), "output_base64": base64.b64encode(said).decode(),
+        "output_bytes": len(said), "output_base64": base64.b64encode(said).decode(), "output_file": f"out/{line}.txt",
     }  # fmt: skip
 
 
@@ -73,7 +73,9 @@ def hostile_results() -> list[dict[str, Any]]:
             "line": 100_000 + number, "job_id": text, "label": text, "image": text, "name": text, "outcome": "host-error",
             "host_error": text, "output_base64": said, "output_bytes": 2**64 - 1, "wall_ns": 2**64 - 1, "steps": {"used": 2**64 - 1},
         })  # fmt: skip
-    results.append({"line": 200_000, "label": "an outcome that there is not", "outcome": "<script>window.hacked=1</script>"})
+    results.append(
+        {"line": 200_000, "label": "an outcome that there is not", "outcome": "<script>window.hacked=1</script>"}
+    )
     return results
 
 
@@ -159,7 +161,9 @@ def outcomes_table(checks: Checks, page: browser.Browser, results: list[dict[str
         wanted[name] = wanted.get(name, 0) + 1
     cells = "[...document.querySelectorAll('.outcomes tbody tr')].map(r => [...r.cells].map(c => c.textContent.trim()))"
     shown = page.evaluate(cells)
-    checks.equal("browser: each outcome with its count", {row[0]: int(row[1].replace(",", "")) for row in shown}, wanted)
+    checks.equal(
+        "browser: each outcome with its count", {row[0]: int(row[1].replace(",", "")) for row in shown}, wanted
+    )
     most = max(wanted, key=lambda name: wanted[name])
     share = f"{wanted[most] / len(results) * 100:.1f} %"
     checks.equal("browser: the most frequent first, with its share", (shown[0][0], shown[0][2]), (most, share))
@@ -174,14 +178,18 @@ def filters(checks: Checks, page: browser.Browser, results: list[dict[str, Any]]
     page.evaluate("document.getElementById('text').select()")
     page.type("PAGE fault 0x401136")
     faulted = [one for one in results if one["outcome"] == "faulted"]
-    checks.equal("filter: words in any place and case", page.evaluate(STATUS), f"{len(faulted):,} of {len(results):,} jobs")
+    checks.equal(
+        "filter: words in any place and case", page.evaluate(STATUS), f"{len(faulted):,} of {len(results):,} jobs"
+    )
     page.evaluate("document.getElementById('text').select()")
     page.type("no such job")
     nothing = (page.evaluate(ROWS), page.evaluate("document.getElementById('place').textContent"))
     checks.equal("filter: nothing is found", nothing, ([], "none"))
     page.evaluate("document.getElementById('text').select()")
     page.press("Backspace", 8)
-    page.evaluate("(e => { e.value = 'halted'; e.dispatchEvent(new Event('change')); })(document.getElementById('outcome'))")
+    page.evaluate(
+        "(e => { e.value = 'halted'; e.dispatchEvent(new Event('change')); })(document.getElementById('outcome'))"
+    )
     halted = sum(one["outcome"] == "halted" for one in results)
     checks.equal("filter: by outcome", page.evaluate(STATUS), f"{halted:,} of {len(results):,} jobs")
     checks.equal("filter: only that is shown", {row[2] for row in page.evaluate(ROWS)}, {"halted"})
@@ -194,7 +202,9 @@ def sorts(checks: Checks, page: browser.Browser, results: list[dict[str, Any]]) 
     page.click(f"{head}[1]")
     labels = sorted(one["label"] for one in results if one.get("label", "").startswith("submission-"))
     shown = [row[1] for row in page.evaluate(ROWS)]
-    checks.equal("sort: by name", [name for name in shown if name in labels], [name for name in labels if name in shown])
+    checks.equal(
+        "sort: by name", [name for name in shown if name in labels], [name for name in labels if name in shown]
+    )
     page.click(f"{head}[5]")
     page.click("document.getElementById('next')")
     steps = sorted((one.get("steps", {}).get("used") or -1 for one in results), reverse=True)
@@ -212,7 +222,7 @@ def keyboard(checks: Checks, page: browser.Browser) -> None:
     page.evaluate("document.querySelector('#rows button').focus()")
     page.press("Enter", 13)
     shown = page.evaluate("document.querySelector('.details')?.textContent ?? ''")
-    checks.that("keyboard: Enter opens a job's details", "Output" in shown and "test 1:" in shown, shown[:100])
+    checks.that("keyboard: Enter opens a job's details", "test 1:" in shown and "out/1.txt" in shown, shown[:100])
     page.press("Enter", 13)
     checks.equal("keyboard: and closes them", page.evaluate("document.querySelectorAll('.details').length"), 0)
     page.press("Tab", 9)
@@ -228,7 +238,9 @@ def hostile(checks: Checks, page: browser.Browser) -> None:
     checks.equal("hostile: names are shown as they are", names, HOSTILE)
     inert = "[window.hacked === undefined, document.querySelectorAll('main img, main script').length]"
     checks.equal("hostile: nothing of it has run", page.evaluate(inert), [True, 0])
-    page.evaluate("(s => { s.textContent = 'window.hacked = 2'; document.body.append(s); })(document.createElement('script'))")
+    page.evaluate(
+        "(s => { s.textContent = 'window.hacked = 2'; document.body.append(s); })(document.createElement('script'))"
+    )
     checks.equal("hostile: and nothing could", page.evaluate("window.hacked === undefined"), True)
     page.evaluate("document.getElementById('text').select()")
     page.press("Backspace", 8)
@@ -239,7 +251,9 @@ def accessible(checks: Checks, page: browser.Browser) -> None:
     roles = ("button", "searchbox", "textbox", "combobox", "table", "image", "figure", "navigation")
     named = {node["role"]["value"]: node for node in tree if "role" in node and node["role"]["value"] in roles}
     checks.equal("reading: there is one of each kind", named.keys() >= {"button", "combobox", "table", "image"}, True)
-    controls = [node for node in tree if node.get("role", {}).get("value") in ("button", "searchbox", "combobox", "image")]
+    controls = [
+        node for node in tree if node.get("role", {}).get("value") in ("button", "searchbox", "combobox", "image")
+    ]
     nameless = [node for node in controls if not node.get("ignored") and not node.get("name", {}).get("value")]
     checks.equal("reading: every control and drawing has a name", nameless, [])
     for scheme in ("light", "dark"):
@@ -248,9 +262,13 @@ def accessible(checks: Checks, page: browser.Browser) -> None:
     page.look(390, 800)
     wide = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     wider = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 391 && !e.closest('.wide'))"
-    checks.that("a telephone's width is enough", wide, page.evaluate(f"{wider}.map(e => e.tagName + e.className).slice(0, 9)"))
+    checks.that(
+        "a telephone's width is enough", wide, page.evaluate(f"{wider}.map(e => e.tagName + e.className).slice(0, 9)")
+    )
     page.look(1280, 900, medium="print")
-    hidden = page.evaluate("[...document.querySelectorAll('form label, nav button')].every(e => !e.getClientRects().length)")
+    hidden = page.evaluate(
+        "[...document.querySelectorAll('form label, nav button')].every(e => !e.getClientRects().length)"
+    )
     checks.that("on paper there is nothing to click", hidden)
     paper = page.call("Page.printToPDF")["data"]
     checks.that("and it prints", base64.b64decode(paper).startswith(b"%PDF"))
@@ -269,7 +287,9 @@ def commands(checks: Checks, kvmjob: str, folder: pathlib.Path) -> None:
 
     def report(results: bytes, page: str) -> tuple[int, str]:
         (folder / "in.jsonl").write_bytes(results)
-        done = subprocess.run([kvmjob, "report", "in.jsonl", "--html", page], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            [kvmjob, "report", "in.jsonl", "--html", page], cwd=folder, capture_output=True, text=True
+        )
         return done.returncode, done.stderr
 
     line = b'{"outcome":"halted"}\n'
@@ -283,7 +303,9 @@ def commands(checks: Checks, kvmjob: str, folder: pathlib.Path) -> None:
     status, said = report(line, "d.html")
     checks.equal("a folder is in the way", (status, said), (125, "kvmjob: cannot write d.html: it is a directory\n"))
     names = {path.name for path in folder.iterdir()}
-    checks.equal("nothing half-written is left", {name for name in names if name.endswith(".part") or name == "c.html"}, set())
+    checks.equal(
+        "nothing half-written is left", {name for name in names if name.endswith(".part") or name == "c.html"}, set()
+    )
 
 
 def main() -> int:
@@ -296,13 +318,25 @@ def main() -> int:
         folder = pathlib.Path(name)
         programs.write_guests(name)
         lines = real_results(programs, folder)
-        checks.equal("three real results", [json.loads(line)["outcome"] for line in lines], ["halted", "steps-exhausted", "refused"])
+        checks.equal(
+            "three real results",
+            [json.loads(line)["outcome"] for line in lines],
+            ["halted", "steps-exhausted", "refused"],
+        )
         made_up = [made_up_result(line, chance) for line in range(1, MADE_UP + 1)]
         lines += [json.dumps(one).encode() for one in made_up + hostile_results()]
         results = [json.loads(line) for line in lines]
         (folder / "results.jsonl").write_bytes(b"\n".join(lines) + b"\n")
-        title = "Grading <i>week 7</i> & \"more\""
-        command = [programs.kvmjob, "report", str(folder / "results.jsonl"), "--html", str(folder / "report.html"), "--title", title]
+        title = 'Grading <i>week 7</i> & "more"'
+        command = [
+            programs.kvmjob,
+            "report",
+            str(folder / "results.jsonl"),
+            "--html",
+            str(folder / "report.html"),
+            "--title",
+            title,
+        ]
         checks.equal("kvmjob report", subprocess.run(command, timeout=120).returncode, 0)
         read_as_text(checks, folder / "report.html", title, len(results))
         commands(checks, programs.kvmjob, folder)
@@ -318,7 +352,15 @@ def main() -> int:
             accessible(checks, page)
             if "SCREENSHOTS" in os.environ:
                 (folder / "plain.jsonl").write_bytes(b"".join(json.dumps(one).encode() + b"\n" for one in made_up))
-                command = [programs.kvmjob, "report", "plain.jsonl", "--html", "plain.html", "--title", "Grading, week 7"]
+                command = [
+                    programs.kvmjob,
+                    "report",
+                    "plain.jsonl",
+                    "--html",
+                    "plain.html",
+                    "--title",
+                    "Grading, week 7",
+                ]
                 subprocess.run(command, cwd=folder, check=True, timeout=120)
                 pictures(page, f"file://{folder}/plain.html", os.environ["SCREENSHOTS"])
     return checks.finish()

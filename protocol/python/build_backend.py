@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""Builds the package for pip (PEP 517) with the standard library: a wheel of pure Python is an archive of its files and three more.
+"""Builds the package for pip (PEP 517) with the standard library: a wheel of pure Python is an archive of its files and
+three more.
 
 So that an installation needs nothing from the network, and works on machines that have none.
 """
@@ -18,7 +19,7 @@ from typing import Optional
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAME = "kvmjob"
-VERSION = re.findall(r'__version__ = "(.+)"', (HERE / NAME / "__init__.py").read_text())[0]
+VERSION = re.findall(r'^VERSION = "(.+)"', (HERE / NAME / "core.py").read_text(), re.MULTILINE)[0]
 EPOCH = (1980, 1, 1, 0, 0, 0)  # so that the same files are the same wheel
 
 

@@ -36,7 +36,7 @@ struct ReportCommand: AsyncParsableCommand {
         throw try await ExitCode(telling: console) {
             var report = try HTMLReport(path: html, title: title ?? name)
             do {
-                let cut = try await ResultsFile(path: results, name: name).read { line in
+                let cut = try await ResultLines(path: results, name: name).read { line in
                     try report.add(line: line)
                 }
                 if cut { await console.say("kvmjob: \(name): the last line is cut short: it is left out") }

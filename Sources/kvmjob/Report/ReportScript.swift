@@ -11,7 +11,7 @@ enum ReportScript {
         (() => {
           const $ = id => document.getElementById(id);
           const jobs = JSON.parse($("jobs").textContent);
-          const [LINE, NAME, OUTCOME, DETAIL, WALL, STEPS, OUTPUT, ID, QUEUE, CPU, TEXT, IMAGE] = Array(12).keys();
+          const [LINE, NAME, OUTCOME, DETAIL, WALL, STEPS, OUTPUT, ID, QUEUE, CPU, TEXT, IMAGE, FILE] = Array(13).keys();
           const columns = [
             { at: LINE, title: "Line", number: true }, { at: NAME, title: "Job" }, { at: OUTCOME, title: "Outcome" },
             { at: DETAIL, title: "Detail" }, { at: WALL, title: "Wall time", number: true, show: duration },
@@ -67,7 +67,7 @@ enum ReportScript {
             const list = element("dl");
             const facts = [
               ["Job id", job[ID]], ["Image", job[IMAGE]], ["Waited", job[QUEUE] === null ? null : duration(job[QUEUE])],
-              ["Processor time", job[CPU] === null ? null : duration(job[CPU])],
+              ["Processor time", job[CPU] === null ? null : duration(job[CPU])], ["Output in", job[FILE]],
             ];
             for (const [title, value] of facts) {
               if (value !== null) list.append(element("dt", title), element("dd", value));

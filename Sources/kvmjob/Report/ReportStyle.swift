@@ -49,6 +49,7 @@ enum ReportStyle {
         form[hidden], nav[hidden] { display: none; }
         label { color: var(--soft); font-size: 13px; }
         input, select, button { font: inherit; font-size: 14px; color: var(--ink); background: var(--page); border: 1px solid var(--line); border-radius: 6px; padding: 4px 9px; }
+        ::placeholder { color: var(--soft); opacity: 1; }
         input { width: min(300px, 60vw); }
         button:enabled { cursor: pointer; }
         button:enabled:hover { background: var(--hover); }

@@ -22,11 +22,12 @@ struct ResultLine: Decodable {
     var code: UInt64?, error: Failure?, fault: FaultPart?, unemulatable: InstructionPart?
     var exhausted: ExhaustedPart?, cancelled: CancelledPart?, hostError: String?, snapshot: String?
     var steps: StepsPart?, wallNanoseconds: UInt64?, queueNanoseconds: UInt64?, cpuNanoseconds: UInt64?
-    var outputBytes: UInt64?, output: String?
+    var outputBytes: UInt64?, output: String?, outputFile: String?
 
     private enum CodingKeys: String, CodingKey {
         case outcome, line, label, image, name, code, error, fault, unemulatable, exhausted, cancelled, snapshot, steps
         case jobID = "job_id", hostError = "host_error", output = "output_base64", outputBytes = "output_bytes"
+        case outputFile = "output_file"
         case wallNanoseconds = "wall_ns", queueNanoseconds = "queue_ns", cpuNanoseconds = "cpu_ns"
     }
 
@@ -84,7 +85,7 @@ extension ResultLine {
         .array([
             .count(line), .string(title), .string(group), .string(detail), .count(wallNanoseconds), .count(steps?.used),
             .count(outputBytes), .text(jobID), .count(queueNanoseconds), .count(cpuNanoseconds), .string(shownText),
-            .text(image == title ? nil : image),
+            .text(image == title ? nil : image), .text(outputFile),
         ])
     }
 }

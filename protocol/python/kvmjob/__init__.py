@@ -8,18 +8,18 @@
 from .aio import AsyncClient, AsyncJob
 from .archive import File, Link, archive
 from .client import Client, Job
+from .core import VERSION as __version__
 from .core import Leaving
 from .errors import (
     ConnectError, ConnectionLost, KVMJobError, Left, ProtocolError, Refused, Rejection, WorkerError,
 )  # fmt: skip
 from .model import (
     Acceptance, Attachment, Canceller, Channel, Chunk, Completed, Counters, DetachedJob, DetachedState, Exit, ExitKind,
-    Exits, Fault, Forgotten, Histogram, Image, JobSpec, JobState, Limits, ListedJob, MemoryRange, MemoryRecord, MemoryWindow, Meter, Mode, Outcome, Pause, PointKind,
-    Program, Report, Result, Sample, Segment, Snapshot, SnapshotPoint, Start, Step, System, Table, Tenant,
-    WorkerStatus, WorkerTerms,
+    Exits, Fault, Forgotten, Histogram, Image, JobSpec, JobState, Limits, ListedJob, MemoryRange, MemoryRecord,
+    MemoryWindow, Meter, Mode, Outcome, Pause, PointKind, Program, Report, Result, Sample, Segment, Snapshot,
+    SnapshotPoint, Start, Step, System, Table, Tenant, WorkerStatus, WorkerTerms,
 )  # fmt: skip
 
-__version__ = "0.1.0"
 __all__ = [
     "Acceptance", "AsyncClient", "AsyncJob", "Attachment", "Canceller", "Channel", "Chunk", "Client",
     "Completed", "ConnectError", "ConnectionLost", "Counters", "DetachedJob", "DetachedState", "Exit",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""The client for asyncio. Any number of tasks may use it at once; whoever does not read a job's output holds up that job only."""
+"""The client for asyncio. Any number of tasks may use it at once; whoever does not read a job's output holds up that
+job only.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from types import TracebackType
 from typing import Optional, cast
 
 from . import messages, state
+from .conversation import REQUESTS
 from .core import HANDSHAKE_SECONDS, WINDOW
 from .errors import ConnectError, KVMJobError
 from .messages import Fields
@@ -68,7 +71,9 @@ class AsyncJob(state.Job):
         return self.paused
 
     async def write(self, data: bytes) -> None:
-        """Types into a job that was submitted with `more_input`. Waits while the guest has as much as the worker keeps for it."""
+        """Types into a job that was submitted with `more_input`. Waits while the guest has as much as the worker keeps
+        for it.
+        """
         self._core.write(self._number, data)
         self._client._flush()
         await self._until(lambda: self._core.unwritten(self._number) == 0)
@@ -117,7 +122,7 @@ class AsyncClient(state.Connection, asyncio.Protocol):
         self._may_write = True
         self._changed = asyncio.Event()  # of what is no job's
         self._waiters: deque[asyncio.Future[Fields]] = deque()
-        self._turn = asyncio.Semaphore(8)  # requests at once; a worker takes twice as many
+        self._turn = asyncio.Semaphore(REQUESTS)
 
     @classmethod
     async def connect(cls, path: Optional[str] = None, *, window: int = WINDOW) -> AsyncClient:
@@ -181,13 +186,19 @@ class AsyncClient(state.Connection, asyncio.Protocol):
         return job.acceptance
 
     async def attach(
-        self, id: int, *, run: Optional[int] = None, offsets: Optional[Mapping[Channel, int]] = None, output: bool = True,
+        self,
+        id: int,
+        *,
+        run: Optional[int] = None,
+        offsets: Optional[Mapping[Channel, int]] = None,
+        output: bool = True,
         follow: bool = True,
     ) -> AsyncJob:
-        """Attaches to a detached job by its id. Its output comes from the offsets on, which are of a run; then its result.
+        """Attaches to a detached job by its id. Its output comes from the offsets on, which are of a run; then its
+        result.
 
-        Without `follow` only what there is now: then, if the job has not ended, `result()` raises Left. As a context that is
-        left, and where a task is cancelled, it is let go of and goes on. Raises Refused.
+        Without `follow` only what there is now: then, if the job has not ended, `result()` raises Left. As a context
+        that is left, and where a task is cancelled, it is let go of and goes on. Raises Refused.
         """
         job = AsyncJob(self)
         self._add(job, self._core.attach(messages.attachment_request(id, run, offsets, output, follow)))
@@ -252,12 +263,17 @@ class AsyncClient(state.Connection, asyncio.Protocol):
                 return found
 
     async def _request(self, ask: Callable[[], None]) -> Fields:
-        async with self._turn:
+        await self._turn.acquire()
+        answer: asyncio.Future[Fields] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(lambda _: self._turn.release())
+        try:
             ask()
-            answer: asyncio.Future[Fields] = asyncio.get_running_loop().create_future()
-            self._waiters.append(answer)
-            self._flush()
-            return await asyncio.shield(answer)  # the answer of one who gave up is still the oldest one's
+        except KVMJobError:
+            answer.cancel()
+            raise
+        self._waiters.append(answer)
+        self._flush()
+        return await asyncio.shield(answer)  # what is answered to one who has given up is nobody else's
 
     # The transport
 
@@ -271,9 +287,7 @@ class AsyncClient(state.Connection, asyncio.Protocol):
             if job:
                 cast(AsyncJob, job)._news.set()
         while self._answers:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(self._answers.popleft())
+            self._waiters.popleft().set_result(self._answers.popleft())
         self._changed.set()
         self._flush()
         if self._core.failure:
@@ -300,9 +314,8 @@ class AsyncClient(state.Connection, asyncio.Protocol):
         for job in self._lose(reason):
             cast(AsyncJob, job)._news.set()
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(reason)
-                waiter.exception()  # somebody who gave up does not fetch it
+            waiter.set_exception(reason)
+            waiter.exception()  # somebody who gave up does not fetch it
         self._waiters.clear()
         self._changed.set()
         if self._transport:

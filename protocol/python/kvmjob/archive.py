@@ -32,10 +32,11 @@ Content = Union[bytes, str, File, Link, "os.PathLike[str]"]
 
 
 def archive(files: Mapping[str, Content]) -> bytes:
-    """A tar archive of files by their paths in the guest: bytes, text, a path here (whose mode is kept), a File or a Link.
+    """A tar archive of files by their paths in the guest: bytes, text, a path here (whose mode is kept), a File or a
+    Link.
 
-    The folders that the paths need are in it. The same files give the same bytes, and so the same digest, which a worker may
-    still know: there are no times and no owners in it.
+    The folders that the paths need are in it. The same files give the same bytes, and so the same digest, which a
+    worker may still know: there are no times and no owners in it.
     """
     entries: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
     for path in sorted(files):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""The client for programs without an event loop. It belongs to one thread at a time, and works only while one of its methods runs:
-whoever reads nothing holds up the worker and, in the end, the guest.
+"""The client for programs without an event loop. It belongs to one thread at a time, and works only while one of its
+methods runs: whoever reads nothing holds up the worker and, in the end, the guest.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Job(state.Job):
         return self.paused
 
     def write(self, data: bytes) -> None:
-        """Types into a job that was submitted with `more_input`. Waits while the guest has as much as the worker keeps for it."""
+        """Types into a job that was submitted with `more_input`. Waits while the guest has as much as the worker keeps
+        for it.
+        """
         self._core.write(self._number, data)
         self._client._until(lambda: self._core.unwritten(self._number) == 0)
 
@@ -152,13 +154,19 @@ class Client(state.Connection):
         return job.acceptance
 
     def attach(
-        self, id: int, *, run: Optional[int] = None, offsets: Optional[Mapping[Channel, int]] = None, output: bool = True,
+        self,
+        id: int,
+        *,
+        run: Optional[int] = None,
+        offsets: Optional[Mapping[Channel, int]] = None,
+        output: bool = True,
         follow: bool = True,
     ) -> Job:
-        """Attaches to a detached job by its id. Its output comes from the offsets on, which are of a run; then its result.
+        """Attaches to a detached job by its id. Its output comes from the offsets on, which are of a run; then its
+        result.
 
-        Without `follow` only what there is now: then, if the job has not ended, `result()` raises Left. As a context that is
-        left, and where a task is cancelled, it is let go of and goes on. Raises Refused.
+        Without `follow` only what there is now: then, if the job has not ended, `result()` raises Left. As a context
+        that is left, and where a task is cancelled, it is let go of and goes on. Raises Refused.
         """
         job = Job(self)
         self._add(job, self._core.attach(messages.attachment_request(id, run, offsets, output, follow)))
@@ -223,8 +231,12 @@ class Client(state.Connection):
 
     def _request(self, ask: Callable[[], None]) -> Fields:
         ask()
-        self._until(lambda: bool(self._answers))
-        return self._answers.popleft()
+        self._asked += 1
+        self._until(lambda: self._answered == self._asked)
+        # Before it there may be those to questions that an exception interrupted.
+        answer = self._answers[-1]
+        self._answers.clear()
+        return answer
 
     # Waiting
 

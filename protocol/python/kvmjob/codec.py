@@ -3,8 +3,8 @@
 """The kvmjob wire, coded and decoded from PROTOCOL.md alone: a second opinion on the Swift codec.
 
 Bytes become frames, fields become dictionaries that JSON can hold; numbers of 8 bytes become decimal strings, because
-many JSON readers keep only 53 bits. The bytes of a stream stay bytes. `Reader` takes bytes in any pieces; conversation.py
-knows what frames may follow each other.
+many JSON readers keep only 53 bits. The bytes of a stream stay bytes. `Reader` takes bytes in any pieces;
+conversation.py knows what frames may follow each other.
 
     python3 -m kvmjob.codec FILE   prints the frames of one direction of a captured connection, one line of JSON each
 """
@@ -266,9 +266,7 @@ def offsets() -> Kind:
 
     def valid(rows: list[Json]) -> bool:
         channels = [row["channel"] for row in rows]
-        return rises([0, *channels]) and all(
-            row["channel"] <= 3 and int(row["offset"]) < 2**63 for row in rows
-        )
+        return rises([0, *channels]) and all(row["channel"] <= 3 and int(row["offset"]) < 2**63 for row in rows)
 
     return record("BQ", "channel offset", range(4), valid)
 

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kvmjob authors
 """A connection without a socket: bytes and wishes in, events and bytes out. Both clients are this, and a way to wait.
 
-The rules of the wire are conversation.py's, which judges every frame in both directions: what the worker may not send raises
-ProtocolError, and what this client may not send never gets to the worker.
+The rules of the wire are conversation.py's, which judges every frame in both directions: what the worker may not send
+raises ProtocolError, and what this client may not send never gets to the worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Optional, Union
 
 from . import messages
 from .codec import DATA_HEADER, END, HEADER, Frame, Reader, WireError, encode
-from .conversation import REQUESTS, Conversation
+from .conversation import Conversation
 from .errors import ConnectionLost, KVMJobError, Left, ProtocolError, Refused, WorkerError
 from .errors import NUMBERS as ERROR_NUMBERS
 from .messages import Fields
@@ -26,7 +26,8 @@ from .model import (
 FRAME_LIMIT = 131_072  # bytes of payload that this client takes
 WINDOW = 262_144  # bytes of output of a job that wait here at most, unless told otherwise
 HANDSHAKE_SECONDS = 5.0
-SOFTWARE = "kvmjob-python 0.1.0"
+VERSION = "0.1.0"  # that of the worker which it is released with
+SOFTWARE = f"kvmjob-python {VERSION}"
 BATCH = 262_144  # bytes that are handed out for sending at once, give or take a frame
 
 
@@ -185,11 +186,6 @@ class Core:
     def ping(self, data: bytes) -> None:
         self._send(Frame("PING", 0, 0, {}, data))
 
-    @property
-    def can_ask(self) -> bool:
-        """Whether one more request may be without an answer."""
-        return len(self._rules.requests) < REQUESTS
-
     def query(self, what: int, after: Optional[int] = None) -> None:
         self._send(Frame("QUERY", 0, 0, {"what": what} | ({} if after is None else {"after": after})))
 
@@ -199,8 +195,8 @@ class Core:
     # Bytes
 
     def receive(self, data: bytes) -> list[Event]:
-        """What these bytes from the worker tell. If they break the protocol, `failure` is set behind what was told before, and the
-        connection is to be closed once what is to be sent is sent.
+        """What these bytes from the worker tell. If they break the protocol, `failure` is set behind what was told
+        before, and the connection is to be closed once what is to be sent is sent.
         """
         events: list[Event] = []
         if self.failure:

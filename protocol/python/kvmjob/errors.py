@@ -69,13 +69,16 @@ class Rejection(KVMJobError):
 class Refused(Rejection):
     """The worker did not take this job. Nothing of it has run, and the connection goes on.
 
-    `code` names the rule (PROTOCOL.md section 6); `limit`, `value` and `limit_name` tell the bound that was crossed, where
-    there is one. With `retryable` the same request can succeed later, in about `retry_seconds` where that can be told.
+    `code` names the rule (PROTOCOL.md section 6); `limit`, `value` and `limit_name` tell the bound that was crossed,
+    where there is one. With `retryable` the same request can succeed later, in about `retry_seconds` where that can be
+    told.
     """
 
 
 class WorkerError(Rejection):
-    """The worker ended the connection, or never began one: `too-many-connections`, say. Jobs that it had accepted still end."""
+    """The worker ended the connection, or never began one: `too-many-connections`, say. Jobs that it had accepted still
+    end.
+    """
 
 
 class Left(KVMJobError):

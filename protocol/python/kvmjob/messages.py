@@ -11,9 +11,9 @@ from typing import Optional, TypeVar
 
 from .codec import SEGMENTS, SYSTEM_VALUES, TABLES, Json
 from .model import (
-    Acceptance, Attachment, Canceller, Channel, Counters, DetachedJob, DetachedState, Exit, ExitKind, Exits, Fault, Histogram, Image, JobSpec, JobState, ListedJob,
-    MemoryRange, MemoryWindow, Mode, Outcome, Pause, Program, Result, Sample, Segment, Start, System, Table, Tenant,
-    Text, WorkerStatus, WorkerTerms,
+    Acceptance, Attachment, Canceller, Channel, Counters, DetachedJob, DetachedState, Exit, ExitKind, Exits, Fault,
+    Histogram, Image, JobSpec, JobState, ListedJob, MemoryRange, MemoryWindow, Mode, Outcome, Pause, Program,
+    Result, Sample, Segment, Start, System, Table, Tenant, Text, WorkerStatus, WorkerTerms,
 )  # fmt: skip
 
 REGISTERS = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The kvmjob authors
 """What a client asks for and what it is told: values without behaviour.
 
-Fields that are None were left out: the worker's default, or not known. Numbers of nanoseconds and bytes are in their names;
-what a person chooses, a limit, is in seconds. Nothing here is checked: the worker judges what it is sent.
+Fields that are None were left out: the worker's default, or not known. Numbers of nanoseconds and bytes are in their
+names; what a person chooses, a limit, is in seconds. Nothing here is checked: the worker judges what it is sent.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Program:
-    """A Linux program by its path in its files. The files are layers: archives, the lowest first; `kvmjob.archive` makes one.
+    """A Linux program by its path in its files. Its files are archives, the lowest first: see `kvmjob.archive`.
 
     Without `arguments` the program has its path as its only one.
     """
@@ -415,7 +415,7 @@ class Attachment:
 
 @dataclass(frozen=True)
 class DetachedJob:
-    """A job that the worker keeps. Times are seconds since 1970; `outcome` and `ended_at` are None until it has ended."""
+    """A job that the worker keeps. Times are seconds since 1970; `outcome` and `ended_at` are None until it ends."""
 
     id: int
     user: Optional[int]

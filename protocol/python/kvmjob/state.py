@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""What is known of a job and of a connection, without any way to wait: what the clients of client.py and aio.py share."""
+"""What is known of a job and of a connection, without any way to wait: what both clients share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Job:
         return self._ending is not None
 
     def cancel(self) -> None:
-        """Asks the worker to end it; the result follows, `cancelled` unless it ended by itself before. Output is dropped."""
+        """Asks the worker to end it; the result follows, `cancelled` unless it ended before. Output is dropped."""
         if not self.is_over:
             self._drop()
             self._core.cancel(self._number)
@@ -162,6 +162,8 @@ class Connection:
         self._core = Core(window)
         self._jobs: dict[int, Job] = {}
         self._answers: deque[Fields] = deque()
+        self._asked = 0  # requests so far
+        self._answered = 0
         self._ponged = 0
 
     @property
@@ -180,6 +182,7 @@ class Connection:
             return job
         if isinstance(event, Answered):
             self._answers.append(event.fields)
+            self._answered += 1
         elif isinstance(event, Ponged):
             self._ponged += 1
         else:

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 /// A file of results, of any size, a line at a time.
-struct ResultsFile {
+struct ResultLines {
     /// The most bytes of a line: 256 MiB, which a job's most output and port writes fit in.
     static let lineLimit = 256 << 20
 
