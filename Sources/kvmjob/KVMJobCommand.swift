@@ -16,8 +16,8 @@ struct KVMJobCommand: AsyncParsableCommand {
         version: "kvmjob \(version)",
         subcommands: [
             RunCommand.self, PythonCommand.self, SubmitCommand.self, SnapshotCommand.self, BenchCommand.self,
-            ConformCommand.self,
-            ReplayCommand.self, ReportCommand.self, StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
+            ConformCommand.self, ReportCommand.self,
+            ReplayCommand.self, StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
             DrainCommand.self, DoctorCommand.self, DialCommand.self,
         ])
 

@@ -9,28 +9,30 @@ internal import JobProtocol
 enum ReportPage {
     /// Up to the place of the first row.
     ///
-    /// Nothing runs on the page but ``ReportScript``, by its digest, and nothing is loaded: a second lock behind the escaping.
+    /// Nothing is in force on the page but ``ReportScript`` and ``ReportStyle``, by their digests, and nothing is loaded: a second lock behind the escaping.
     static func beginning(title: String) -> String {
-        let digest = ContentDigest(hashing: Array(ReportScript.text.utf8))
-        let script = "'sha256-\(Data(digest.bytes).base64EncodedString())'"
-        return """
-            <!DOCTYPE html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
-            script-src \(script)">
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
-            <meta name="generator" content="kvmjob \(Release.version)">
-            <title>\(HTMLText.escape(title))</title>
-            <style>
-            \(ReportStyle.text)</style>
-            </head>
-            <body>
-            <script type="application/json" id="jobs">[
+        """
+        <!DOCTYPE html>
+        <html lang="en">
+        <head>
+        <meta charset="utf-8">
+        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
+        style-src \(digest(of: ReportStyle.text)); script-src \(digest(of: ReportScript.text))">
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <meta name="color-scheme" content="light dark">
+        <meta name="generator" content="kvmjob \(Release.version)">
+        <title>\(HTMLText.escape(title))</title>
+        <style>\(ReportStyle.text)</style>
+        </head>
+        <body>
+        <script type="application/json" id="jobs">[
 
-            """
+        """
+    }
+
+    /// As a content security policy names what it lets be.
+    private static func digest(of text: String) -> String {
+        "'sha256-\(Data(ContentDigest(hashing: Array(text.utf8)).bytes).base64EncodedString())'"
     }
 
     /// From behind the last row on.
