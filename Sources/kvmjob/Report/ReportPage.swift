@@ -9,7 +9,8 @@ internal import JobProtocol
 enum ReportPage {
     /// Up to the place of the first row.
     ///
-    /// Nothing is in force on the page but ``ReportScript`` and ``ReportStyle``, by their digests, and nothing is loaded: a second lock behind the escaping.
+    /// Nothing is in force on the page but ``ReportScript`` and ``ReportStyle``, by their digests, and nothing is loaded: a
+    /// second lock behind the escaping.
     static func beginning(title: String) -> String {
         """
         <!DOCTYPE html>

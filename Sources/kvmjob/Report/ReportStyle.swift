@@ -75,7 +75,8 @@ enum ReportStyle {
         #place { color: var(--soft); font-size: 13px; min-width: 12em; text-align: center; }
         @media (max-width: 560px) {
           main { padding: 20px 12px; }
-          .share { display: none; }
+          .share, .outcomes thead td { display: none; }
+          .outcomes th[scope=row] { width: auto; }
           .outcomes th[scope=row], .outcomes .outcome { white-space: normal; overflow-wrap: anywhere; }
           .outcomes .number { padding-left: 10px; }
           #status { margin-left: 0; }
