@@ -85,10 +85,11 @@ END
 }
 
 # The second line is for manual pages and completions; the third for Linux programs as guests: what compiles some, and others as
-# they are.
+# they are; the last for the Python client, and for the page that kvmjob report makes.
 deploy/setup.sh gdb python3 systemd util-linux openssh-client openssh-server procps \
     lowdown mandoc man-db bash-completion zsh fish \
-    gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
+    gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed \
+    python3-venv chromium || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -96,10 +97,11 @@ part 'lint' swift format lint --recursive --strict Sources Tests Package.swift
 part 'fences' Tests/check-fences.sh
 part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
+part 'Python client' python3 -m unittest discover --start-directory protocol/python/tests
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches sandbox linux python \
-    remote systemd service-access service-state service-stop service-crash service-journal package; do
+for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
+    sandbox linux python remote systemd service-access service-state service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from decoder import FIELD_HEADER, split_fields
+from kvmjob.codec import FIELD_HEADER, split_fields
 
 OUTCOME, USED, STEPS, REGISTERS, SYSTEM = 0x0001, 0x0009, 0x000E, 0x0015, 0x0016
 OUTCOME_TAGS = range(0x0002, 0x000C)  # not 0x0021: a snapshot's name follows from the job

@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: The kvmjob authors
 """Writes the test vectors: `python3 protocol/make_vectors.py protocol/vectors`.
 
-The bytes come from generator/encoder.py, which was written from PROTOCOL.md and shares nothing with decoder.py.
+The bytes come from generator/encoder.py, which was written from PROTOCOL.md and shares nothing with python/kvmjob.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""Runs decoder.py over the test vectors, in pieces of every size: `python3 protocol/test_decoder.py`.
+"""Runs the Python codec over the test vectors, in pieces of every size: `python3 protocol/test_decoder.py`.
 
 The last line is `N passed, M failed`; the exit code is 1 if anything failed.
 """
@@ -16,16 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import decoder
-import digest
-import make_vectors
-import records
-from conversation import OTHER, Conversation
-from decoder import Frame, Reader, WireError
+PROTOCOL = Path(__file__).resolve().parent
+sys.path.insert(0, str(PROTOCOL / "python"))
+import digest  # noqa: E402
+import make_vectors  # noqa: E402
+from kvmjob import codec, records  # noqa: E402
+from kvmjob.codec import Frame, Reader, WireError  # noqa: E402
+from kvmjob.conversation import OTHER, Conversation  # noqa: E402
 
 Json = Any
 Check = tuple[str, Callable[[], None]]
-VECTORS = Path(__file__).resolve().parent / "vectors"
+VECTORS = PROTOCOL / "vectors"
 CHUNKS = [1, 2, 3, 5, 7, 11, 12, 13, 64, 4096, 1 << 30]
 SPLIT_EVERYWHERE = 200  # longer frames are split in two at their first bytes and at every 97th
 LONG = 4096  # and frames of a longer payload at every 997th
@@ -111,7 +112,7 @@ def encodes_back(entry: Json) -> None:
     data, limit = bytes.fromhex(entry["hex"]), entry.get("frame_limit", 4096)
     frame = read([data], limit)[0]
     canonical = bytes.fromhex(entry.get("canonical", entry["hex"]))
-    equal(decoder.encode(frame).hex(), canonical.hex())
+    equal(codec.encode(frame).hex(), canonical.hex())
     equal([again.json() for again in read([canonical], limit)], [entry["decoded"]])
 
 
@@ -125,7 +126,7 @@ def survives_bit_flips(entry: Json) -> None:
         flipped[bit // 8] ^= 0x80 >> bit % 8
         frame = tolerant(bytes(flipped), entry.get("frame_limit", 4096))
         if isinstance(frame, Frame) and isinstance(frame.type, str) and frame.refusal is None:
-            equal(read([decoder.encode(frame)], 1 << 16)[0].json(), frame.json())
+            equal(read([codec.encode(frame)], 1 << 16)[0].json(), frame.json())
 
 
 def all_in_one_stream(entries: list[Json]) -> None:
@@ -285,9 +286,9 @@ def files_are_generated() -> None:
 
 def every_field_is_shown(frames: list[Json]) -> None:
     shown = {(e["decoded"]["type"], name) for e in frames if e["decoded"] for name in e["decoded"].get("fields", {})}
-    wanted = {(message, name.rstrip("*")) for message, table in decoder.FIELDS.items() for name, _ in table.values()}
+    wanted = {(message, name.rstrip("*")) for message, table in codec.FIELDS.items() for name, _ in table.values()}
     equal(wanted - shown, set())
-    equal({e["decoded"]["type"] for e in frames if e["decoded"]}, set(decoder.NUMBERS))
+    equal({e["decoded"]["type"] for e in frames if e["decoded"]}, set(codec.NUMBERS))
     outcomes = {e["decoded"]["fields"]["outcome"] for e in frames if e["decoded"] and e["decoded"]["type"] == "RESULT"}
     equal(outcomes, set(range(1, 16)))
 

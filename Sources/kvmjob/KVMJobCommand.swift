@@ -15,10 +15,9 @@ struct KVMJobCommand: AsyncParsableCommand {
         abstract: "Run programs and guest images, each in a virtual machine of its own, within budgets.",
         version: "kvmjob \(version)",
         subcommands: [
-            RunCommand.self, PythonCommand.self, SubmitCommand.self, BatchCommand.self, SnapshotCommand.self,
-            BenchCommand.self,
-            ConformCommand.self,
-            ReplayCommand.self, WaitCommand.self, LogsCommand.self, ResultCommand.self, ForgetCommand.self,
+            RunCommand.self, PythonCommand.self, SubmitCommand.self, BatchCommand.self, ReportCommand.self,
+            WaitCommand.self, LogsCommand.self, ResultCommand.self, ForgetCommand.self, SnapshotCommand.self,
+            ReplayCommand.self, BenchCommand.self, ConformCommand.self,
             StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
             DrainCommand.self, DoctorCommand.self, DialCommand.self,
         ])

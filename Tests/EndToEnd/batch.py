@@ -21,9 +21,9 @@ import socket
 import subprocess
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "protocol"))
-from conversation import Conversation  # noqa: E402
-from decoder import END, FIRST_FRAME_LIMIT, Frame, Reader, WireError, encode  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "protocol" / "python"))
+from kvmjob.codec import END, FIRST_FRAME_LIMIT, Frame, Reader, WireError, encode  # noqa: E402
+from kvmjob.conversation import Conversation  # noqa: E402
 
 REAL16 = 1
 OUTCOMES = (
@@ -69,7 +69,7 @@ class Batch:
             fields["step_budget"] = str(self.options.steps)
         self.send(
             Frame("SUBMIT", job, 0, fields),
-            Frame("IMAGE", job, END, {"channel": 0, "offset": "0", "bytes": image}),
+            Frame("IMAGE", job, END, {"channel": 0, "offset": "0"}, bytes.fromhex(image)),
         )
 
     def take(self, frame: Frame) -> None:

@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "protocol"))
-from conversation import Conversation  # noqa: E402
-from decoder import DATA_HEADER, END, Frame, Reader, WireError, encode  # noqa: E402
+sys.path.insert(0, str(REPOSITORY / "protocol" / "python"))
+from kvmjob.codec import DATA_HEADER, END, Frame, Reader, WireError, encode  # noqa: E402
+from kvmjob.conversation import Conversation  # noqa: E402
 
 PATIENCE = 20.0  # seconds until what was waited for counts as never coming
 FRAME_LIMIT = 131072  # of a worker, and of these clients
@@ -360,7 +360,7 @@ class Client:
             case "GOAWAY":
                 self.goaway = frame.fields
             case "PONG":
-                self.pongs.append(frame.fields["bytes"])
+                self.pongs.append(frame.data.hex())
             case "ERROR" if frame.job == 0:
                 self.fatal = frame.fields
             case "ERROR":
@@ -376,7 +376,7 @@ class Client:
             case "PAUSED":
                 job.paused = True
             case "OUTPUT":
-                job.output += bytes.fromhex(frame.fields["bytes"])
+                job.output += frame.data
             case "RESULT":
                 job.result = frame.fields
 
@@ -392,8 +392,8 @@ def data_frames(name: str, job: int, data: bytes) -> list[Frame]:
     starts = range(0, max(len(data), 1), most)
 
     def piece(at: int) -> Frame:
-        fields = {"channel": 0, "offset": at, "bytes": data[at : at + most].hex()}
-        return Frame(name, job, END if at + most >= len(data) else 0, fields)
+        fields = {"channel": 0, "offset": at}
+        return Frame(name, job, END if at + most >= len(data) else 0, fields, data[at : at + most])
 
     return [piece(at) for at in starts]
 

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The kvmjob authors
 """Frames from values, for the test vectors: each as `{"hex", "decoded"}`.
 
-Written from PROTOCOL.md on its own: this shares nothing with decoder.py, so that one slip cannot hide in both. Hex
+Written from PROTOCOL.md on its own: this shares nothing with python/kvmjob/codec.py, so that one slip cannot hide in both. Hex
 strings are grouped as the page groups the bytes: header parts, then tag, length and value of each field.
 """
 

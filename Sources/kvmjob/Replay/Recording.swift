@@ -87,7 +87,7 @@ struct Recording: Sendable {
 
 extension DecodingError {
     /// The key and what is wrong with it: `job.spec.mode: it is missing`.
-    fileprivate var place: String {
+    var place: String {
         switch self {
         case .typeMismatch(_, let context): Self.describe(context.codingPath, context.debugDescription)
         case .valueNotFound(_, let context): Self.describe(context.codingPath, "it is null")

@@ -76,7 +76,7 @@ def unasked(scene: Scene) -> None:
         job = client.offer(other)
         job.image = None
         client.until(lambda: job.wanted, "WANT_IMAGE")
-        client.send(Frame("IMAGE", 1, END, {"channel": 0, "offset": 1, "bytes": "90"}))
+        client.send(Frame("IMAGE", 1, END, {"channel": 0, "offset": 1}, b"\x90"))
         scene.fatal("unasked: a gap at the start", client, "bad-offset")
 
 

@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The kvmjob authors
-"""The kvmjob wire, decoded from PROTOCOL.md alone: a second opinion on the Swift codec.
+"""The kvmjob wire, coded and decoded from PROTOCOL.md alone: a second opinion on the Swift codec.
 
-Bytes become frames, frames become dictionaries that JSON can hold; numbers of 8 bytes become decimal strings, because
-many JSON readers keep only 53 bits. `Reader` takes bytes in any pieces; conversation.py
-knows what frames may follow each other.
+Bytes become frames, fields become dictionaries that JSON can hold; numbers of 8 bytes become decimal strings, because
+many JSON readers keep only 53 bits. The bytes of a stream stay bytes. `Reader` takes bytes in any pieces;
+conversation.py knows what frames may follow each other.
 
-    python3 decoder.py FILE        prints the frames of one direction of a captured connection, one line of JSON each
+    python3 -m kvmjob.codec FILE   prints the frames of one direction of a captured connection, one line of JSON each
 """
 
 from __future__ import annotations
@@ -267,9 +266,7 @@ def offsets() -> Kind:
 
     def valid(rows: list[Json]) -> bool:
         channels = [row["channel"] for row in rows]
-        return rises([0, *channels]) and all(
-            row["channel"] <= 3 and int(row["offset"]) < 2**63 for row in rows
-        )
+        return rises([0, *channels]) and all(row["channel"] <= 3 and int(row["offset"]) < 2**63 for row in rows)
 
     return record("BQ", "channel offset", range(4), valid)
 
@@ -623,6 +620,7 @@ class Frame:
     job: int = 0
     flags: int = 0
     fields: dict[str, Json] = field(default_factory=dict)
+    data: bytes = b""  # of PING, PONG, IMAGE, INPUT and OUTPUT
     refusal: WireError | None = None
 
     def json(self) -> Json:
@@ -630,7 +628,10 @@ class Frame:
             return None
         if self.refusal:
             return {"type": self.type, "job": self.job, "refused": self.refusal.code, "field_tag": self.refusal.tag}
-        return {"type": self.type, "job": self.job, "flags": self.flags, "fields": self.fields}
+        shape = MESSAGES[NUMBERS[self.type]].shape
+        has_bytes = isinstance(shape, tuple) or (isinstance(shape, int) and shape > 0)
+        fields = self.fields | {"bytes": self.data.hex()} if has_bytes else self.fields
+        return {"type": self.type, "job": self.job, "flags": self.flags, "fields": fields}
 
 
 def check_header(header: bytes, frame_limit: int) -> tuple[int, int, int, int]:
@@ -655,14 +656,14 @@ def decode_payload(number: int, flags: int, job: int, payload: bytes) -> Frame:
         return decode_fields(message.name, job, payload)
     if isinstance(message.shape, int):
         require(len(payload) == message.shape, "field-size")
-        return Frame(message.name, job, flags, {"bytes": payload.hex()} if payload else {})
+        return Frame(message.name, job, flags, data=payload)
     require(len(payload) >= DATA_HEADER.size, "payload-truncated")
     channel, vcpu, reserved, offset = DATA_HEADER.unpack_from(payload)
     data = payload[DATA_HEADER.size :]
     require(channel in message.shape and vcpu == 0, "bad-value")
     require(reserved == 0, "reserved-not-zero")
     require(bool(data) or flags & END != 0, "bad-value")
-    return Frame(message.name, job, flags, {"channel": channel, "offset": str(offset), "bytes": data.hex()})
+    return Frame(message.name, job, flags, {"channel": channel, "offset": str(offset)}, data)
 
 
 def split_fields(payload: bytes) -> Iterator[tuple[int, bytes]]:
@@ -702,7 +703,7 @@ def decode_fields(name: str, job: int, payload: bytes) -> Frame:
         raise WireError("field-missing", min(missing))
     check_together(name, values)
     fields = {table[tag][0].rstrip("*"): value for tag, value in values.items()}
-    return Frame(name, job, 0, fields, refusal)
+    return Frame(name, job, 0, fields, refusal=refusal)
 
 
 def check_together(name: str, values: dict[int, Json]) -> None:
@@ -736,7 +737,7 @@ def encode(frame: Frame) -> bytes:
             for data in [kind.write(value)]
         )
     else:
-        payload = bytes.fromhex(frame.fields.get("bytes", ""))
+        payload = frame.data
         if isinstance(shape, tuple):
             payload = DATA_HEADER.pack(frame.fields["channel"], 0, 0, int(frame.fields["offset"])) + payload
     return HEADER.pack(len(payload), NUMBERS[frame.type], frame.flags, 0, frame.job) + payload

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from decoder import END, FIRST_FRAME_LIMIT, LARGEST_CREDIT, MESSAGES, NUMBERS, Frame, Json, require
+from .codec import END, FIRST_FRAME_LIMIT, LARGEST_CREDIT, MESSAGES, NUMBERS, Frame, Json, WireError, require
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Conversation:
         self.hello: dict[str, dict[str, Json]] = {}
         self.failed: set[str] = set()  # who has sent a fatal ERROR, and reads nothing any more
         self.jobs: dict[int, Job] = {}
+        self.highest = 0  # the job of the last SUBMIT
         self.requests: list[Frame] = []  # QUERY and STOP without an answer
 
     def frame_limit(self, receiver: str) -> int:
@@ -102,7 +103,8 @@ class Conversation:
     def take_job(self, sender: str, frame: Frame) -> None:
         fields = frame.fields
         if frame.type in ("SUBMIT", "ATTACH"):
-            require(frame.job > max(self.jobs, default=0), "bad-job")
+            require(frame.job > self.highest, "bad-job")
+            self.highest = frame.job
         if frame.type == "ATTACH":
             job = self.jobs[frame.job] = Job(0, False, False, "none", state="attaching")
             job.output |= {row["channel"]: int(row["offset"]) for row in fields.get("offsets", [])}
@@ -115,8 +117,7 @@ class Conversation:
             detach = fields.get("detach", False)
             self.jobs[frame.job] = Job(size, has_input, fields.get("pause", False), upload, layers, detach)
             return
-        require(frame.job in self.jobs, "unexpected-frame")
-        job = self.jobs[frame.job]
+        job = self.jobs.get(frame.job) or self.forgotten(frame.job)
         if frame.type == "WINDOW":
             self.take_window(OTHER[sender], job, frame.fields["credit"])
         elif sender == "worker":
@@ -132,6 +133,14 @@ class Conversation:
             require(job.state in ("attaching", "attached"), "unexpected-frame")
         else:
             require(frame.type != "ERROR", "unexpected-frame")  # refusing is the worker's
+
+    def forget(self, number: int) -> None:
+        """Drops what is known of a job that has ended: that its number is not above the highest says it all."""
+        del self.jobs[number]
+
+    def forgotten(self, number: int) -> Job:
+        require(0 < number <= self.highest, "unexpected-frame")
+        return Job(0, False, False, "none", state="ended")
 
     def take_window(self, data_sender: str, job: Job, credit: int) -> None:
         if job.state not in ("refused", "ended"):
@@ -149,7 +158,7 @@ class Conversation:
     def take_image(self, job: Job, frame: Frame) -> None:
         require(not job.image_ended and job.upload == "awaited", "unexpected-frame")
         require(int(frame.fields["offset"]) == job.image, "bad-offset")
-        job.image += len(frame.fields["bytes"]) // 2
+        job.image += len(frame.data)
         job.image_ended = frame.flags & END != 0
         require(job.image <= job.image_bytes, "data-overrun")
         require(not job.image_ended or job.image == job.image_bytes, "payload-truncated")
@@ -157,7 +166,7 @@ class Conversation:
     def take_input(self, job: Job, frame: Frame) -> None:
         require(job.has_input and not job.input_ended, "unexpected-frame")
         require(int(frame.fields["offset"]) == job.input, "bad-offset")
-        count = len(frame.fields["bytes"]) // 2
+        count = len(frame.data)
         self.spend("client", job, count)
         job.input += count
         job.input_ended = frame.flags & END != 0
@@ -178,7 +187,7 @@ class Conversation:
         require(name != "PAUSED" or job.can_pause, "unexpected-frame")
         job.state = after or job.state
         if name == "OUTPUT":
-            channel, count = frame.fields["channel"], len(frame.fields["bytes"]) // 2
+            channel, count = frame.fields["channel"], len(frame.data)
             require(int(frame.fields["offset"]) == job.output[channel], "bad-offset")
             job.output[channel] += count
             self.spend("worker", job, count)
@@ -188,7 +197,8 @@ class Conversation:
         if job.layers is None:
             require(wanted is None, "bad-value")
             return
-        require(wanted is not None, "field-missing")
+        if wanted is None:
+            raise WireError("field-missing")
         require(wanted >> len(job.layers) == 0, "bad-value")
         job.image_bytes = sum(size for place, size in enumerate(job.layers) if wanted >> place & 1)
 

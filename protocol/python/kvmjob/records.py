@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import struct
 
-from decoder import EXIT_LOG, FIRST_REGISTERS, Json, WireError
+from .codec import EXIT_LOG, FIRST_REGISTERS, Json, WireError
+from .messages import REGISTERS, exit_record
+from .model import Exit, MemoryRecord, Step
 
 MEMORY, TRACE = 4, 5
 MEMORY_HEADER = struct.Struct(">QI")
 STEP_HEADER = struct.Struct(">BBBBQQ")
 EXIT_BYTES = 33
+LONGEST_HEADER = 20  # bytes that tell how long any record is
 MOST_MEMORY, MOST_CODE, MOST_CHANGES = 32768, 15, 17
 
 
@@ -79,7 +82,20 @@ class RecordStream:
         self.records: list[Json] = []
 
     def feed(self, data: bytes) -> None:
-        self.buffer += data
-        while (size := self.size(self.buffer)) is not None and size <= len(self.buffer):
-            self.records.append(self.read(self.buffer[:size]))
-            self.buffer = self.buffer[size:]
+        rest = memoryview(self.buffer + data)
+        while (size := self.size(rest[:LONGEST_HEADER].tobytes())) is not None and size <= len(rest):
+            self.records.append(self.read(rest[:size].tobytes()))
+            rest = rest[size:]
+        self.buffer = rest.tobytes()
+
+
+def memory_value(record: Json) -> MemoryRecord:
+    return MemoryRecord(int(record["address"]), bytes.fromhex(record["bytes"]))
+
+
+def trace_value(record: Json) -> Step | Exit:
+    if record["kind"] == "exit":
+        return exit_record(record, "exit")
+    changes = {REGISTERS[change["register"]]: int(change["value"]) for change in record["changes"]}
+    rip, linear_address = int(record["rip"]), int(record["linear_address"])
+    return Step(rip, linear_address, record["bits"], bytes.fromhex(record["code"]), changes)
