@@ -42,7 +42,9 @@ struct ChunkRun: Sendable {
         for _ in 0..<retries where report.end.isHostError { report = try await prepared.run(on: client) }
         // What a job comes to that is stopped with its worker is no result.
         try Task.checkCancellation()
-        if case .lost(let reason) = report.end { throw CommandFailure.broken("this process's worker was lost: \(reason)") }
+        if case .lost(let reason) = report.end {
+            throw CommandFailure.broken("this process's worker was lost: \(reason)")
+        }
         let line = BatchResult(prepared, report).bytes
         _ = try await Spool.queue.perform { [spool] in try spool.publish(line, of: job.jobID) }
         // Behind a newline, since what stands before it may be a line that a lost worker did not end.

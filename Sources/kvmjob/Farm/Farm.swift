@@ -29,6 +29,21 @@ struct Farm: BatchEngine {
         spool = Spool(folder: folder)
     }
 
+    /// Runs it; the first Ctrl-C stops the workers, the second leaves at once.
+    ///
+    /// - Throws: as ``run(_:into:)``.
+    func runUntilInterrupted(_ feed: BatchFeed, into results: BatchResults) async throws {
+        let task = Task { try await run(feed, into: results) }
+        let interrupts = Interrupts(first: task.cancel)
+        defer { withExtendedLifetime(interrupts) {} }
+        do {
+            try await task.value
+        } catch let error as CancellationError {
+            await tell(["what is done is in \(spool.folder): go on with --resume"])
+            throw error
+        }
+    }
+
     func run(_ feed: BatchFeed, into results: BatchResults) async throws {
         let isNew = !spool.exists
         guard isNew || resumes else {
@@ -42,7 +57,8 @@ struct Farm: BatchEngine {
         let engine = engine(id: head.id)
         let run = FarmRun(spool: spool, wanted: wanted, engine: engine) { [spool] id, line in
             guard let result = try? BatchResult(bytes: line), result.id == id else {
-                throw Spool.failure(spool.resultPath(id), "is not this job's result: remove it, and --resume runs it again")
+                throw Spool.failure(
+                    spool.resultPath(id), "is not this job's result: remove it, and --resume runs it again")
             }
             try await results.add(result)
         }
@@ -124,7 +140,8 @@ struct Farm: BatchEngine {
         guard found == ids.count else {
             throw Spool.failure(
                 spool.folder,
-                "is of another batch: \(ids.count - found) of the \(ids.count) jobs are not in it; name another by --spool")
+                "is of another batch: \(ids.count - found) of the \(ids.count) jobs are not in it; name another by --spool"
+            )
         }
         return wanted
     }

@@ -92,3 +92,15 @@ struct FarmOptions: ParsableArguments {
         return (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? "kvmjob"
     }
 }
+
+extension FarmOptions {
+    /// The machines that are meant; nil for this one.
+    ///
+    /// - Throws: ``CommandFailure``.
+    func farm(
+        out: String?, retries: Int, resumes: Bool, tell: @escaping @Sendable ([String]) async -> Void
+    ) throws(CommandFailure) -> Farm? {
+        guard via != nil else { return nil }
+        return try Farm(options: self, out: out, retries: retries, resumes: resumes, tell: tell)
+    }
+}

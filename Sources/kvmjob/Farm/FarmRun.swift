@@ -13,7 +13,7 @@ struct FarmRun: Sendable {
 
     /// How often a chunk is submitted before somebody has to look why it never ends: 4.
     static let submissionLimit = 4
-    /// Between two looks at the results.
+    /// Between two looks at the results, of which many take longer: at most a tenth of the time is spent looking.
     static let resultInterval = Duration.milliseconds(300)
     /// Between two questions to the engine: sites ask their users not to call `squeue` all the time.
     static let engineInterval = Duration.seconds(3)
@@ -42,7 +42,7 @@ struct FarmRun: Sendable {
         let clock = ContinuousClock()
         var next = clock.now + Self.engineInterval
         while !state.missing.isEmpty {
-            try await Task.sleep(for: Self.resultInterval)
+            try await Task.sleep(for: max(Self.resultInterval, state.looked * 9))
             // Asked first: what has ended by then has published.
             var active: Set<Int>?
             if clock.now >= next {
@@ -58,6 +58,8 @@ struct FarmRun: Sendable {
         /// No chunk without a job.
         var missing: [Int: Set<String>]
         var submissions: [Int: Int] = [:]
+        /// How long the last look took.
+        var looked = Duration.zero
 
         init(missing: [Int: Set<String>]) { self.missing = missing.filter { !$0.value.isEmpty } }
     }
@@ -72,9 +74,12 @@ struct FarmRun: Sendable {
 
     private func collect(_ state: inout State) async throws {
         let spool = spool
+        let begin = ContinuousClock.now
         let there = Set(try await Spool.queue.perform { try spool.results() })
-        for (chunk, ids) in state.missing {
-            for id in ids.intersection(there).sorted() {
+        let found = state.missing.mapValues { $0.intersection(there) }.filter { !$0.value.isEmpty }
+        state.looked = ContinuousClock.now - begin
+        for (chunk, ids) in found {
+            for id in ids.sorted() {
                 let line = try await Spool.queue.perform { try spool.result(of: id) }
                 try await deliver(id, line)
                 state.missing[chunk]?.remove(id)

@@ -62,7 +62,7 @@ actor SlurmEngine: FarmEngine {
         return [
             "--parsable", "--requeue", "--job-name=\(name)", "--array=\(IndexRanges(chunks).text)", "--ntasks=1",
             "--cpus-per-task=\(settings.slots)", "--export=NONE", "--open-mode=append", "--chdir=\(spool.folder)",
-            "--output=\(spool.path("logs/%A_%a.log"))",
+            "--output=\(spool.folder.replacing("%", with: "%%"))/logs/%A_%a.log",
         ] + (hasKVM ? ["--gres=kvm:\(settings.slots)"] : []) + settings.options + ["--wrap=\(script)"]
     }
 

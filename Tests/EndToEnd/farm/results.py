@@ -14,7 +14,7 @@ import sys
 
 def make(count, milliseconds):
     for number in range(count):
-        print(json.dumps({"label": f"n{number}", "run": ["./number", milliseconds, str(number)]}))
+        print(json.dumps({"label": f"n{number}", "program": ["./number", milliseconds, str(number)]}))
 
 
 def check(count, path):
