@@ -9,15 +9,15 @@ struct Farm: BatchEngine {
     let spool: Spool
     /// How often a job is run again after a host error.
     let retries: Int
-    /// Whether the spool may be there already.
-    let resumes: Bool
+    /// Which results count that a spool has already; nil where there must be none.
+    let policy: RecordedResults.Policy?
     /// Takes lines for people.
     let tell: @Sendable ([String]) async -> Void
 
     /// - Parameter out: the results file, beside which the spool is unless the user says otherwise.
     /// - Throws: ``CommandFailure`` where neither says.
     init(
-        options: FarmOptions, out: String?, retries: Int, resumes: Bool,
+        options: FarmOptions, out: String?, retries: Int, policy: RecordedResults.Policy?,
         tell: @escaping @Sendable ([String]) async -> Void
     ) throws(CommandFailure) {
         guard let folder = options.spool ?? out.map({ "\($0).spool" }) else {
@@ -25,28 +25,13 @@ struct Farm: BatchEngine {
                 message: "the batch has to lie in a folder: name it with --spool, or a results file with --out",
                 status: ExitStatus.usage)
         }
-        (self.options, self.retries, self.resumes, self.tell) = (options, retries, resumes, tell)
+        (self.options, self.retries, self.policy, self.tell) = (options, retries, policy, tell)
         spool = Spool(folder: folder)
-    }
-
-    /// Runs it; the first Ctrl-C stops the workers, the second leaves at once.
-    ///
-    /// - Throws: as ``run(_:into:)``.
-    func runUntilInterrupted(_ feed: BatchFeed, into results: BatchResults) async throws {
-        let task = Task { try await run(feed, into: results) }
-        let interrupts = Interrupts(first: task.cancel)
-        defer { withExtendedLifetime(interrupts) {} }
-        do {
-            try await task.value
-        } catch let error as CancellationError {
-            await tell(["what is done is in \(spool.folder): go on with --resume"])
-            throw error
-        }
     }
 
     func run(_ feed: BatchFeed, into results: BatchResults) async throws {
         let isNew = !spool.exists
-        guard isNew || resumes else {
+        guard isNew || policy != nil else {
             throw Spool.failure(
                 spool.folder, "has a batch already: go on with it by --resume, or name another folder by --spool")
         }
@@ -54,13 +39,10 @@ struct Farm: BatchEngine {
         guard !jobs.ids.isEmpty else { return }
         let head = isNew ? try await make(jobs) : try await Spool.queue.perform { [spool] in try spool.head() }
         let wanted = try await wanted(jobs.ids, head)
+        if !isNew, let policy { try await Spool.queue.perform { [spool] in try spool.drop(jobs.ids, policy) } }
         let engine = engine(id: head.id)
         let run = FarmRun(spool: spool, wanted: wanted, engine: engine) { [spool] id, line in
-            guard let result = try? BatchResult(bytes: line), result.id == id else {
-                throw Spool.failure(
-                    spool.resultPath(id), "is not this job's result: remove it, and --resume runs it again")
-            }
-            try await results.add(result)
+            try await results.add(try spool.result(line, of: id))
         }
         try await run.run(isNew: isNew)
         await engine.tidy()
@@ -148,6 +130,26 @@ struct Farm: BatchEngine {
 }
 
 extension Spool {
+    /// What a result's file says.
+    ///
+    /// - Throws: ``CommandFailure`` where it says something else.
+    func result(_ line: [UInt8], of id: String) throws(CommandFailure) -> BatchResult {
+        guard let result = try? BatchResult(text: Array(line.dropLast())), result.id == id else {
+            throw Self.failure(resultPath(id), "is not this job's result: remove it, and --resume runs the job again")
+        }
+        return result
+    }
+
+    /// Removes those of these jobs' results that are to be had again: the only files of a spool that are ever removed.
+    ///
+    /// - Throws: ``CommandFailure``.
+    func drop(_ ids: Set<String>, _ policy: RecordedResults.Policy) throws(CommandFailure) {
+        for id in ids.intersection(try results()) {
+            guard try !policy.keeps(result(result(of: id), of: id)) else { continue }
+            try remove(id)
+        }
+    }
+
     /// Keeps a job's bytes.
     ///
     /// - Returns: its line.

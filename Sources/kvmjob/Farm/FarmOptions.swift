@@ -96,11 +96,14 @@ struct FarmOptions: ParsableArguments {
 extension FarmOptions {
     /// The machines that are meant; nil for this one.
     ///
+    /// - Parameter earlier: what is to become of results that are there already.
     /// - Throws: ``CommandFailure``.
     func farm(
-        out: String?, retries: Int, resumes: Bool, tell: @escaping @Sendable ([String]) async -> Void
+        out: String?, retries: Int, earlier: ResultsFile.Earlier, tell: @escaping @Sendable ([String]) async -> Void
     ) throws(CommandFailure) -> Farm? {
         guard via != nil else { return nil }
-        return try Farm(options: self, out: out, retries: retries, resumes: resumes, tell: tell)
+        var policy: RecordedResults.Policy?
+        if case .resume(let wanted) = earlier { policy = wanted }
+        return try Farm(options: self, out: out, retries: retries, policy: policy, tell: tell)
     }
 }

@@ -18,7 +18,7 @@ internal import JobProtocol
 /// | `new/` | files that are being written; what a killed process leaves there is of no use to anybody |
 /// | `logs/` | what the workers said |
 ///
-/// Nothing in it is ever changed. A file is written under a name of its own in `new/`, brought to the disk, and then linked to its name
+/// Nothing in it is ever changed, and removed only a result that `--resume` is to have again. A file is written under a name of its own in `new/`, brought to the disk, and then linked to its name
 /// (`link(2)`), which is atomic on NFS too: a file is there whole or not at all, and of two results of one job the first stays. So any
 /// number of workers may run one chunk at once, be killed at any instant, and run it again: a job has one result.
 ///
@@ -198,6 +198,17 @@ struct Spool: Sendable, Hashable {
             throw Self.failure(resultPath(id), "is not one whole line: remove it, and --resume runs the job again")
         }
         return line
+    }
+
+    /// Takes a job's result away.
+    ///
+    /// - Throws: ``CommandFailure``.
+    func remove(_ id: String) throws(CommandFailure) {
+        do {
+            try FileManager.default.removeItem(atPath: resultPath(id))
+        } catch {
+            throw Self.failure(resultPath(id), "cannot be removed: \(SystemReason(error).text)")
+        }
     }
 
     // MARK: Files

@@ -42,7 +42,8 @@ struct FarmOptionsTests {
         (["--via", "parallel", "--hosts", "-oProxyCommand=x"], "hyphen"),
         (["--via", "parallel", "--hosts", "a;b"], "names no machine"),
         (["--via", "parallel", "--hosts", "a", "--no-gres"], "go with --via slurm"),
-        (["--via", "slurm", "--slots", "0"], "--slots takes"), (["--via", "slurm", "--chunk-seconds", "0"], "takes 1 to"),
+        (["--via", "slurm", "--slots", "0"], "--slots takes"),
+        (["--via", "slurm", "--chunk-seconds", "0"], "takes 1 to"),
         (["--via", "slurm", "--slurm-option=partition"], "begins with a hyphen"),
         (["--via", "slurm", "--job-time", "0s"], "more than nothing"),
     ])
@@ -62,9 +63,9 @@ struct FarmOptionsTests {
     @Test func `the spool is beside the results`() throws {
         let options = try FarmOptions.parse(["--via", "slurm"])
         let tell: @Sendable ([String]) async -> Void = { _ in }
-        let farm = try options.farm(out: "/a/r.jsonl", retries: 0, resumes: false, tell: tell)
+        let farm = try options.farm(out: "/a/r.jsonl", retries: 0, earlier: .refuse, tell: tell)
         #expect(farm?.spool.folder == "/a/r.jsonl.spool")
-        #expect(throws: CommandFailure.self) { try options.farm(out: nil, retries: 0, resumes: false, tell: tell) }
-        #expect(try FarmOptions.parse([]).farm(out: nil, retries: 0, resumes: false, tell: tell)?.spool == nil)
+        #expect(throws: CommandFailure.self) { try options.farm(out: nil, retries: 0, earlier: .refuse, tell: tell) }
+        #expect(try FarmOptions.parse([]).farm(out: nil, retries: 0, earlier: .refuse, tell: tell)?.spool == nil)
     }
 }

@@ -75,7 +75,27 @@ struct SpoolTests {
         #expect(throws: CommandFailure.self) { try folder.spool.make([[]], retries: 0) }
     }
 
+    @Test func `results that are to be had again are dropped, and others stay`() throws {
+        let folder = try SpoolFolder()
+        for (id, end) in [("a", "\"halted\""), ("b", "\"host-error\""), ("c", "\"exited\",\"code\":1")] {
+            let line = "{\"line\":1,\"job_id\":\"\(id)\",\"outcome\":\(end)}\n"
+            #expect(try folder.spool.publish(Array(line.utf8), of: id))
+        }
+        try folder.spool.drop(["b", "c", "z"], .keepFinal)
+        #expect(try folder.spool.results().sorted() == ["a", "c"])
+        try folder.spool.drop(["a", "c"], .keepSuccesses)
+        #expect(try folder.spool.results() == ["a"])
+    }
+
     // MARK: Broken ones
+
+    @Test(arguments: ["{}\n", "x\n", "{\"line\":1,\"job_id\":\"other\",\"outcome\":\"halted\"}\n"])
+    func `what is not this job's result is told by its file`(line: String) throws {
+        let folder = try SpoolFolder()
+        fails("not this job's result", naming: folder.spool.resultPath("x")) {
+            _ = try folder.spool.result(Array(line.utf8), of: "x")
+        }
+    }
 
     private func fails(_ part: String, naming path: String, _ body: () throws -> Void) {
         #expect {
