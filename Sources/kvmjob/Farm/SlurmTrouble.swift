@@ -53,11 +53,10 @@ struct SlurmTrouble: Sendable, Hashable {
             return SlurmTrouble(
                 text: "\(some): the partition is closed (\(reason))",
                 remedies: [Remedy(who: .administrator, command: "scontrol update PartitionName=NAME State=UP")])
-        case "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints":
+        case "PartitionConfig", "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints":
             return SlurmTrouble(
-                text:
-                    "\(some): asks for what no machine of the partition has (\(reason)); cancel it, and submit again with "
-                    + "--resume and other values of --slots or --slurm-option",
+                text: "\(some): more is asked for than any machine of the partition has (\(reason)); stop the batch with "
+                    + "Ctrl-C, and go on with --resume and fewer --slots, or another --slurm-option=--partition=NAME",
                 remedies: [Remedy(who: .you, command: "scancel \(ids)")])
         case _ where reason.hasPrefix("Assoc") || reason.hasPrefix("QOS"):
             return SlurmTrouble(

@@ -85,6 +85,12 @@ struct SlurmTests {
         #expect(lines.contains("  an administrator of Slurm: scontrol update NodeName=n1,n2 State=RESUME"))
     }
 
+    @Test(arguments: ["PartitionConfig", "PartitionTimeLimit", "BadConstraints"])
+    func `more than there is, is told with what to leave out`(reason: String) {
+        let troubles = SlurmTrouble.all(waiting(reason), nodes: [])
+        #expect(troubles.count == 1 && troubles[0].text.contains("fewer --slots"))
+    }
+
     @Test func `what only takes its time is no trouble`() {
         for reason in ["Resources", "Priority", "None", "BeginTime"] {
             #expect(SlurmTrouble.all(waiting(reason), nodes: []).isEmpty)

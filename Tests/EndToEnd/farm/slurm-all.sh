@@ -81,7 +81,8 @@ expect 'a partition that is none is refused' ended refused 125
 expect 'with what to do' grep -q -- 'you: kvmjob batch ... --slurm-option=--partition=NAME' "$work/refused.err"
 
 submit slow crowded --slots 9
+expect 'more slots than a machine has are told' eventually 60 grep -q 'more is asked for than any machine' "$work/crowded.err"
+on head pkill -INT -f 'kvmjob batch slow.jsonl'
 wait_for
-expect 'more slots than a machine has are refused' ended crowded 125
-expect 'with what to do' grep -q -- '--slots N, with fewer' "$work/crowded.err"
+expect 'and Ctrl-C ends the batch' ended crowded 130
 expect 'and nothing is left behind' eventually 20 nothing_left n1 n2
