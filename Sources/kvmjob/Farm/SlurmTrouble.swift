@@ -55,7 +55,8 @@ struct SlurmTrouble: Sendable, Hashable {
                 remedies: [Remedy(who: .administrator, command: "scontrol update PartitionName=NAME State=UP")])
         case "PartitionConfig", "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints":
             return SlurmTrouble(
-                text: "\(some): more is asked for than any machine of the partition has (\(reason)); stop the batch with "
+                text:
+                    "\(some): more is asked for than any machine of the partition has (\(reason)); stop it with "
                     + "Ctrl-C, and go on with --resume and fewer --slots, or another --slurm-option=--partition=NAME",
                 remedies: [Remedy(who: .you, command: "scancel \(ids)")])
         case _ where reason.hasPrefix("Assoc") || reason.hasPrefix("QOS"):
