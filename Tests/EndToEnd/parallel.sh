@@ -55,7 +55,7 @@ expect 'and the second' eventually 30 answers far2
 submit() {
     local name=$1
     shift
-    as_ann near kvmjob batch jobs.jsonl --via parallel --hosts far1,far2 --job-time 100ms --out "$name.jsonl" "$@" \
+    as_ann near env --default-signal=INT kvmjob batch jobs.jsonl --via parallel --hosts far1,far2 --job-time 100ms --out "$name.jsonl" "$@" \
         >"$shared/$name.out" 2>"$shared/$name.err" </dev/null &
     submitter=$!
 }

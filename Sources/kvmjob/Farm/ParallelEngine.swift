@@ -137,8 +137,8 @@ actor ParallelEngine: FarmEngine {
     }
 
     func tidy() async {
-        // A worker that is just being ended may put a file into a folder that is being emptied.
-        let script = "for try in 1 2 3 4 5; do rm -rf \(place) && break; sleep 1; done"
+        // A worker that is just being started or ended may bring the folder back.
+        let script = "for try in 1 2 3 4 5; do rm -rf \(place); sleep 1; [ -e \(place) ] || break; done"
         let words =
             ["parallel", "--will-cite", "--nonall", "--sshlogin", settings.hosts.joined(separator: ",")]
             + ["--ssh", Self.secureShell, script]

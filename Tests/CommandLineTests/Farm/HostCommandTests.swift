@@ -39,7 +39,7 @@ struct FarmOptionsTests {
     @Test(arguments: [
         (["--via", "parallel"], "needs --hosts"), (["--via", "slurm", "--hosts", "a"], "goes with --via parallel"),
         (["--hosts", "a"], "go with --via"), (["--spool", "a"], "go with --via"),
-        (["--via", "parallel", "--hosts", "-oProxyCommand=x"], "hyphen"),
+        (["--via", "parallel", "--hosts=-oProxyCommand=x"], "hyphen"),
         (["--via", "parallel", "--hosts", "a;b"], "names no machine"),
         (["--via", "parallel", "--hosts", "a", "--no-gres"], "go with --via slurm"),
         (["--via", "slurm", "--slots", "0"], "--slots takes"),
