@@ -62,6 +62,7 @@ let package = Package(
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "CSandbox", dependencies: ["CSeccomp"]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CCapstone", pkgConfig: "capstone", providers: [.apt(["libcapstone-dev"])]),
 
         // One job in one VM.
@@ -81,6 +82,10 @@ let package = Package(
         .target(name: "JobScheduling", dependencies: ["JobModel", deque], swiftSettings: strict),
         .target(name: "JobProtocol", dependencies: ["JobModel", crypto], swiftSettings: strict),
 
+        // The jobs that outlive their clients and their worker.
+        .target(name: "SQLite", dependencies: ["CSQLite"], swiftSettings: strict),
+        .target(name: "JobStore", dependencies: ["SQLite", "JobModel"], swiftSettings: strict),
+
         // The edges.
         .target(
             name: "JobTransport", dependencies: ["JobProtocol", "CLinux", nioCore, nioPosix], swiftSettings: strict),
@@ -91,7 +96,7 @@ let package = Package(
             name: "Worker",
             dependencies: [
                 "JobModel", "VMRuntime", "LinuxPersonality", "KVM", "GuestImage", "JobScheduling", "JobProtocol",
-                "JobTransport", deque, logging, nioCore, nioPosix, nioLocks,
+                "JobStore", "JobTransport", deque, logging, nioCore, nioPosix, nioLocks,
             ], swiftSettings: strict),
         .target(
             name: "KVMJobClient",
@@ -112,9 +117,8 @@ let package = Package(
         .executableTarget(
             name: "kvmjobd",
             dependencies: [
-                "Worker", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel", logging,
-                nioCore,
-                nioPosix, nioLocks,
+                "Worker", "JobStore", "Systemd", "ProcessSandbox", "TOML", "JobTransport", "JobProtocol", "JobModel",
+                logging, nioCore, nioPosix, nioLocks,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -135,8 +139,14 @@ let package = Package(
         // A worker's process in the hands of an intruder.
         .target(name: "ForbiddenActs", path: "Tests/ForbiddenActs"),
         .executableTarget(
-            name: "exploited-worker", dependencies: ["ProcessSandbox", "CKVM", "ForbiddenActs"],
+            name: "exploited-worker",
+            dependencies: ["ProcessSandbox", "JobStore", "JobModel", "CKVM", "ForbiddenActs"],
             path: "Tests/ExploitedWorker", swiftSettings: strictTests),
+
+        // A worker's store, alone in a process that is killed.
+        .executableTarget(
+            name: "store-writer", dependencies: ["JobStore", "JobModel", "SeededRandom"], path: "Tests/StoreWriter",
+            swiftSettings: strictTests),
 
         .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: strictTests),
         .target(
@@ -167,6 +177,9 @@ let package = Package(
             name: "JobProtocolTests", dependencies: ["JobProtocol", "JobModel", "SeededRandom"],
             swiftSettings: strictTests),
         .testTarget(
+            name: "JobStoreTests", dependencies: ["JobStore", "SQLite", "JobModel", "SeededRandom", "store-writer"],
+            swiftSettings: strictTests),
+        .testTarget(
             name: "JobTransportTests",
             dependencies: ["JobTransport", "JobProtocol", "FrameStreams", nioCore, nioPosix, nioEmbedded],
             swiftSettings: strictTests),
@@ -194,7 +207,8 @@ let package = Package(
             ],
             swiftSettings: strictTests),
         .testTarget(
-            name: "DaemonTests", dependencies: ["kvmjobd", "Systemd", "Worker", "TOML"], swiftSettings: strictTests),
+            name: "DaemonTests", dependencies: ["kvmjobd", "JobStore", "Systemd", "Worker", "TOML"],
+            swiftSettings: strictTests),
         .testTarget(name: "DisassemblyTests", dependencies: ["Disassembly"], swiftSettings: strictTests),
     ],
     cxxLanguageStandard: .cxx17

@@ -100,8 +100,8 @@ part 'build' build
 part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options pages journal socket-activation snapshots programs batches hostile tenants control sandbox linux python remote \
-    slurm parallel systemd service-access service-stop service-crash service-journal package; do
+for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches sandbox linux python \
+    remote slurm parallel systemd service-access service-state service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done

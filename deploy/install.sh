@@ -11,8 +11,8 @@
 #   unitdir=PREFIX/lib/systemd/system
 #   build=.build/release   the folder with the programs kvmjob and kvmjobd
 #
-# --list prints the paths and does nothing; --remove takes them away again, settings included. What is left to do on the
-# machine itself is told at the end. The manual pages need python3 and lowdown(1).
+# --list prints the paths and does nothing; --remove takes them away again, settings and detached jobs included. What is left to
+# do on the machine itself is told at the end. The manual pages need python3 and lowdown(1).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -101,8 +101,10 @@ case $action in
         contents | while read -r _ _ to; do rm -f -- "$DESTDIR$to"; done
         rmdir --ignore-fail-on-non-empty -- "$DESTDIR$prefix/libexec/kvmjob" "$DESTDIR/etc/kvmjob" 2>/dev/null || true
         if [ -z "$DESTDIR" ]; then
+            # The first is a symbolic link where systemd made the second for a dynamic user.
+            rm -rf -- /var/lib/kvmjob /var/lib/private/kvmjob
             [ ! -d /run/systemd/system ] || systemctl daemon-reload
-            echo 'Removed, settings included. The group kvmjob stays (groupdel kvmjob).'
+            echo 'Removed, settings and detached jobs included. The group kvmjob stays (groupdel kvmjob).'
         fi
         ;;
     install)

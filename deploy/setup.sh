@@ -14,7 +14,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 command -v swift >/dev/null || fail 'Swift is missing: install 6.2 or later, see https://www.swift.org/install/linux/'
 
 missing=()
-for package in libsystemd-dev libseccomp-dev libcapstone-dev libtomlplusplus-dev pkg-config "$@"; do
+for package in libsystemd-dev libseccomp-dev libcapstone-dev libsqlite3-dev libtomlplusplus-dev pkg-config "$@"; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

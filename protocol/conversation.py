@@ -14,10 +14,11 @@ class Job:
     image_bytes: int
     has_input: bool
     can_pause: bool
-    # of the image: awaited, offered by its digest, or (from a snapshot) none
+    # of the image: awaited, offered by its digest, or (from a snapshot, or of a job that is attached to) none
     upload: str
     layers: list[int] | None = None  # of a program: their bytes
-    state: str = "submitted"  # accepted, started, paused, ended, refused
+    is_detached: bool = False
+    state: str = "submitted"  # accepted, started, paused, ended, refused; attaching, attached
     image: int = 0
     image_ended: bool = False
     input: int = 0
@@ -28,28 +29,31 @@ class Job:
 
 
 OTHER = {"client": "worker", "worker": "client"}
-# A worker's message for a job: the states it may find the job in, the state it leaves it in.
-STEPS = {
+# A worker's message for a job: the states it may find the job in, the state it leaves it in (None: as it was).
+STEPS: dict[str, tuple[tuple[str, ...], str | None]] = {
     "ACCEPTED": (("submitted",), "accepted"),
     "STARTED": (("accepted",), "started"),
-    "OUTPUT": (("started",), "started"),
+    "OUTPUT": (("started", "attached"), None),
     "WANT_IMAGE": (("submitted",), "submitted"),
     "PAUSED": (("started",), "paused"),
-    "RESULT": (("accepted", "started", "paused"), "ended"),
-    "ERROR": (("submitted",), "refused"),
+    "RESULT": (("accepted", "started", "paused", "attached"), "ended"),
+    "ATTACHED": (("attaching",), "attached"),
+    "LEFT": (("attaching", "attached"), "ended"),
+    "ERROR": (("submitted", "attaching"), "refused"),
 }
 
 
 REQUESTS = 16
 # The list of an ANSWER, and what its records rise by.
-LISTS = {2: ("tenant_list", "user"), 3: ("job_list", "id")}
+LISTS = {2: ("tenant_list", "user"), 3: ("job_list", "id"), 5: ("detached_list", "id")}
 
 
 def answers(answer: Frame, request: Frame) -> bool:
     """Whether one frame is what can be answered to the other."""
     said, asked = answer.fields, request.fields
     if (request.type, answer.type) == ("STOP", "STOPPED"):
-        return len(said.get("jobs", [])) == len(asked.get("jobs", []))
+        sizes = [(len(said.get(a, [])), len(asked.get(b, []))) for a, b in [("jobs", "jobs"), ("forgotten", "forget")]]
+        return all(a == b for a, b in sizes)
     if (request.type, answer.type) != ("QUERY", "ANSWER") or said["what"] != asked["what"]:
         return False
     if said["what"] not in LISTS:
@@ -96,14 +100,20 @@ class Conversation:
         self.hello[sender] = frame.fields
 
     def take_job(self, sender: str, frame: Frame) -> None:
-        if frame.type == "SUBMIT":
+        fields = frame.fields
+        if frame.type in ("SUBMIT", "ATTACH"):
             require(frame.job > max(self.jobs, default=0), "bad-job")
-            fields = frame.fields
+        if frame.type == "ATTACH":
+            job = self.jobs[frame.job] = Job(0, False, False, "none", state="attaching")
+            job.output |= {row["channel"]: int(row["offset"]) for row in fields.get("offsets", [])}
+            return
+        if frame.type == "SUBMIT":
             offered = "image_digest" in fields or "program" in fields
             upload = "none" if "from" in fields else "offered" if offered else "awaited"
             size, has_input = int(fields.get("image_bytes", 0)), fields.get("input", False)
             layers = [int(layer["bytes"]) for layer in fields.get("layers", [])] if "program" in fields else None
-            self.jobs[frame.job] = Job(size, has_input, fields.get("pause", False), upload, layers)
+            detach = fields.get("detach", False)
+            self.jobs[frame.job] = Job(size, has_input, fields.get("pause", False), upload, layers, detach)
             return
         require(frame.job in self.jobs, "unexpected-frame")
         job = self.jobs[frame.job]
@@ -118,6 +128,8 @@ class Conversation:
         elif frame.type == "EXTEND" and job.state not in ("refused", "ended"):
             require(job.state == "paused", "unexpected-frame")
             job.state = "started"
+        elif frame.type == "LEAVE" and job.state not in ("refused", "ended"):
+            require(job.state in ("attaching", "attached"), "unexpected-frame")
         else:
             require(frame.type != "ERROR", "unexpected-frame")  # refusing is the worker's
 
@@ -156,12 +168,15 @@ class Conversation:
             before, after = ("paused",), "paused"  # its end is near
         require(job.state in before, "unexpected-frame")
         require(name != "ACCEPTED" or job.image_ended or job.upload != "awaited", "unexpected-frame")
+        if name == "ACCEPTED" and job.is_detached:
+            require(job.input_ended or not job.has_input, "unexpected-frame")
+            after = "ended"
         if name == "WANT_IMAGE":
             require(job.upload == "offered", "unexpected-frame")
             self.take_demand(job, frame.fields.get("layers"))
             job.upload = "awaited"
         require(name != "PAUSED" or job.can_pause, "unexpected-frame")
-        job.state = after
+        job.state = after or job.state
         if name == "OUTPUT":
             channel, count = frame.fields["channel"], len(frame.fields["bytes"]) // 2
             require(int(frame.fields["offset"]) == job.output[channel], "bad-offset")
@@ -178,4 +193,5 @@ class Conversation:
         job.image_bytes = sum(size for place, size in enumerate(job.layers) if wanted >> place & 1)
 
     def open_jobs(self) -> list[int]:
-        return [number for number, job in self.jobs.items() if job.state not in ("refused", "ended")]
+        over = {"refused", "ended"} | ({"attaching", "attached"} if "worker" in self.failed else set())
+        return [number for number, job in self.jobs.items() if job.state not in over]

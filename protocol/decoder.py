@@ -228,6 +228,52 @@ def job_list() -> Kind:
     return Kind(lambda n: n <= 256 * (header + 128), read, write)
 
 
+def detached_list() -> Kind:
+    """Detached jobs, each with a label and a key behind it; judged as a list of jobs is."""
+    kind = record("QIBBBBIxxxxQQQ", "id user state outcome n m run accepted_at ended_at output_bytes", range(257))
+    header, words = 48, text(255)
+
+    def read(data: bytes) -> Json:
+        parts = pieces_of(data, 256, header, lambda part: part[14] + part[15])
+        texts = [
+            {"label": words.read(part[header : header + part[14]]), "key": words.read(part[header + part[14] :])}
+            for part in parts
+        ]
+        rows = kind.read(b"".join(part[:header] for part in parts))
+        require(rises([int(row["id"]) for row in rows]), "bad-value")
+        for row in rows:
+            require(1 <= row["state"] <= 3 and row["outcome"] <= 15, "bad-value")
+            require(row.pop("n") <= 128 and row.pop("m") <= 128, "bad-value")
+        return [row | both for row, both in zip(rows, texts)]
+
+    def write(rows: Json) -> bytes:
+        out = b""
+        for row in rows:
+            label, key = words.write(row["label"]), words.write(row["key"])
+            out += kind.write([row | {"n": len(label), "m": len(key)}]) + label + key
+        return out
+
+    return Kind(lambda n: n <= 256 * (header + 128 + 128), read, write)
+
+
+def key(most: int) -> Kind:
+    """Text of at least one byte."""
+    kind = text(most)
+    return Kind(lambda n: 1 <= n <= most, kind.read, kind.write)
+
+
+def offsets() -> Kind:
+    """How far a client is in each channel: channels rise, and no sum of an offset and bytes overflows."""
+
+    def valid(rows: list[Json]) -> bool:
+        channels = [row["channel"] for row in rows]
+        return rises([0, *channels]) and all(
+            row["channel"] <= 3 and int(row["offset"]) < 2**63 for row in rows
+        )
+
+    return record("BQ", "channel offset", range(4), valid)
+
+
 def tenant_list() -> Kind:
     names = "user connections queued running paused memory_bytes bytes_in_flight kept_bytes slot_ns"
     layout, counts = "IIIIIxxxxQQQQQQQ", " finished failed refused"
@@ -394,8 +440,15 @@ FIELDS: dict[str, Table] = {
         0x8023: ("scratch_bytes", U64),
         0x8024: ("priority", uint(1, 0, 9)),
         0x8025: ("wait_budget", U64),
+        0x8026: ("detach", FLAG),
+        0x8027: ("key", key(128)),
     },
-    "ACCEPTED": {0x0001: ("queue_position", U32), 0x0002: ("id", U64), 0x0003: ("wait_ns", U64)},
+    "ACCEPTED": {
+        0x0001: ("queue_position", U32),
+        0x0002: ("id", U64),
+        0x0003: ("wait_ns", U64),
+        0x0004: ("repeated", FLAG),
+    },
     "STARTED": {
         0x0001: ("queue_ns", U64),
         0x0002: ("step_budget", U64),
@@ -450,9 +503,23 @@ FIELDS: dict[str, Table] = {
         0x0004: ("system", SYSTEM),
     },
     "WANT_IMAGE": {0x0001: ("layers", uint(4, 1))},
-    "QUERY": {0x8001: ("what*", uint(1, 1, 4)), 0x8002: ("after", U64)},
+    "ATTACH": {
+        0x8001: ("id*", U64),
+        0x8002: ("run", U32),
+        0x8003: ("offsets", offsets()),
+        0x8004: ("output", FLAG),
+        0x8005: ("follow", FLAG),
+    },
+    "ATTACHED": {
+        0x0001: ("state*", uint(1, 1, 3)),
+        0x0002: ("run*", U32),
+        0x0003: ("label", text(128)),
+        0x0004: ("output_bytes", U64),
+    },
+    "LEFT": {0x0001: ("reason*", uint(1, 1, 4))},
+    "QUERY": {0x8001: ("what*", uint(1, 1, 5)), 0x8002: ("after", U64)},
     "ANSWER": {
-        0x0001: ("what*", uint(1, 1, 4)),
+        0x0001: ("what*", uint(1, 1, 5)),
         0x0002: ("more", FLAG),
         0x0010: ("software", text(128)),
         0x0011: ("backend", text(128)),
@@ -474,9 +541,18 @@ FIELDS: dict[str, Table] = {
         0x0031: ("job_list", job_list()),
         0x0032: ("samples", samples()),
         0x0033: ("histograms", histograms()),
+        0x0034: ("detached_list", detached_list()),
     },
-    "STOP": {0x8001: ("jobs", integers(8, range(1, 513))), 0x8002: ("worker", SET_FLAG)},
-    "STOPPED": {0x0001: ("jobs", integers(1, range(1, 513), 1, 2)), 0x0002: ("drains", FLAG)},
+    "STOP": {
+        0x8001: ("jobs", integers(8, range(1, 513))),
+        0x8002: ("worker", SET_FLAG),
+        0x8003: ("forget", integers(8, range(1, 513))),
+    },
+    "STOPPED": {
+        0x0001: ("jobs", integers(1, range(1, 513), 1, 2)),
+        0x0002: ("drains", FLAG),
+        0x0003: ("forgotten", integers(1, range(1, 513), 1, 3)),
+    },
 }
 # what an ANSWER tells of: the tags that it requires, and all that it has
 ANSWERS: dict[int, set[int]] = {
@@ -484,6 +560,7 @@ ANSWERS: dict[int, set[int]] = {
     2: {0x0002, 0x0030},
     3: {0x0002, 0x0031},
     4: {0x0032, 0x0033},
+    5: {0x0002, 0x0034},
 }
 OUTCOME_TAGS = {*range(0x0002, 0x000C), 0x0021}
 # outcome: the tags it requires (section 5), the tags it may have besides
@@ -520,12 +597,16 @@ MESSAGES: dict[int, Message] = {
     0x12: Message("INPUT", "c", "n", (0,)),
     0x13: Message("CANCEL", "c", "n", 0),
     0x14: Message("EXTEND", "c", "n", "fields"),
+    0x15: Message("ATTACH", "c", "n", "fields"),
+    0x16: Message("LEAVE", "c", "n", 0),
     0x20: Message("ACCEPTED", "w", "n", "fields"),
     0x21: Message("STARTED", "w", "n", "fields"),
     0x22: Message("OUTPUT", "w", "n", (1, 2, 3, 4, 5)),
     0x23: Message("RESULT", "w", "n", "fields"),
     0x24: Message("PAUSED", "w", "n", "fields"),
     0x25: Message("WANT_IMAGE", "w", "n", "fields"),
+    0x26: Message("ATTACHED", "w", "n", "fields"),
+    0x27: Message("LEFT", "w", "n", "fields"),
     0x30: Message("QUERY", "c", "0", "fields"),
     0x31: Message("ANSWER", "w", "0", "fields"),
     0x32: Message("STOP", "c", "0", "fields"),
@@ -627,7 +708,7 @@ def decode_fields(name: str, job: int, payload: bytes) -> Frame:
 def check_together(name: str, values: dict[int, Json]) -> None:
     """Fields that do not go with each other, looked at behind the last."""
     if name == "QUERY" and 0x8002 in values:
-        most = {2: 2**32 - 1, 3: 2**64 - 1}.get(values[0x8001], -1)
+        most = {2: 2**32 - 1, 3: 2**64 - 1, 5: 2**64 - 1}.get(values[0x8001], -1)
         if int(values[0x8002]) > most:
             raise WireError("bad-value", 0x8002)
     if name in ("STOP", "STOPPED") and len(values) > 1:

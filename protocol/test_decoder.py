@@ -297,7 +297,7 @@ def every_error_is_shown(bad: list[Json], talks: list[Json]) -> None:
     equal(set(CODES) - found, {"handshake-timeout", "too-many-connections", "internal"})  # sent for no frame
     sent = {(s["decoded"]["job"] == 0, s["decoded"]["fields"]["code"]) for t in talks for s in t["steps"]
             if s.get("decoded") and s["decoded"]["type"] == "ERROR"}  # fmt: skip
-    equal({code for fatal, code in sent if not fatal}, {7, *range(64, 81)})
+    equal({code for fatal, code in sent if not fatal}, {7, *range(64, 85)})
     equal({14, 20, 21} - {code for fatal, code in sent if fatal}, set())
 
 

@@ -11,11 +11,13 @@ public enum Query: Sendable, Hashable {
     case jobs(after: UInt64?)
     /// What it has counted.
     case counters
+    /// Which detached jobs there are, by rising id; of more than an answer holds, those above this one.
+    case detached(after: UInt64?)
 }
 
 /// What a worker answers to a ``Query``.
 public enum Answer: Sendable, Hashable {
-    /// The most tenants or jobs in one answer.
+    /// The most tenants, jobs or detached jobs in one answer.
     public static let recordLimit = 256
 
     /// To ``Query/worker``.
@@ -26,9 +28,11 @@ public enum Answer: Sendable, Hashable {
     case jobs([ListedJob], more: Bool)
     /// To ``Query/counters``.
     case counters(CounterReport)
+    /// To ``Query/detached(after:)``; `more` as above.
+    case detached([DetachedJob], more: Bool)
 }
 
-/// What a worker can be told to stop.
+/// What a worker can be told to stop, or to stop doing.
 public enum StopRequest: Sendable, Hashable {
     /// The most jobs that one request names.
     public static let jobLimit = 512
@@ -37,22 +41,28 @@ public enum StopRequest: Sendable, Hashable {
     case jobs([UInt64])
     /// The worker: it takes no more jobs, ends those that it has, and leaves. For operators.
     case worker
+    /// Keeping these detached jobs, which have ended: they are forgotten.
+    case keeping([UInt64])
 }
 
 /// What became of a ``StopRequest``.
 public enum StopAnswer: Sendable, Hashable {
     /// What became of one job's. The raw values are the numbers on the wire.
     public enum JobAnswer: UInt8, Sendable, Hashable, CaseIterable {
-        /// It is told to stop; its result goes to its client as usual.
+        /// It is told to stop, and its result goes to its client as usual; of ``StopRequest/keeping(_:)``, it is forgotten.
         case stopped = 1
-        /// There is no such job that has not ended, or none of this user's.
+        /// There is no such job that has not ended, or none of this user's; of ``StopRequest/keeping(_:)``, no such detached job.
         case unknown = 2
+        /// Only of ``StopRequest/keeping(_:)``: it has not ended, and is kept.
+        case unfinished = 3
     }
 
     /// For each job of the request, in its order.
     case jobs([JobAnswer])
     /// Whether the worker drains now; if not, the one who asked is no operator.
     case worker(drains: Bool)
+    /// For each detached job of the request, in its order.
+    case keeping([JobAnswer])
 }
 
 /// What a worker says of a job that it has accepted.

@@ -5,7 +5,10 @@ public import JobModel
 
 extension Submit {
     /// The fields that a snapshot's name depends on, as they stand in the SUBMIT: tag, length, value.
-    var namedFields: [UInt8] {
+    var namedFields: [UInt8] { fields { tag in Self.namedTags.contains { $0.contains(tag) } } }
+
+    /// Those of its fields whose tags are among these, as they stand in the SUBMIT: tag, length, value.
+    func fields(where isIncluded: (UInt16) -> Bool) -> [UInt8] {
         let payload = frame(job: 1).payload
         var fields: [UInt8] = []
         var start = payload.startIndex
@@ -13,7 +16,7 @@ extension Submit {
             let tag = UInt16(bigEndianBytes: payload[start..<start + 2])
             let length = UInt32(bigEndianBytes: payload[start + 2..<start + FieldReader.headerSize])
             let end = start + FieldReader.headerSize + Int(length)
-            if Self.namedTags.contains(where: { $0.contains(tag) }) { fields += payload[start..<end] }
+            if isIncluded(tag) { fields += payload[start..<end] }
             start = end
         }
         return fields
@@ -31,13 +34,7 @@ extension ContentDigest {
     /// The name of the snapshot of a job with this source whose SUBMIT has these fields, those of ``Submit/namedFields``. What a
     /// program's layers hold is among the fields.
     init(snapshotOf source: JobSource, fields: [UInt8]) {
-        let digest =
-            if case .image(let image) = source {
-                image.digest ?? ContentDigest(hashing: image.bytes)
-            } else {
-                ContentDigest(hashing: [])
-            }
-        self.init(hashing: Self.snapshotDomain + digest.bytes + fields)
+        self.init(hashing: Self.snapshotDomain + source.imageDigest.bytes + fields)
     }
 }
 

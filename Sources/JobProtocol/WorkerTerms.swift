@@ -91,7 +91,7 @@ public struct WorkerTerms: Sendable {
     ///
     /// Layout, mode and queue are the worker's to judge: it has the machine.
     func refusal(of submit: Submit) -> Refusal? {
-        if let refusal = submit.snapshotRefusal ?? submit.programRefusal { return refusal }
+        if let refusal = submit.snapshotRefusal ?? submit.programRefusal ?? submit.detachRefusal { return refusal }
         if submit.from != nil { return budgetRefusal(of: submit) }
         if submit.imageBytes > imageLimit {
             return Refusal(

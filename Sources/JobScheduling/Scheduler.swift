@@ -213,8 +213,8 @@ public struct Scheduler: Sendable {
         }
     }
 
-    /// A job that could not even run alone would wait for ever.
-    private func checkMemory(_ request: JobRequest) throws(Refusal) {
+    /// Says why a job could not even run alone: it would wait for ever.
+    public func checkMemory(_ request: JobRequest) throws(Refusal) {
         let bounds = [(limits.memoryBytes, "memory"), (limits.tenant.memoryBytes, "tenant-memory")]
         for (limit, name) in bounds where request.memoryBytes > limit {
             throw Refusal(

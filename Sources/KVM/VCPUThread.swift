@@ -65,6 +65,8 @@ public enum TimeStampCounter {
 public enum RealtimeClock {
     /// Nanoseconds since 1970.
     public static var now: UInt64 { ckvm_realtime() }
+    /// Whole seconds since 1970.
+    public static var seconds: UInt64 { now / 1_000_000_000 }
 }
 
 /// `CLOCK_THREAD_CPUTIME_ID`: the processor time of the calling thread, what its vCPUs spend in their guests included.

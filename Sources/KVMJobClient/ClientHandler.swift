@@ -55,10 +55,19 @@ final class ClientHandler: ChannelInboundHandler {
     /// A job that waits for room, and what goes to the worker before its guest starts.
     struct Submission {
         let handle: JobHandle
-        let source: JobSource
+        /// nil of a job that is attached to.
+        let source: JobSource?
         /// Sent before the image, so that the guest finds it whenever it looks.
         let firstInput: [UInt8]
         let inputEnds: Bool
+
+        init(handle: JobHandle, source: JobSource, firstInput: [UInt8], inputEnds: Bool) {
+            (self.handle, self.source, self.firstInput, self.inputEnds) = (handle, source, firstInput, inputEnds)
+        }
+
+        init(attaching handle: JobHandle) {
+            (self.handle, source, firstInput, inputEnds) = (handle, nil, [], true)
+        }
     }
 
     init(software: String, outputWindow: UInt32, eventLoop: any EventLoop) {
@@ -130,6 +139,15 @@ final class ClientHandler: ChannelInboundHandler {
         }
     }
 
+    /// Lets go of a job that is attached to, or was to be.
+    func leave(_ handle: JobHandle) {
+        if let index = waiting.firstIndex(where: { $0.handle === handle }) {
+            waiting.remove(at: index).handle.finish(.failure(CancellationError()))
+        } else if let number = numbers[handle.key] {
+            perform(session.leave(number))
+        }
+    }
+
     func extend(_ handle: JobHandle, steps: UInt64) {
         guard let number = numbers[handle.key] else { return }
         let actions = session.extend(number, steps: steps)
@@ -181,16 +199,21 @@ final class ClientHandler: ChannelInboundHandler {
         guard !isStarting else { return }  // A job that is refused at once ends within the loop, which then goes on.
         isStarting = true
         defer { isStarting = false }
-        while let next = waiting.first, let (number, actions) = session.submit(next.handle.spec, source: next.source) {
+        while let next = waiting.first, let (number, actions) = begin(next) {
             let handle = waiting.removeFirst().handle
             jobs[number] = Job(handle: handle, inputHasEnded: !handle.spec.hasInput || next.inputEnds)
             numbers[handle.key] = number
-            uploads.append(number)
+            if next.source != nil { uploads.append(number) }
             // In one piece: where no image follows, the worker looks for input right behind the submission.
             let hasInput = handle.spec.hasInput && (next.inputEnds || !next.firstInput.isEmpty)
             perform(actions + (hasInput ? session.sendInput(number, next.firstInput, end: next.inputEnds) : []))
         }
         pumpUploads()
+    }
+
+    private func begin(_ next: Submission) -> (job: UInt32, actions: [ClientAction])? {
+        if let request = next.handle.attachment?.request { return session.attach(request) }
+        return next.source.flatMap { session.submit(next.handle.spec, source: $0) }
     }
 
     private func failWaiting() {
@@ -217,12 +240,16 @@ final class ClientHandler: ChannelInboundHandler {
     }
 
     private func finish(_ number: UInt32, _ result: Result<JobResult, any Error>) {
+        end(number) { $0.finish(result) }
+    }
+
+    private func end(_ number: UInt32, _ tell: (JobHandle) -> Void) {
         guard let job = jobs.removeValue(forKey: number) else { return }
         numbers[job.handle.key] = nil
         uploads.removeAll { $0 == number }
         let unsent = JobClientError(.inputNotTaken, "the job ended before it took this input")
         for promise in job.input { promise.fail(unsent) }
-        job.handle.finish(result)
+        tell(job.handle)
         startWaiting()
     }
 
@@ -240,13 +267,15 @@ final class ClientHandler: ChannelInboundHandler {
         case .send(let bytes): context.map { $0.write(buffer(bytes, $0), promise: nil) }
         case .imageWanted(let job): sendImage(job)
         case .ready(let terms): becomeReady(terms)
-        case .accepted(let job, let acceptance): jobs[job]?.handle.acceptance.succeed(acceptance)
+        case .accepted(let job, let acceptance): accept(job, acceptance)
         case .refused(let job, let report): refuse(job, report)
         case .started(let job, let started): jobs[job]?.handle.start.succeed(JobStart(started))
         case .output(let job, let channel, let bytes):
             jobs[job]?.handle.buffer.append(OutputChunk(channel: channel, bytes: bytes))
         case .paused(let job, let pause): jobs[job]?.handle.buffer.append(pause)
         case .finished(let job, let result): finish(job, .success(result))
+        case .attached(let job, let attached): jobs[job]?.handle.attachment?.attached.succeed(attached)
+        case .left(let job, let reason): end(job) { $0.finish(left: reason) }
         case .inputDrained(let job): inputSent(job)
         case .answered(let answer):
             if case .query(let promise)? = takeAsked() { promise.succeed(answer) }
@@ -261,8 +290,18 @@ final class ClientHandler: ChannelInboundHandler {
         }
     }
 
+    /// A detached job is the worker's from here on.
+    private func accept(_ job: UInt32, _ acceptance: Acceptance) {
+        guard let handle = jobs[job]?.handle, handle.spec.detachment != nil else {
+            jobs[job]?.handle.acceptance.succeed(acceptance)
+            return
+        }
+        end(job) { $0.handOver(acceptance) }
+    }
+
     /// A worker that goes away says which jobs it took: of the others nothing was lost but the way there.
     private func reason(losing job: UInt32) -> JobClientError {
+        if jobs[job]?.handle.attachment != nil { return failure ?? .attachmentLost }
         if let lastTaken, job > lastTaken { return Self.goingAway }
         return failure ?? .jobLost
     }

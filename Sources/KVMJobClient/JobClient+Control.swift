@@ -60,11 +60,43 @@ extension JobClient {
     ///
     /// - Returns: what becomes of each, in the same order. The result of one that is stopped goes to whoever submitted it.
     public func cancel(jobs ids: [UInt64]) async throws -> [StopAnswer.JobAnswer] {
+        try await inPortions(ids) { ids in
+            guard case .jobs(let found) = try await self.stop(.jobs(ids)) else { throw JobClientError.strangeAnswer }
+            return found
+        }
+    }
+
+    /// Has detached jobs forgotten that have ended: output, result and key. As many as one likes.
+    ///
+    /// - Returns: what becomes of each, in the same order: `stopped` of one that is forgotten now, `unknown` of one that this user does not
+    ///   have, `unfinished` of one that has not ended and is kept.
+    public func forget(_ ids: [UInt64]) async throws -> [StopAnswer.JobAnswer] {
+        try await inPortions(ids) { ids in
+            guard case .keeping(let found) = try await self.stop(.keeping(ids)) else {
+                throw JobClientError.strangeAnswer
+            }
+            return found
+        }
+    }
+
+    /// The detached jobs that the worker keeps of this user, or for an operator of everybody, by rising id.
+    public func detachedJobs() async throws -> [DetachedJob] {
+        try await pages { last in
+            guard case .detached(let jobs, let more) = try await self.query(.detached(after: last?.id)) else {
+                throw JobClientError.strangeAnswer
+            }
+            return (jobs, more)
+        }
+    }
+
+    /// Asks for as many jobs at a time as one request names.
+    private func inPortions(
+        _ ids: [UInt64], _ ask: ([UInt64]) async throws -> [StopAnswer.JobAnswer]
+    ) async throws -> [StopAnswer.JobAnswer] {
         var (answers, rest): ([StopAnswer.JobAnswer], ArraySlice<UInt64>) = ([], ids[...])
         while !rest.isEmpty {
             let next = Array(rest.prefix(terms.largestStop))
-            guard case .jobs(let found) = try await stop(.jobs(next)) else { throw JobClientError.strangeAnswer }
-            answers += found
+            answers += try await ask(next)
             rest = rest.dropFirst(next.count)
         }
         return answers

@@ -26,7 +26,7 @@ public final class JobClient: Sendable {
     public let terms: WorkerTerms
     let channel: any Channel
     let handler: NIOLoopBound<ClientHandler>
-    private let outputWindow: UInt32
+    let outputWindow: UInt32
 
     private init(
         terms: WorkerTerms, channel: any Channel, handler: NIOLoopBound<ClientHandler>, outputWindow: UInt32
@@ -194,6 +194,7 @@ public final class JobClient: Sendable {
     private func submit(
         _ spec: JobSpec, _ source: JobSource, firstInput: [UInt8], inputEnds: Bool
     ) async throws -> RunningJob {
+        precondition(spec.detachment == nil, "a detached job is handed over by detach, and attached to by attach")
         let handle = JobHandle(spec, window: outputWindow, handler: handler, eventLoop: channel.eventLoop)
         // Before the handler is there, so that a cancellation comes behind the submission.
         handle.submit(source, firstInput: firstInput, inputEnds: inputEnds)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import JobModel
 internal import JobProtocol
 internal import JobTransport
 
@@ -29,6 +30,9 @@ public struct JobClientError: Error, Sendable, Hashable, CustomStringConvertible
         public static let goingAway = Code(description: "going-away")
         /// The worker will not run this job: ``JobClientError/refusal`` says why.
         public static let refused = Code(description: "refused")
+        /// The worker tells no more of the detached job, which was not this program's wish: the message says why. Of a worker that shuts
+        /// down, try again on a new connection.
+        public static let letGo = Code(description: "let-go")
         /// The job ended before this input was taken. Its result says how.
         public static let inputNotTaken = Code(description: "input-not-taken")
         /// The connection ended before the job did. The worker cancels the jobs of a connection that ends.
@@ -121,6 +125,21 @@ extension JobClientError {
 
     static var connectionClosed: JobClientError {
         JobClientError(.connectionLost, "the connection to the worker was closed", isRetryable: true)
+    }
+    /// A detached job of which the worker tells no more.
+    init(left reason: LeaveReason) {
+        switch reason {
+        case .asked, .told: self.init(.letGo, "the worker tells no more of the job")
+        case .drain:
+            self.init(.letGo, "the worker is shutting down; the job goes on with the next one", isRetryable: true)
+        case .forgotten: self.init(.letGo, "the job was forgotten meanwhile")
+        }
+    }
+
+    static var attachmentLost: JobClientError {
+        JobClientError(
+            .connectionLost, "the connection to the worker was closed; the job goes on, and can be attached to again",
+            isRetryable: true)
     }
     static var jobLost: JobClientError {
         JobClientError(

@@ -12,17 +12,33 @@ final class JobHandle: Sendable {
     let acceptance: EventLoopPromise<Acceptance>
     let start: EventLoopPromise<JobStart?>
     let end: EventLoopPromise<JobResult>
+    /// Of a detached job that is attached to, and was not submitted here.
+    let attachment: Attachment?
     private let handler: NIOLoopBound<ClientHandler>
     private let eventLoop: any EventLoop
 
-    init(_ spec: JobSpec, window: UInt32, handler: NIOLoopBound<ClientHandler>, eventLoop: any EventLoop) {
+    /// What is asked of a detached job, and what becomes of the asking.
+    struct Attachment: Sendable {
+        let request: AttachRequest
+        let attached: EventLoopPromise<Attached>
+        let end: EventLoopPromise<AttachedJob.End>
+    }
+
+    /// - Parameter request: of a job that is attached to; the spec says nothing then.
+    init(
+        _ spec: JobSpec, attaching request: AttachRequest? = nil, window: UInt32,
+        handler: NIOLoopBound<ClientHandler>, eventLoop: any EventLoop
+    ) {
         (self.spec, self.handler, self.eventLoop) = (spec, handler, eventLoop)
+        attachment = request.map {
+            Attachment(request: $0, attached: eventLoop.makePromise(), end: eventLoop.makePromise())
+        }
         acceptance = eventLoop.makePromise()
         start = eventLoop.makePromise()
         end = eventLoop.makePromise()
         let identity = Identity()
         self.identity = identity
-        buffer = OutputBuffer(window: window) { count in
+        buffer = OutputBuffer(window: window, counting: request?.offsets) { count in
             eventLoop.execute { handler.value.grantOutput(count, to: identity) }
         }
     }
@@ -40,6 +56,15 @@ final class JobHandle: Sendable {
         }
     }
 
+    func attach() { eventLoop.execute { self.handler.value.enqueue(.init(attaching: self)) } }
+
+    func leave() { eventLoop.execute { self.handler.value.leave(self) } }
+
+    /// What the cancellation of a waiting task means: nobody wants the job any more, or, of one that is the worker's, nobody here.
+    func abandon() {
+        if attachment == nil { cancel() } else { leave() }
+    }
+
     func cancel() { eventLoop.execute { self.handler.value.cancel(self) } }
 
     func extend(steps: UInt64) { eventLoop.execute { self.handler.value.extend(self, steps: steps) } }
@@ -54,14 +79,35 @@ final class JobHandle: Sendable {
     /// The one end of the job: every promise that is still open is kept.
     func finish(_ result: Result<JobResult, any Error>) {
         switch result {
-        case .success:
+        case .success(let result):
+            attachment?.end.succeed(.result(result))
             start.succeed(nil)
             buffer.finish(.success(nil))
         case .failure(let error):
+            attachment?.attached.fail(error)
+            attachment?.end.fail(error)
             acceptance.fail(error)
             start.fail(error)
             buffer.finish(.failure(error))
         }
         end.completeWith(result)
+    }
+
+    /// The worker tells no more of a job that was attached to.
+    func finish(left reason: LeaveReason) {
+        let error: any Error = reason == .asked ? CancellationError() : JobClientError(left: reason)
+        attachment?.attached.fail(error)
+        attachment?.end.succeed(.left(reason))
+        start.fail(error)
+        buffer.finish(.success(nil))
+        end.fail(error)
+    }
+
+    /// The worker has the job for its own.
+    func handOver(_ acceptance: Acceptance) {
+        self.acceptance.succeed(acceptance)
+        start.succeed(nil)
+        buffer.finish(.success(nil))
+        end.fail(JobClientError(.connectionLost, "a detached job's result is had by attaching to it"))
     }
 }

@@ -10,39 +10,46 @@ public struct OutputChunk: Sendable, Hashable {
     public var channel: OutputChannel
     /// The bytes. On ``OutputChannel/portWrites`` a record of `PortWrite` can continue in the next chunk.
     public var bytes: [UInt8]
+
+    /// A chunk, as in a program's own tests of what it makes of output.
+    public init(channel: OutputChannel, bytes: [UInt8]) { (self.channel, self.bytes) = (channel, bytes) }
 }
 
-/// A job's output in the order in which the guest wrote it. It ends with the job.
+/// A job's output in the order in which the guest wrote it. It ends with the job, or when a detached job is let go of.
 ///
 /// Reading is what lets the guest write on: no more than the client's output window waits here, and a guest whose window is full
 /// stands still while its wall-time budget runs. Several readers share the chunks between them.
 ///
-/// A reader whose task is cancelled cancels the job; the sequence then ends when the worker has stopped it.
+/// A reader whose task is cancelled cancels the job, or lets go of one that it is attached to; the sequence then ends when the worker has
+/// stopped it.
 public struct JobOutput: AsyncSequence, Sendable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     public typealias Element = OutputChunk
 
     /// Reads a job's output.
     public struct AsyncIterator: AsyncIteratorProtocol {
-        fileprivate let job: RunningJob
+        fileprivate let handle: JobHandle
+        fileprivate let owner: any Sendable
 
         /// The next bytes, or nil when the job has ended and everything was read.
         ///
         /// - Throws: ``JobClientError`` when the connection ended before the job did.
         public mutating func next() async throws -> OutputChunk? {
-            let job = job
+            let handle = handle
             return try await withTaskCancellationHandler {
-                try await job.handle.buffer.next()
+                try await handle.buffer.next()
             } onCancel: {
-                job.cancel()
+                handle.abandon()
             }
         }
     }
 
-    let job: RunningJob
+    let handle: JobHandle
+    /// The job, which is not let go of as long as somebody reads.
+    let owner: any Sendable
 
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(job: job) }
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(handle: handle, owner: owner) }
 }
 
 /// The output that has come and was not read. Bounded by the window, since what is not read gives no credit back.
@@ -58,6 +65,8 @@ final class OutputBuffer: Sendable {
         var isDiscarding = false
         /// Bytes that were read and whose credit was not given back.
         var owed = 0
+        /// How many bytes of each channel were read, where that is counted.
+        var read: [OutputChannel: UInt64]?
     }
 
     private let state = NIOLockedValueBox(State())
@@ -69,12 +78,20 @@ final class OutputBuffer: Sendable {
     let pauses: AsyncStream<Pause>
     private let tellPause: AsyncStream<Pause>.Continuation
 
-    /// - Parameter giveCredit: called with no lock held, on the reader's thread or the event loop.
-    init(window: UInt32, giveCredit: @escaping @Sendable (Int) -> Void) {
+    /// - Parameters:
+    ///   - counting: from where on the bytes of each channel are counted; nil for not at all.
+    ///   - giveCredit: called with no lock held, on the reader's thread or the event loop.
+    init(
+        window: UInt32, counting: [OutputChannel: UInt64]? = nil, giveCredit: @escaping @Sendable (Int) -> Void
+    ) {
+        state.withLockedValue { $0.read = counting }
         creditStep = max(1, Int(window) / 2)
         self.giveCredit = giveCredit
         (pauses, tellPause) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
+
+    /// How many bytes of each channel were read or dropped, counted from where it was begun.
+    var bytesRead: [OutputChannel: UInt64] { state.withLockedValue { $0.read ?? [:] } }
 
     /// Bytes came.
     func append(_ chunk: OutputChunk) {
@@ -151,6 +168,7 @@ final class OutputBuffer: Sendable {
     /// Counts a chunk as read, and returns the credit to give back now.
     private func consume(_ chunk: OutputChunk, _ state: inout State) -> Int {
         state.owed += chunk.bytes.count
+        if state.read != nil { state.read?[chunk.channel, default: 0] += UInt64(chunk.bytes.count) }
         guard state.owed >= creditStep else { return 0 }
         defer { state.owed = 0 }
         return state.owed

@@ -37,7 +37,7 @@ public final class RunningJob: Sendable {
     public var queuePosition: Int { Int(acceptance.queuePosition ?? 0) }
 
     /// What the guest writes, as it writes it. Reading is what lets the guest write on.
-    public var output: JobOutput { JobOutput(job: self) }
+    public var output: JobOutput { JobOutput(handle: handle, owner: self) }
 
     /// Drops the output that has come and all that will: for a caller who wants the result only.
     public func discardOutput() { handle.buffer.discard() }

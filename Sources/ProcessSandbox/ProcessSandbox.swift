@@ -7,7 +7,7 @@ internal import Glibc
 /// The sandbox that a worker puts itself into, so that a guest who breaks out of KVM and owns the process gets nothing more.
 ///
 /// It closes in two steps, for Landlock holds for the thread that enters it and for those which that one starts: ``closeFiles()``
-/// while there is one thread, and ``closeCalls()``, which reaches every thread, once all is open that will be needed. What is open
+/// while there is one thread, and ``closeCalls(keepsJobs:)``, which reaches every thread, once all is open that will be needed. What is open
 /// stays so. Nothing opens the sandbox again.
 public enum ProcessSandbox {
     /// What the worker opens after ``closeFiles()``: KVM, and its own page map, by which a snapshot is found quickly.
@@ -19,8 +19,8 @@ public enum ProcessSandbox {
     ///
     /// What has to be connected, such as the sockets of the journal and of the service manager, is connected before.
     ///
-    /// - Returns: the version of Landlock's interface that holds; what older ones leave open, ``closeCalls()`` closes as well.
-    /// - Throws: ``SandboxError``; what was done until then holds, and ``closeCalls()`` may follow.
+    /// - Returns: the version of Landlock's interface that holds; what older ones leave open, ``closeCalls(keepsJobs:)`` closes as well.
+    /// - Throws: ``SandboxError``; what was done until then holds, and ``closeCalls(keepsJobs:)`` may follow.
     @discardableResult
     public static func closeFiles() throws(SandboxError) -> Int32 {
         try SandboxError.check(csandbox_set_no_new_privileges(), "prctl PR_SET_NO_NEW_PRIVS")
@@ -40,11 +40,12 @@ public enum ProcessSandbox {
     }
 
     /// Second step, behind ``closeFiles()``, when the worker is ready: from here on every thread can make the calls of
-    /// ``SystemCallPolicy/worker(process:)`` and no others.
+    /// ``SystemCallPolicy/worker(process:keepsJobs:)`` and no others.
     ///
+    /// - Parameter keepsJobs: whether the process has the database of detached jobs open.
     /// - Throws: ``SandboxError``; nothing has changed then.
-    public static func closeCalls() throws(SandboxError) {
-        try SystemCallFilter(.worker(process: getpid())).load()
+    public static func closeCalls(keepsJobs: Bool) throws(SandboxError) {
+        try SystemCallFilter(.worker(process: getpid(), keepsJobs: keepsJobs)).load()
     }
 
     /// A file that is not there needs no permission.

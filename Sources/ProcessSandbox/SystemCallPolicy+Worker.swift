@@ -12,12 +12,15 @@ extension SystemCallPolicy {
     /// in the process ever calls, and only an intruder would, kills. The rest does not exist: that is how a C library learns on
     /// an old kernel that it has to do without a new call, so a newer library than these lists know goes on working too.
     ///
-    /// - Parameter process: this process's number.
-    public static func worker(process: Int32) -> SystemCallPolicy {
+    /// - Parameters:
+    ///   - process: this process's number.
+    ///   - keepsJobs: whether it has the files open in which SQLite keeps detached jobs.
+    public static func worker(process: Int32, keepsJobs: Bool) -> SystemCallPolicy {
         let own = UInt32(bitPattern: process)
         return SystemCallPolicy(
             groups: [
                 guests, memory, threads, signals(own), clients, events, ending, ownFacts, seemsDone, emptyFile, refused,
+                keptJobs(keepsJobs ? .allow : .fail(errno: EPERM)),
                 otherProcesses(own), otherPrivileges, otherPlaces, kernel,
             ], rest: .fail(errno: ENOSYS))
     }
@@ -106,6 +109,14 @@ extension SystemCallPolicy {
         ],
         [Rule(call: "prlimit64", conditions: [.number(0, is: 0), .isZero(2)])])
 
+    /// SQLite reads, and asks for sizes, by calls that clients need too. It opens, locks, removes and looks up nothing any more: its
+    /// files and its locks on them are from before, and what it sorts and undoes is in memory.
+    private static func keptJobs(_ answer: Answer) -> Group {
+        Group(
+            answer, "writing, cutting and flushing files that are open: those of kept jobs",
+            calls: ["pwrite64", "ftruncate", "fdatasync"])
+    }
+
     // MARK: Answered
 
     private static let seemsDone = Group(
@@ -129,7 +140,7 @@ extension SystemCallPolicy {
             "readlink", "readlinkat", "getdents64", "getcwd", "chdir", "fchdir", "unlink", "unlinkat", "rename",
             "renameat",
             "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "chmod", "fchmod",
-            "fchmodat", "chown", "fchown", "lchown", "fchownat", "truncate", "ftruncate", "statfs", "fstatfs",
+            "fchmodat", "chown", "fchown", "lchown", "fchownat", "truncate", "statfs", "fstatfs",
             "socket", "socketpair", "connect", "bind", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg",
             "recvmmsg", "setsockopt", "pipe2", "dup", "dup2", "dup3", "perf_event_open", "setrlimit",
             "sched_setaffinity",

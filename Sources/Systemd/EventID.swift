@@ -22,6 +22,8 @@ public enum EventID: String, Sendable, Hashable, CaseIterable {
     case jobRefused = "job-refused"
     /// A connection ended because its peer broke the protocol, or for an error of the transport.
     case connectionError = "connection-error"
+    /// The store of detached jobs did not do what it was asked to.
+    case storeError = "store-error"
     /// Log records were lost because the queue was full or the journal did not take them.
     case recordsDropped = "records-dropped"
 
@@ -37,6 +39,7 @@ public enum EventID: String, Sendable, Hashable, CaseIterable {
         case .jobSummary: "8552603f126348f9bd0e7cbd605c1460"
         case .jobRefused: "ecb1957ea55742db9fb9ef4a46edf91a"
         case .connectionError: "567fad95272d4c7a9f42abd636a0eb98"
+        case .storeError: "3875429468d54c2e997027375414d1e9"
         case .recordsDropped: "5b9a142b3f1f493e83538049e5094be7"
         }
     }

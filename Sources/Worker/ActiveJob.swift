@@ -9,8 +9,12 @@ internal import VMRuntime
 
 /// One accepted job, from acceptance to the moment its result has been given to its connection. Confined to the event loop.
 final class ActiveJob {
-    /// The connection that it belongs to; nil once that is gone.
+    /// The connection that it belongs to; nil once that is gone, and of a detached job.
     weak var connection: Connection?
+    /// Whether it belongs to no connection, and what it writes is kept.
+    let isDetached: Bool
+    /// Of a detached job: whether it is stopped to be run again later.
+    var isGivenUp = false
     let key: JobKey
     let peer: Peer
     /// Its number on that connection.
@@ -46,15 +50,21 @@ final class ActiveJob {
         init(_ result: JobResult) { self.result = result }
     }
 
+    /// A job of a connection, or for nil a detached one.
     init(
-        _ key: JobKey, number: UInt32, of connection: Connection, spec: JobSpec, prepared: Dispatcher.PreparedJob
+        _ key: JobKey, number: UInt32 = 0, of connection: Connection?, peer: Peer, spec: JobSpec,
+        prepared: Dispatcher.PreparedJob
     ) {
-        (self.key, self.number, self.connection, peer) = (key, number, connection, connection.peer)
+        (self.key, self.number, self.connection, self.peer) = (key, number, connection, peer)
+        isDetached = connection == nil
         (title, memoryBytes, mode) = (JobTitle(spec), prepared.memoryBytes, prepared.mode)
         (priority, waitLimit) = (spec.priority, spec.waitLimit)
         (admitted, snapshotUse) = (prepared.job, prepared.use)
         control = JobControl(hasInput: spec.hasInput)
     }
+
+    /// Whether anybody takes what it writes.
+    var hasReader: Bool { isDetached || connection != nil }
 
     var queueNanoseconds: UInt64 { (startedAt ?? MonotonicClock.now) - acceptedAt }
 

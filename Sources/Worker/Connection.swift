@@ -11,16 +11,18 @@ internal import NIOCore
 /// What the session asks for is carried out here or, where it concerns jobs, by the ``Dispatcher``.
 final class Connection {
     let peer: Peer
-    private var session: ServerSession
+    var session: ServerSession
     private let channel: any Channel
     /// Refers to this connection until it is closed.
-    private let dispatcher: Dispatcher
-    private var keys: [UInt32: JobKey] = [:]
+    let dispatcher: Dispatcher
+    private(set) var keys: [UInt32: JobKey] = [:]
+    /// Detached jobs that this client reads of.
+    var readers: [UInt32: AttachedReader] = [:]
     private var handshake: Scheduled<Void>?
     /// Frames that leave together.
     private var outgoing: ByteBuffer
-    /// Output among them, whose jobs are told when the socket has taken it.
-    private var outgoingOutput: [(key: JobKey, count: Int)] = []
+    /// Output among them, of which is told when the socket has taken it.
+    private var outgoingOutput: [(source: OutputSource, count: Int)] = []
     /// Whether there is an answer to a request among them.
     private var hasOutgoingAnswer = false
     /// Whether more frames may be there already.
@@ -77,7 +79,7 @@ final class Connection {
         // A socket that fails while it is read tells no end of reading.
         dispatcher.startHeld()
         perform(countingUploads { $0.inputClosed() })
-        keys = [:]
+        (keys, readers) = ([:], [:])
     }
 
     /// The client gives no more credit and no more steps, so no result may wait for some.
@@ -98,8 +100,17 @@ final class Connection {
 
     /// Sends output that the job's gate has let through, and tells the gate when the socket has taken it.
     func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8], key: JobKey) {
+        output(job, channel, bytes, of: .job(key))
+    }
+
+    /// Sends what a client reads of a detached job.
+    func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8], to reader: AttachedReader) {
+        output(job, channel, bytes, of: .reader(reader))
+    }
+
+    private func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8], of source: OutputSource) {
         guard !bytes.isEmpty else { return }
-        outgoingOutput.append((key, bytes.count))
+        outgoingOutput.append((source, bytes.count))
         perform(session.output(job, channel, bytes))
     }
 
@@ -109,7 +120,14 @@ final class Connection {
 
     func finished(_ job: UInt32, _ result: JobResult) {
         keys[job] = nil
+        readers[job] = nil
         perform(session.finished(job, result))
+    }
+
+    /// Nothing more is told of a detached job.
+    func left(_ job: UInt32, _ reason: LeaveReason) {
+        readers[job] = nil
+        perform(session.left(job, reason))
     }
 
     func goAway(_ reason: GoAwayReason) { perform(countingUploads { $0.goAway(reason) }) }
@@ -128,7 +146,7 @@ final class Connection {
         return act(&session)
     }
 
-    private func perform(_ actions: [ServerAction]) {
+    func perform(_ actions: [ServerAction]) {
         for (refusal, spec) in session.takeRefusals() { dispatcher.noteRefusal(refusal, of: spec, from: peer) }
         var starts: [SchedulerAction] = []
         for action in actions {
@@ -137,16 +155,19 @@ final class Connection {
             case .sendAnswer(let bytes):
                 outgoing.writeBytes(bytes)
                 hasOutgoingAnswer = true
-            case .query(let query): perform(session.answer(dispatcher.answer(query, for: peer)))
-            case .stop(let request): perform(session.stopAnswered(dispatcher.stop(request, for: peer)))
+            case .query(let query): answer(query)
+            case .stop(let request): answer(request)
             case .lookUp(let job, let digest, let bytes): lookUp(job, digest, bytes)
             case .lookUpLayers(let job, let layers): lookUp(job, layers)
+            case .submit(let job, let spec, let source) where spec.detachment != nil: detach(job, spec, source)
             case .submit(let job, let spec, let source):
                 starts += submit(job, spec, source)
                 if isReading, source.letsInputFollow(of: spec) { dispatcher.holdStarts() }
-            case .credit(let job, let bytes): keys[job].map { dispatcher.addCredit(bytes, to: $0) }
+            case .attach(let job, let request): attach(job, request)
+            case .leave(let job): readers[job].map { dispatcher.detached?.letGo($0, because: .asked) }
+            case .credit(let job, let bytes): addCredit(bytes, to: job)
             case .input(let job, let bytes, let end): keys[job].map { dispatcher.addInput(bytes, end: end, to: $0) }
-            case .cancel(let job, let canceller): keys[job].map { dispatcher.cancel($0, by: canceller) }
+            case .cancel(let job, let canceller): cancel(job, by: canceller)
             case .extend(let job, let steps): keys[job].map { dispatcher.extend($0, by: steps) }
             case .stopReading:
                 channel.setOption(.autoRead, value: false).assumeIsolated().whenFailure { _ in }
@@ -177,13 +198,13 @@ final class Connection {
     /// Tells the jobs whose output is among the bytes, and the session of its answer, when the socket has taken them; nil if nobody
     /// is to be told.
     private func promiseOfWriting() -> EventLoopPromise<Void>? {
-        outgoingOutput.removeAll { !dispatcher.isActive($0.key) }
+        outgoingOutput.removeAll { !isWaitedFor($0.source) }
         guard !outgoingOutput.isEmpty || hasOutgoingAnswer else { return nil }
         let (output, hasAnswer) = (outgoingOutput, hasOutgoingAnswer)
         (outgoingOutput, hasOutgoingAnswer) = ([], false)
         let written = channel.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { [weak self, weak dispatcher] _ in
-            for (key, count) in output { dispatcher?.flushed(count, of: key) }
+            for (source, count) in output { dispatcher?.flushed(count, of: source) }
             if hasAnswer, let self { perform(session.answerWritten()) }
         }
         return written
@@ -194,6 +215,14 @@ final class Connection {
         flush()
         let nothing = channel.allocator.buffer(capacity: 0)
         channel.writeAndFlush(nothing).assumeIsolated().whenComplete { [channel] _ in channel.close(promise: nil) }
+    }
+
+    /// Whether there is something more of it to come.
+    private func isWaitedFor(_ source: OutputSource) -> Bool {
+        switch source {
+        case .job(let key): dispatcher.isActive(key)
+        case .reader(let reader): reader.connection != nil
+        }
     }
 
     private func lookUp(_ job: UInt32, _ digest: ContentDigest, _ bytes: UInt64) {

@@ -9,14 +9,21 @@ internal import VMRuntime
 
 /// What a worker tells of itself, and what it is told to stop. Users see and stop what is theirs; operators everything.
 extension Dispatcher {
-    func answer(_ query: Query, for peer: Peer) -> Answer {
+    /// - Parameter tell: gets the answer, at once or when the disk has been asked.
+    func answer(_ query: Query, for peer: Peer, tell: @escaping (Answer) -> Void) {
         switch query {
-        case .worker: .worker(report(for: peer))
-        case .tenants(let after): tenants(after: after, for: peer)
-        case .jobs(let after): list(after: after, for: peer)
-        case .counters: .counters(counters.report(keeping.counts))
+        case .worker: tell(.worker(report(for: peer)))
+        case .tenants(let after): tell(tenants(after: after, for: peer))
+        case .jobs(let after): tell(list(after: after, for: peer))
+        case .counters: tell(.counters(counters.report(keeping.counts)))
+        case .detached(let after):
+            guard let detached else { return tell(.detached([], more: false)) }
+            detached.list(after: after, of: reach(of: peer), answer: tell)
         }
     }
+
+    /// Whose jobs this peer may see and stop: its own, or anybody's.
+    private func reach(of peer: Peer) -> Tenant? { isOperator(peer) ? nil : peer.owner }
 
     func isOperator(_ peer: Peer) -> Bool { peer.tenant.map(operators.contains) ?? false }
 
@@ -96,14 +103,27 @@ extension Dispatcher {
 
     // MARK: Stops
 
-    func stop(_ request: StopRequest, for peer: Peer) -> StopAnswer {
+    /// - Parameter tell: gets the answer, at once or when the disk has been asked.
+    func stop(_ request: StopRequest, for peer: Peer, tell: @escaping (StopAnswer) -> Void) {
         switch request {
-        case .jobs(let ids): return .jobs(ids.map { stop($0, for: peer) })
+        case .jobs(let ids): stop(ids, for: peer) { tell(.jobs($0)) }
+        case .keeping(let ids):
+            guard let detached else { return tell(.keeping(ids.map { _ in .unknown })) }
+            detached.forget(ids, of: reach(of: peer)) { tell(.keeping($0)) }
         case .worker:
-            guard isOperator(peer), let drainHandler else { return .worker(drains: false) }
+            guard isOperator(peer), let drainHandler else { return tell(.worker(drains: false)) }
             log.drainRequested(by: peer)
             drainHandler()
-            return .worker(drains: true)
+            tell(.worker(drains: true))
+        }
+    }
+
+    private func stop(_ ids: [UInt64], for peer: Peer, tell: @escaping ([StopAnswer.JobAnswer]) -> Void) {
+        let answers = ids.map { stop($0, for: peer) }
+        let others = zip(ids, answers).filter { $1 == .unknown }.map(\.0)
+        guard let detached, !others.isEmpty else { return tell(answers) }
+        detached.stopWaiting(others, for: peer.owner, isOperator: isOperator(peer)) { stopped in
+            tell(zip(ids, answers).map { stopped[$0] ?? $1 })
         }
     }
 

@@ -17,6 +17,12 @@ extension Dispatcher {
         /// The snapshot that it starts from, if it does.
         var use: SnapshotStore<Snapshot>.Use?
 
+        /// What the scheduler has to know of it.
+        func request(_ spec: JobSpec, of owner: Tenant) -> JobRequest {
+            JobRequest(
+                tenant: owner, priority: spec.priority, holding: holding, memoryBytes: runningBytes(spec))
+        }
+
         /// Bytes of host memory that it may take when it runs.
         func runningBytes(_ spec: JobSpec) -> UInt64 {
             let scratch = spec.program?.scratchBytes ?? 0
@@ -50,7 +56,8 @@ extension Dispatcher {
         let terms = try snapshotTerms(spec, name, for: peer)
         // Kept whatever becomes of this job: the next one that names the digests may be another.
         for image in images { known.keep(image, of: peer.tenant) }
-        try scheduler.checkRoom(for: peer.owner)
+        // A detached job waits on the disk, whatever waits here.
+        if spec.detachment == nil { try scheduler.checkRoom(for: peer.owner) }
         let start = try start(&known, peer.tenant)
         let job = try AdmittedJob(
             start.point, spec: spec, keeping: terms, on: backend.profile,

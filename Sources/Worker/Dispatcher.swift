@@ -33,7 +33,7 @@ final class Dispatcher {
     private var heldStarts: [SchedulerAction]?
     /// There if the loop polls before it sleeps.
     private var poller: LoopPoller?
-    private(set) var scheduler: Scheduler
+    var scheduler: Scheduler
     /// What tenants have and have had.
     private(set) var ledger = TenantLedger()
     /// All jobs, to be listed.
@@ -51,6 +51,8 @@ final class Dispatcher {
     var known: KnownImages
     /// What jobs may start from.
     var snapshots: SnapshotStore<Snapshot>
+    /// Jobs that clients have handed over; nil where none are kept.
+    private(set) var detached: DetachedJobs?
     private(set) var jobs: [JobKey: ActiveJob] = [:]
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var lastKey = JobKey(0)
@@ -96,6 +98,11 @@ final class Dispatcher {
         let look: @Sendable () -> Void = { bound.value.dispatcher?.lookAtEvents() }
         events = EventQueue { eventLoop.execute(look) }
         reader.dispatcher = self
+        detached = configuration.keeper.map {
+            DetachedJobs($0, limits: limits.detached, of: self, on: eventLoop)
+        }
+        lastKey = JobKey(configuration.keeper?.highestID ?? 0)
+        detached?.recover()
         guard configuration.spin > .zero else { return }
         poller = LoopPoller(eventLoop, for: configuration.spin) { [weak self] in self?.lookAtEvents() }
     }
@@ -173,20 +180,19 @@ final class Dispatcher {
         from connection: Connection
     ) throws(Refusal) -> (acceptance: Acceptance, memoryBytes: UInt64, actions: [SchedulerAction]) {
         let prepared = try prepare(spec, source, named: name, for: connection.peer)
-        let key = JobKey(lastKey.number + 1)
+        let key = JobKey(nextID())
         let owner = connection.peer.owner
-        let request = JobRequest(
-            tenant: owner, priority: spec.priority, holding: prepared.holding,
-            memoryBytes: prepared.runningBytes(spec))
         let admission: (position: Int, waitNanoseconds: UInt64?, actions: [SchedulerAction])
         do throws(Refusal) {
             admission = try scheduler.submit(
-                key, request, arriving: Int(clamping: ledger[owner].uploadBytes), at: MonotonicClock.now)
+                key, prepared.request(spec, of: owner), arriving: Int(clamping: ledger[owner].uploadBytes),
+                at: MonotonicClock.now)
         } catch {
             prepared.use.map { snapshots.release($0) }
             throw error
         }
-        enroll(ActiveJob(key, number: number, of: connection, spec: spec, prepared: prepared))
+        enroll(ActiveJob(key, number: number, of: connection, peer: connection.peer, spec: spec, prepared: prepared))
+        counters.jobsAccepted += 1
         log.jobAccepted(key.number, JobTitle(spec), position: admission.position, peer: connection.peer)
         let acceptance = Acceptance(
             id: key.number, queuePosition: UInt32(clamping: admission.position),
@@ -194,12 +200,18 @@ final class Dispatcher {
         return (acceptance, prepared.memoryBytes, admission.actions)
     }
 
-    private func enroll(_ job: ActiveJob) {
-        lastKey = job.key
+    /// A number that no job of this worker has had.
+    func nextID() -> UInt64 {
+        lastKey = JobKey(lastKey.number + 1)
+        return lastKey.number
+    }
+
+    /// Lists a job that the scheduler has.
+    func enroll(_ job: ActiveJob) {
+        noteWork()
         jobs[job.key] = job
-        roster.append(job.key)
-        ledger[job.peer.owner].roster.append(job.key)
-        counters.jobsAccepted += 1
+        roster.insert(job.key)
+        ledger[job.peer.owner].roster.insert(job.key)
         if job.snapshotUse != nil { counters.snapshotStarts += 1 }
         guard let limit = job.waitLimit.map({ min($0, Self.longestWait) }) else { return }
         job.waitEnd = eventLoop.assumeIsolated().scheduleTask(
@@ -241,7 +253,17 @@ final class Dispatcher {
     /// Whether a job's result has not been given to its connection yet.
     func isActive(_ key: JobKey) -> Bool { jobs[key] != nil }
 
-    /// The socket has taken this many bytes of a job's output.
+    /// The socket has taken this many bytes of output.
+    func flushed(_ count: Int, of source: OutputSource) {
+        switch source {
+        case .job(let key): flushed(count, of: key)
+        case .reader(let reader):
+            reader.flushed(count)
+            detached?.pump(reader)
+        }
+    }
+
+    /// The socket, or the disk, has taken this many bytes of a job's output.
     func flushed(_ count: Int, of key: JobKey) {
         guard let job = jobs[key] else { return }
         job.gate.flushed(count)
@@ -259,7 +281,8 @@ final class Dispatcher {
     func endCredit(of key: JobKey) {
         jobs[key]?.isFinal = true
         perform(scheduler.end(key))
-        guard let job = jobs[key] else { return }
+        // What a detached job writes is kept whole: its credit comes from the disk.
+        guard let job = jobs[key], !job.isDetached else { return }
         job.gate.close()
         job.control.endOutputCredit()
         if let held = job.held { deliver(held.result, of: job) }
@@ -364,12 +387,21 @@ final class Dispatcher {
             job.stopWaiting()
             perform(scheduler.began(key, at: entry.instant))
             job.connection?.started(job.number, queueNanoseconds: job.queueNanoseconds)
-        case .output(let channel, let bytes):
-            job.connection?.output(job.number, channel, job.gate.pass(channel, bytes), key: key)
+            if job.isDetached { detached?.started(job) }
+        case .output(let channel, let bytes): send(channel, job.gate.pass(channel, bytes), of: job)
         case .inputConsumed(let count): job.connection?.inputConsumed(job.number, count)
         case .paused(let pause): self.pause(job, pause, at: entry.instant)
         case .finished(let result): end(key, keepingSnapshot(of: job, result), at: entry.instant)
         }
+    }
+
+    /// Passes on what a guest wrote, to its connection or to the disk.
+    private func send(_ channel: OutputChannel, _ bytes: [UInt8], of job: ActiveJob) {
+        guard job.isDetached else {
+            job.connection?.output(job.number, channel, bytes, key: job.key)
+            return
+        }
+        detached?.keepOutput(channel, bytes, of: job)
     }
 
     /// Lets connections send what comes up meanwhile in one piece each.
@@ -456,21 +488,25 @@ final class Dispatcher {
         job.stopWaiting()
         var result = result
         result.queueNanoseconds = job.queueNanoseconds
-        log.jobFinished(key.number, job.title, result, peer: job.peer)
-        note(result, of: job)
-        guard job.gate.isHolding, job.connection != nil else { return deliver(result, of: job) }
+        if job.isDetached, result.outcome == .cancelled(by: .drain) {
+            job.isGivenUp = true
+        } else {
+            log.jobFinished(key.number, job.title, result, peer: job.peer)
+            note(result, of: job.peer.owner, hasStarted: job.startedAt != nil)
+        }
+        guard job.gate.isHolding, job.hasReader else { return deliver(result, of: job) }
         job.held = ActiveJob.HeldResult(result)
     }
 
-    private func note(_ result: JobResult, of job: ActiveJob) {
+    func note(_ result: JobResult, of tenant: Tenant, hasStarted: Bool) {
         finishedCount += 1
         if !result.outcome.isSuccess { failedCount += 1 }
-        counters.noteEnd(result, hasStarted: job.startedAt != nil)
-        ledger.noteEnd(of: job.peer.owner, slotNanoseconds: result.wallNanoseconds, failed: !result.outcome.isSuccess)
+        counters.noteEnd(result, hasStarted: hasStarted)
+        ledger.noteEnd(of: tenant, slotNanoseconds: result.wallNanoseconds, failed: !result.outcome.isSuccess)
     }
 
     private func sendHeld(_ ready: [(channel: OutputChannel, bytes: [UInt8])], of job: ActiveJob) {
-        for (channel, bytes) in ready { job.connection?.output(job.number, channel, bytes, key: job.key) }
+        for (channel, bytes) in ready { send(channel, bytes, of: job) }
         if let held = job.held, !job.gate.isHolding { deliver(held.result, of: job) }
     }
 
@@ -479,6 +515,7 @@ final class Dispatcher {
         roster.noteRemoval { jobs[$0] != nil }
         ledger[job.peer.owner].roster.noteRemoval { jobs[$0] != nil }
         job.connection?.finished(job.number, result)
+        if job.isDetached { detached?.ended(job, result) }
         noteProgress()
     }
 
@@ -490,6 +527,7 @@ final class Dispatcher {
         if !isDraining {
             isDraining = true
             log.draining(jobs: jobs.count)
+            detached?.drain()
             for connection in connections.values { connection.goAway(reason) }
             perform(scheduler.drain())
         }
@@ -513,8 +551,11 @@ final class Dispatcher {
 
     private func abortConnections() { connections.values.forEach { $0.abort() } }
 
-    private func noteProgress() {
-        let isIdle = connections.isEmpty && scheduler.isIdle
+    /// Something goes on that no connection and no running job shows.
+    func noteWork() { idleSince = nil }
+
+    func noteProgress() {
+        let isIdle = connections.isEmpty && scheduler.isIdle && detached?.isQuiet ?? true
         if isIdle, idleSince == nil { idleSince = .now }
         guard isDraining, isIdle else { return }
         stopSlots()
@@ -531,6 +572,7 @@ final class Dispatcher {
         switch slotsEnd {
         case .begun: return
         case .over:
+            detached?.keeper.close()
             whenDrained.forEach { $0.succeed() }
             whenDrained = []
         case .notYet:

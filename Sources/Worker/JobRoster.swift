@@ -14,10 +14,13 @@ struct JobRoster {
     private var keys: Deque<JobKey> = []
     private(set) var count = 0
 
-    /// Adds a job, whose key is above all others.
-    mutating func append(_ key: JobKey) {
-        keys.append(key)
+    /// Adds a job. Its key is above all others as a rule; one that comes later than its number is put where it belongs.
+    mutating func insert(_ key: JobKey) {
         count += 1
+        let index = keys.last.map { $0 < key } ?? true ? keys.endIndex : firstIndex(above: key)
+        // It may have been here before, and gone.
+        if index > keys.startIndex, keys[index - 1] == key { return }
+        keys.insert(key, at: index)
     }
 
     /// One of the jobs is gone, and not there any more.

@@ -68,8 +68,13 @@ struct KnownImages {
     /// The image of so many bytes that this user has submitted with the digest.
     mutating func image(_ digest: ContentDigest, bytes: UInt64, of user: UInt32?) -> [UInt8]? {
         // A digest with another size is a mistake or a lie: the image has to come, and will not match.
-        guard let user, let image = images.value(digest, of: user), image.count == bytes else { return nil }
+        guard let image = image(digest, of: user), image.count == bytes else { return nil }
         return image
+    }
+
+    /// The image that this user has submitted with the digest.
+    mutating func image(_ digest: ContentDigest, of user: UInt32?) -> [UInt8]? {
+        user.flatMap { images.value(digest, of: $0) }
     }
 
     /// Keeps an image whose bytes have been compared with its digest; one without a digest is not kept.

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 public import JobModel
+public import JobStore
 public import KVM
 
 /// What a worker is told when it starts.
@@ -22,6 +23,11 @@ public struct WorkerConfiguration: Sendable {
     public var spin = Duration.zero
     /// Users who may see and stop everybody's jobs, and the worker. Root and the worker's own user may always.
     public var operators: Set<UInt32> = []
+    /// Where detached jobs are kept; nil where this worker keeps none. The worker takes it, for a thread of its own.
+    public var store: Handover<JobStore>?
+
+    /// Where jobs are kept that clients hand over; nil where none are.
+    public var keeper: JobKeeper?
 
     /// A configuration.
     public init(

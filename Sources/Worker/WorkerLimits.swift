@@ -5,6 +5,7 @@ internal import Glibc
 internal import JobModel
 public import JobProtocol
 public import JobScheduling
+public import JobStore
 public import VMRuntime
 
 /// Bounds on what clients can make the worker hold.
@@ -63,6 +64,8 @@ public struct WorkerLimits: Sendable, Hashable {
     public var snapshotBytes: UInt64
     /// The most snapshots that are kept.
     public var snapshots: Int
+    /// How much of detached jobs is kept, and for how long.
+    public var detached = DetachedLimits()
 
     /// How long a paused job's machine is kept unless the worker is told otherwise: 30 s.
     public static let defaultPauseTime = Duration.seconds(30)

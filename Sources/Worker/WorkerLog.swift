@@ -3,6 +3,7 @@
 
 internal import JobModel
 internal import JobProtocol
+internal import JobStore
 internal import Logging
 
 /// What the worker writes to the log. Every record has an `event`, by which the journal's `MESSAGE_ID` is chosen.
@@ -61,6 +62,10 @@ struct WorkerLog {
         logger.notice("connection ended: \(what)", metadata: metadata)
     }
 
+    func storeFailed(_ error: JobStoreError) {
+        logger.error("detached jobs: \(error)", metadata: ["event": "store-error"])
+    }
+
     func drainRequested(by peer: Peer) {
         logger.notice("told to leave when its jobs have ended", metadata: peer.metadata)
     }
@@ -79,6 +84,9 @@ struct JobTitle: Sendable, Hashable {
     init(_ spec: JobSpec) {
         (label, program) = (spec.label, spec.program.map { String(decoding: $0.path, as: UTF8.self) })
     }
+
+    /// Of a job of which only this is known.
+    init(text: String) { (label, program) = (text, nil) }
 
     /// The label, or else what it executes.
     var text: String { label.isEmpty ? program ?? "" : label }

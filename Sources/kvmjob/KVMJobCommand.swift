@@ -18,7 +18,8 @@ struct KVMJobCommand: AsyncParsableCommand {
             RunCommand.self, PythonCommand.self, SubmitCommand.self, BatchCommand.self, SnapshotCommand.self,
             BenchCommand.self,
             ConformCommand.self,
-            ReplayCommand.self, StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
+            ReplayCommand.self, WaitCommand.self, LogsCommand.self, ResultCommand.self, ForgetCommand.self,
+            StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
             DrainCommand.self, DoctorCommand.self, WorkerCommand.self, DialCommand.self,
         ])
 

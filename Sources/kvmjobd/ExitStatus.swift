@@ -9,6 +9,8 @@ enum ExitStatus: CInt, CaseIterable {
     case usage = 64
     /// KVM is missing, not permitted, or cannot do what a worker needs.
     case unavailable = 69
+    /// The detached jobs that it is to keep cannot be read or written.
+    case unusableState = 74
     /// The system refused something that should work.
     case systemError = 71
     /// The settings file is wrong, or there is no socket to serve, or it does not fit.
@@ -22,6 +24,7 @@ enum ExitStatus: CInt, CaseIterable {
         case .finished: "drained, idle for long enough, or its one connection is over"
         case .usage: "wrong option"
         case .unavailable: "KVM is missing, not permitted, or cannot do what a worker needs"
+        case .unusableState: "the detached jobs in its state directory cannot be had"
         case .systemError: "the system refused something"
         case .configuration: "the settings file is wrong; or no socket to serve, or one that does not fit"
         case .interrupted: "a second signal came while it drained"

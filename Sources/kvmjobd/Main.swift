@@ -41,13 +41,14 @@ enum Main {
         let sink = makeSink(options.logTarget)
         let notifier = ServiceNotifier()
         let slots = options.slots ?? min(System.coreCount, WorkerLimits.maximumSlots)
-        let sandbox = WorkerSandbox(options.confinement)
+        let kept = Result { () throws(Failure) in try KeptJobs.open(options) }
+        let sandbox = WorkerSandbox(options.confinement, keepsJobs: (try? kept.get()) != nil)
         let isClosed = Result { () throws(Failure) in try sandbox.closeFiles() }
         Task {
             let logger = Logger(label: Software.name) { _ in WorkerLogHandler(sink: sink) }
             do throws(Failure) {
                 try isClosed.get()
-                let worker = try startWorker(options, slots: slots, logger)
+                let worker = try startWorker(options, slots: slots, keeping: kept.get(), logger)
                 let daemon = Daemon(
                     options: options, worker: worker, sandbox: sandbox, notifier: notifier, logger: logger)
                 let status = try await daemon.run(serving: socket)
@@ -95,7 +96,7 @@ enum Main {
     }
 
     private static func startWorker(
-        _ options: Options, slots: Int, _ logger: Logger
+        _ options: Options, slots: Int, keeping keeper: JobKeeper?, _ logger: Logger
     ) throws(Failure) -> Worker {
         var limits = Self.limits(options)
         limits.connections = min(options.connections, roomForConnections(besides: limits.machines(slots: slots)))
@@ -104,6 +105,7 @@ enum Main {
             software: Software.nameAndVersion)
         configuration.spin = options.spin
         configuration.operators = Set(options.operators)
+        configuration.keeper = keeper
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do throws(WorkerStartError) {
             return try Worker(configuration: configuration, group: group, logger: logger)
@@ -119,6 +121,7 @@ enum Main {
             tenant: limits(ofTenant: options.tenant), queuedJobs: options.queuedJobs, queuedImageBytes: waiting,
             pauseTime: options.pauseTime, pausedJobs: options.pausedJobs, knownImageBytes: cache,
             fileTreeBytes: cache, startingPointBytes: cache)
+        limits.detached = options.detached
         limits.fit(into: max(options.memory ?? WorkerLimits.defaultMemoryBytes, WorkerLimits.leastMemoryBytes))
         return limits
     }

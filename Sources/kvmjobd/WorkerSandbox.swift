@@ -26,9 +26,11 @@ final class WorkerSandbox: Sendable {
     }
 
     private let rule: ConfinementRule
+    private let keepsJobs: Bool
     private let state = NIOLockedValueBox(State())
 
-    init(_ rule: ConfinementRule) { self.rule = rule }
+    /// - Parameter keepsJobs: whether the database of detached jobs is open.
+    init(_ rule: ConfinementRule, keepsJobs: Bool) { (self.rule, self.keepsJobs) = (rule, keepsJobs) }
 
     /// What holds.
     var holds: Confinement { state.withLockedValue { $0.holds } }
@@ -54,7 +56,7 @@ final class WorkerSandbox: Sendable {
             return
         }
         do throws(SandboxError) {
-            try ProcessSandbox.closeCalls()
+            try ProcessSandbox.closeCalls(keepsJobs: keepsJobs)
             state.withLockedValue { _ = $0.holds.insert(.systemCalls) }
         } catch {
             try note(error)

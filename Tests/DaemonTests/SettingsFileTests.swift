@@ -54,6 +54,11 @@ struct SettingsFileTests {
             tenant-bytes-in-flight = "1025KiB"
             tenant-image-cache = "14MiB"
             tenant-connections = 15
+            state-dir = "/s"
+            tenant-detached-jobs = 16
+            tenant-detached-bytes = "17MiB"
+            detached-time = "18h"
+            detached-output = "0"
             """
         ).options
         #expect(options.socketPath == "/run/x")
@@ -79,6 +84,11 @@ struct SettingsFileTests {
         #expect(options.tenant.bytesInFlight == 1025 << 10)
         #expect(options.tenant.imageCache == 14 << 20)
         #expect(options.tenant.connections == 15)
+        #expect(options.stateDirectory == "/s")
+        #expect(options.detached.tenantJobs == 16)
+        #expect(options.detached.tenantBytes == 17 << 20)
+        #expect(options.detached.time == .seconds(18 * 3600))
+        #expect(options.detached.output == 0)
     }
 
     @Test func `the test above names every option`() throws {

@@ -71,6 +71,8 @@ def acts_by(run: Runner) -> list[Act]:
                 acts[int(number)] = Act(name, int(scope) == UNIT_TOO)
             else:
                 acts[int(number)].result = int(rest)
+        if not before and "note kept jobs" not in text:
+            raise RuntimeError(f"it could not keep jobs: {text!r:.2000}")
         if re.search(r"^end$", text, re.MULTILINE):
             return [acts[number] for number in sorted(acts)]
         was_killed |= bool(re.search(r"^dead$", text, re.MULTILINE))  # the act's thread, and not the process
@@ -88,6 +90,8 @@ class Surroundings:
         self.folder = tempfile.TemporaryDirectory(prefix="kvmjob-")
         self.stream, self.datagram = f"{self.folder.name}/stream", f"{self.folder.name}/datagram"
         self.abstract = f"kvmjob-{os.getpid()}"
+        self.state = f"{self.folder.name}/state"
+        os.mkdir(self.state, 0o700)
         self.sockets = [
             self.listening(socket.AF_UNIX, self.stream),
             self.listening(socket.AF_UNIX, f"\0{self.abstract}"),
@@ -118,7 +122,7 @@ class Surroundings:
 
     def runner(self, program: str, sandbox: str, thread: str) -> Runner:
         def run(first: int) -> tuple[str, bool]:
-            words = [program, sandbox, thread, first, self.victim.pid, self.stream, self.abstract, self.datagram, self.port]
+            words = [program, sandbox, thread, first, self.victim.pid, self.stream, self.abstract, self.datagram, self.port, self.state]
             # stderr too, as libraries write there.
             ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=PATIENCE)
             return ended.stdout, ended.returncode == -signal.SIGSYS
@@ -187,7 +191,7 @@ class Unit:
 
     def runner(self, sandbox: str) -> Runner:
         # Everybody may write to these; PID 1 is somebody else's process.
-        around = "1 /run/systemd/journal/stdout kvmjob /run/systemd/journal/socket 22"
+        around = "1 /run/systemd/journal/stdout kvmjob /run/systemd/journal/socket 22 /var/lib/kvmjob"
 
         def run(first: int) -> tuple[str, bool]:
             text, state = self.start(f"{sandbox} slot {first} {around}")

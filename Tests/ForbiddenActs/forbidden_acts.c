@@ -146,6 +146,46 @@ static int try_open_a_disk(surroundings around) {
     return done(open("/dev/vda", O_RDWR));
 }
 
+/// A file in the directory of the worker's state.
+static const char *in_state(surroundings around, const char *name) {
+    static char path[4096];
+    snprintf(path, sizeof path, "%s/%s", around->state_path, name);
+    return path;
+}
+
+static int try_open_the_kept_jobs_anew(surroundings around) {
+    return done(open(in_state(around, "jobs.sqlite"), O_RDWR | O_CLOEXEC));
+}
+
+static int try_read_the_kept_jobs_log_anew(surroundings around) {
+    return done(open(in_state(around, "jobs.sqlite-wal"), O_RDONLY));
+}
+
+static int try_make_a_file_beside_the_kept_jobs(surroundings around) {
+    return done(open(in_state(around, "forbidden"), O_WRONLY | O_CREAT, 0600));
+}
+
+static int try_list_the_folder_of_the_kept_jobs(surroundings around) {
+    return done(open(in_state(around, ""), O_RDONLY | O_DIRECTORY));
+}
+
+static int try_rename_the_kept_jobs(surroundings around) {
+    const char *path = in_state(around, "jobs.sqlite");
+    return done(rename(path, path));
+}
+
+static int try_remove_a_file_beside_the_kept_jobs(surroundings around) {
+    return done(unlink(in_state(around, "forbidden-to-remove")));
+}
+
+static int try_cut_a_file_beside_the_kept_jobs(surroundings around) {
+    return done(truncate(in_state(around, "forbidden-to-cut"), 0));
+}
+
+static int try_link_the_kept_jobs_to_another_name(surroundings around) {
+    return done(link(in_state(around, "jobs.sqlite"), "/forbidden/jobs.sqlite"));
+}
+
 static int try_open_by_a_handle(surroundings around) {
     (void)around;
     return done(syscall(SYS_open_by_handle_at, -1, NULL, 0));
@@ -733,6 +773,14 @@ const struct forbidden_act *forbidden_acts(void) {
         {"open the victim's memory", FORBIDDEN_BY_UNIT_TOO, try_open_the_victim_s_memory},
         {"open KVM anew, without O_CLOEXEC", FORBIDDEN_BY_SANDBOX, try_open_kvm_anew_without_o_cloexec},
         {"open a disk", FORBIDDEN_BY_UNIT_TOO, try_open_a_disk},
+        {"open the kept jobs anew", FORBIDDEN_BY_SANDBOX, try_open_the_kept_jobs_anew},
+        {"read the kept jobs' log anew", FORBIDDEN_BY_SANDBOX, try_read_the_kept_jobs_log_anew},
+        {"make a file beside the kept jobs", FORBIDDEN_BY_SANDBOX, try_make_a_file_beside_the_kept_jobs},
+        {"list the folder of the kept jobs", FORBIDDEN_BY_SANDBOX, try_list_the_folder_of_the_kept_jobs},
+        {"rename the kept jobs", FORBIDDEN_BY_SANDBOX, try_rename_the_kept_jobs},
+        {"remove a file beside the kept jobs", FORBIDDEN_BY_SANDBOX, try_remove_a_file_beside_the_kept_jobs},
+        {"cut a file beside the kept jobs", FORBIDDEN_BY_SANDBOX, try_cut_a_file_beside_the_kept_jobs},
+        {"link the kept jobs to another name", FORBIDDEN_BY_SANDBOX, try_link_the_kept_jobs_to_another_name},
         {"open by a handle", FORBIDDEN_BY_UNIT_TOO, try_open_by_a_handle},
         {"take a handle of a file", FORBIDDEN_BY_SANDBOX, try_take_a_handle_of_a_file},
         {"look at a file", FORBIDDEN_BY_SANDBOX, try_look_at_a_file},

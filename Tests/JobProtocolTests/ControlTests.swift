@@ -15,8 +15,17 @@ let allRequests: [Message] = [
     .answer(.tenants(fewTenants, more: true)), .answer(.jobs([], more: false)), .answer(.jobs(fewJobs, more: true)),
     .answer(.counters(CounterReport())), .answer(.counters(everyCounter)), .stop(.jobs([0, .max, 1])), .stop(.worker),
     .stop(.jobs((1...512).map { UInt64($0) })), .stopped(.jobs([.unknown])), .stopped(.jobs([.stopped, .unknown])),
-    .stopped(.worker(drains: true)), .stopped(.worker(drains: false)),
+    .stopped(.worker(drains: true)), .stopped(.worker(drains: false)), .query(.detached(after: nil)),
+    .query(.detached(after: .max)), .answer(.detached([], more: false)), .answer(.detached(fewDetached, more: true)),
+    .stop(.keeping([0, .max, 1])), .stopped(.keeping([.stopped, .unknown, .unfinished])),
 ]
+
+private let fewDetached: [DetachedJob] = {
+    var job = DetachedJob(id: 7, tenant: .user(1000), state: .ended)
+    (job.run, job.outcome, job.acceptedAt, job.endedAt, job.outputBytes) = (.max, 15, .max, 1, .max)
+    (job.title, job.key) = (String(repeating: "€", count: 42) + "ab", String(repeating: "é", count: 64))
+    return [DetachedJob(id: 0, tenant: .unnamed, state: .waiting), job]
+}()
 
 private let everyWorkerReport: WorkerReport = {
     var report = WorkerReport()

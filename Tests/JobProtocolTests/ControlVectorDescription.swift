@@ -12,7 +12,7 @@ extension Query {
         switch self {
         case .worker, .counters: break
         case .tenants(let after): fields.big("after", after.map { UInt64($0.wire) })
-        case .jobs(let after): fields.big("after", after)
+        case .jobs(let after), .detached(let after): fields.big("after", after)
         }
     }
 }
@@ -35,6 +35,10 @@ extension Answer {
             fields.small("what", Topic.counters.rawValue)
             fields.put("samples", .array(report.samples.map(\.vectorJSON)))
             fields.put("histograms", .array(report.histograms.map(\.vectorJSON)))
+        case .detached(let jobs, let more):
+            fields.small("what", Topic.detached.rawValue)
+            fields.flag("more", more)
+            fields.put("detached_list", .array(jobs.map(\.vectorJSON)))
         }
     }
 }
@@ -121,6 +125,7 @@ extension StopRequest {
         switch self {
         case .jobs(let ids): fields.put("jobs", .array(ids.map { .string(String($0)) }))
         case .worker: fields.flag("worker", true)
+        case .keeping(let ids): fields.put("forget", .array(ids.map { .string(String($0)) }))
         }
     }
 }
@@ -130,6 +135,52 @@ extension StopAnswer {
         switch self {
         case .jobs(let answers): fields.put("jobs", .array(answers.map { .number(UInt64($0.rawValue)) }))
         case .worker(let drains): fields.flag("drains", drains)
+        case .keeping(let answers):
+            fields.put("forgotten", .array(answers.map { .number(UInt64($0.rawValue)) }))
         }
+    }
+}
+
+extension DetachedJob {
+    fileprivate var vectorJSON: JSON {
+        var fields = VectorFields()
+        fields.big("id", id)
+        fields.small("user", tenant.wire)
+        fields.small("state", state.rawValue)
+        fields.small("outcome", outcome ?? 0)
+        fields.small("run", run)
+        fields.big("accepted_at", acceptedAt)
+        fields.big("ended_at", endedAt ?? 0)
+        fields.big("output_bytes", outputBytes)
+        fields.text("label", title)
+        fields.text("key", key ?? "")
+        return .object(fields.json)
+    }
+}
+
+extension AttachRequest {
+    func describe(in fields: inout VectorFields) {
+        fields.big("id", id)
+        fields.small("run", run)
+        if !offsets.isEmpty {
+            let entries = offsets.sorted { $0.key.rawValue < $1.key.rawValue }.map { channel, offset in
+                var entry = VectorFields()
+                entry.small("channel", channel.rawValue)
+                entry.big("offset", offset)
+                return JSON.object(entry.json)
+            }
+            fields.put("offsets", .array(entries))
+        }
+        if !wantsOutput { fields.flag("output", false) }
+        if !follows { fields.flag("follow", false) }
+    }
+}
+
+extension Attached {
+    func describe(in fields: inout VectorFields) {
+        fields.small("state", state.rawValue)
+        fields.small("run", run)
+        fields.text("label", label)
+        fields.big("output_bytes", outputBytes)
     }
 }

@@ -124,8 +124,39 @@ let allMessages: [Message] = {
         .accepted(job: 1, Acceptance(id: .max, queuePosition: 0, waitNanoseconds: 1)),
         .started(job: 1, started), .output(job: 1, .console, StreamChunk(offset: 5, bytes: [0x68, 0x69])),
         .output(job: 1, .portWrites, StreamChunk(offset: 0, bytes: [], isEnd: true)),
+        .submit(job: 8, Submit(keptSpec, imageBytes: 7)), .accepted(job: 8, repeated),
+        .attach(job: 1, AttachRequest(id: .max)), .attach(job: .max, everyAttachRequest), .leave(job: 1),
+        .attached(job: 1, Attached(state: .waiting, run: 0)), .attached(job: 1, everyAttached),
         .skipped(Frame(type: 0x80, flags: 0xFF, job: 3, payload: [1, 2])),
-    ] + allRequests + allResults.map { .result(job: 1, ResultReport($0)) }
+    ] + LeaveReason.allCases.map { .left(job: 1, $0) } + allRequests
+        + allResults.map { .result(job: 1, ResultReport($0)) }
+}()
+
+private let keptSpec: JobSpec = {
+    var spec = JobSpec()
+    spec.detachment = Detachment(key: "week-7/alice")
+    return spec
+}()
+
+private let repeated: Acceptance = {
+    var acceptance = Acceptance(id: 9)
+    acceptance.isRepeated = true
+    return acceptance
+}()
+
+/// All that can be asked of a detached job.
+let everyAttachRequest: AttachRequest = {
+    var request = AttachRequest(id: 9)
+    request.run = .max
+    request.offsets = [.console: AttachRequest.largestOffset, .standardError: 0, .portWrites: 1]
+    (request.wantsOutput, request.follows) = (false, false)
+    return request
+}()
+
+private let everyAttached: Attached = {
+    var attached = Attached(state: .ended, run: .max)
+    (attached.label, attached.outputBytes) = (String(repeating: "é", count: 64), .max)
+    return attached
 }()
 
 /// A job that asks for everything there is.

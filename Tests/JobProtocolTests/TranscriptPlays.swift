@@ -39,6 +39,10 @@ struct WorkerPlay {
     private var layerLookUps: [UInt32: Int] = [:]
     /// Jobs that start from a snapshot.
     private var resumed: Set<UInt32> = []
+    /// Jobs that the owner was given, or was asked for, and has not said anything of.
+    private var given: Set<UInt32> = []
+    /// Attached jobs of which the client wants to hear no more.
+    private var leaves: Set<UInt32> = []
 
     private struct Extension: Equatable {
         var job: UInt32, steps: UInt64
@@ -65,6 +69,9 @@ struct WorkerPlay {
         sentMessages += try sent(actions)
         for case .cancel(let job, let canceller) in actions { cancels[job] = canceller }
         for case .submit(let job, _, .snapshot) in actions { resumed.insert(job) }
+        for case .submit(let job, _, _) in actions { given.insert(job) }
+        for case .attach(let job, _) in actions { given.insert(job) }
+        for case .leave(let job) in actions { leaves.insert(job) }
         for case .lookUp(let job, _, _) in actions { lookUps.insert(job) }
         for case .lookUpLayers(let job, let layers) in actions { layerLookUps[job] = layers.count }
         for case .extend(let job, let steps) in actions { extensions.append(Extension(job: job, steps: steps)) }
@@ -115,22 +122,35 @@ struct WorkerPlay {
             if let count = layerLookUps.removeValue(forKey: job) {
                 try take(session.layersFound(job, [[UInt8]?](repeating: [], count: count)))
             }
+            #expect(given.remove(job) != nil)
             try take(session.accepted(job, accepted, snapshotMemoryBytes: resumed.contains(job) ? 16 << 20 : nil))
         case .started(let job, let started):
             try take(session.started(job, queueNanoseconds: started.queueNanoseconds ?? 0))
             return compareStarted(job, started)
         case .output(let job, let channel, let chunk): try take(session.output(job, channel, chunk.bytes))
-        case .window(let job, let window): try take(session.inputConsumed(job, Int(window.credit)))
+        // A detached job's input has credit as it comes.
+        case .window(let job, let window) where sentMessages.isEmpty:
+            try take(session.inputConsumed(job, Int(window.credit)))
         case .result(let job, let report): return try playResult(job, report)
         case .paused(let job, let report):
             try take(session.paused(job, report.pause))
             paused.insert(job)
         case .goAway(let goAway): try take(session.goAway(goAway.reason))
         case .error(let job, let report): return try playError(job, report)
+        case .attached(let job, let attached):
+            #expect(given.remove(job) != nil)
+            var state = DetachedJob(id: 0, tenant: .unnamed, state: attached.state)
+            (state.run, state.title) = (attached.run, attached.label ?? "")
+            state.outputBytes = attached.outputBytes ?? 0
+            try take(session.attached(job, state: state))
+            return compareAttached(job, attached)
+        case .left(let job, let reason):
+            #expect(reason != .asked || leaves.contains(job))
+            try take(session.left(job, reason))
         case .answer(let answer): try take(session.answer(answer) + session.answerWritten())
         case .stopped(let answer): try take(session.stopAnswered(answer) + session.answerWritten())
         case .ping, .skipped: return true
-        case .pong, .submit, .image, .input, .cancel, .extend, .query, .stop: break
+        case .window, .pong, .submit, .image, .input, .cancel, .extend, .attach, .leave, .query, .stop: break
         }
         return next(is: step)
     }
@@ -161,6 +181,18 @@ struct WorkerPlay {
         if let wall = expected.wallBudget { #expect(ours.wallBudget == wall) }
         if let memory = expected.memoryBytes { #expect(ours.memoryBytes == memory) }
         if let steps = expected.stepBudget { #expect(ours.stepBudget == steps) }
+        return true
+    }
+
+    /// Vectors leave fields out of ATTACHED that the session always says.
+    private mutating func compareAttached(_ job: UInt32, _ expected: Attached) -> Bool {
+        guard case .attached(job, let ours)? = sentMessages.first else {
+            Issue.record("no ATTACHED but \(sentMessages)")
+            return false
+        }
+        sentMessages.removeFirst()
+        #expect((ours.state, ours.run, ours.label) == (expected.state, expected.run, expected.label))
+        #expect(ours.outputBytes == expected.outputBytes ?? 0)
         return true
     }
 
@@ -217,6 +249,7 @@ struct ClientPlay {
     private var open: Set<UInt32> = []
     private var uploads: [UInt32: [UInt8]] = [:]
     private var ended: [UInt32: Int] = [:]
+    private var detached: Set<UInt32> = []
 
     init(_ transcript: Transcript, chunk: Int) {
         self.transcript = transcript
@@ -261,6 +294,14 @@ struct ClientPlay {
         var failed: ErrorCode?
         for action in actions {
             switch action {
+            case .accepted(let job, _) where detached.contains(job):
+                open.remove(job)
+            case .left(let job, let reason):
+                #expect(try message(step.hex) == .left(job: message(step.hex).frame.header.job, reason))
+                ended[job, default: 0] += 1
+                open.remove(job)
+            case .attached(_, let attached):
+                #expect(try message(step.hex) == .attached(job: message(step.hex).frame.header.job, attached))
             case .refused(let job, _), .finished(let job, _):
                 ended[job, default: 0] += 1
                 open.remove(job)
@@ -300,9 +341,17 @@ struct ClientPlay {
         case .pong:
             // Transcripts also have one that answers nothing; a session does not make it.
             if sentMessages.first == step { sentMessages.removeFirst() }
+        case .attach(let job, let request):
+            let made = session.attach(request)
+            let (number, actions) = try #require(made)
+            numbers[job] = number
+            open.insert(number)
+            #expect(try sent(actions).map(\.frame) == [step.frame.ofJob(number)])
+        case .leave(let job): try expect(job, step) { $0.leave($1) }
         case .query(let query): try expectRequest(step, session.query(query))
         case .stop(let request): try expectRequest(step, session.stop(request))
-        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .answer, .stopped:
+        case .error, .skipped, .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .attached, .left,
+            .answer, .stopped:
             break
         }
     }
@@ -334,6 +383,7 @@ struct ClientPlay {
         }
         numbers[job] = number
         open.insert(number)
+        if submit.detach == true { detached.insert(number) }
         guard case .submit(number, let ours)? = try sent(actions).first else {
             Issue.record("no SUBMIT")
             return

@@ -64,6 +64,10 @@ extension Message {
         case .extend: "EXTEND"
         case .paused: "PAUSED"
         case .wantImage: "WANT_IMAGE"
+        case .attach: "ATTACH"
+        case .leave: "LEAVE"
+        case .attached: "ATTACHED"
+        case .left: "LEFT"
         case .query: "QUERY"
         case .answer: "ANSWER"
         case .stop: "STOP"
@@ -89,6 +93,7 @@ extension Message {
             fields.small("queue_position", acceptance.queuePosition)
             fields.big("id", acceptance.id)
             fields.big("wait_ns", acceptance.waitNanoseconds)
+            if acceptance.isRepeated { fields.flag("repeated", true) }
         case .started(_, let started):
             fields.big("queue_ns", started.queueNanoseconds)
             fields.big("step_budget", started.stepBudget)
@@ -102,11 +107,14 @@ extension Message {
             fields.put("registers", paused.registers?.vectorJSON)
             fields.put("system", paused.system?.vectorJSON)
         case .wantImage(_, let layers): fields.small("layers", layers?.rawValue)
+        case .attach(_, let request): request.describe(in: &fields)
+        case .attached(_, let attached): attached.describe(in: &fields)
+        case .left(_, let reason): fields.small("reason", reason.rawValue)
         case .query(let query): query.describe(in: &fields)
         case .answer(let answer): answer.describe(in: &fields)
         case .stop(let request): request.describe(in: &fields)
         case .stopped(let answer): answer.describe(in: &fields)
-        case .cancel, .skipped: break
+        case .cancel, .leave, .skipped: break
         }
         return fields
     }
@@ -196,6 +204,8 @@ extension Submit {
         fields.big("scratch_bytes", scratchBytes)
         fields.small("priority", priority)
         fields.big("wait_budget", waitBudget)
+        fields.flag("detach", detach)
+        fields.text("key", key)
     }
 }
 

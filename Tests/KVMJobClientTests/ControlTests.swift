@@ -44,7 +44,14 @@ private let populated: ScriptedWorker.Script = { order, session in
     case .stop(.worker): return session.stopAnswered(.worker(drains: true))
     case .submit(let job, _, _):
         return session.accepted(job, Acceptance(id: 77, queuePosition: 2, waitNanoseconds: 5))
-    case .lookUp, .lookUpLayers, .credit, .input, .cancel, .extend, .send, .sendAnswer, .stopReading, .close: return []
+    case .query(.detached(let after)):
+        let rest = [5, 6, 8].filter { $0 > after ?? 0 }.map { DetachedJob(id: $0, tenant: .user(7), state: .ended) }
+        return session.answer(.detached(Array(rest.prefix(2)), more: rest.count > 2))
+    case .stop(.keeping(let ids)):
+        return session.stopAnswered(.keeping(ids.map { [.stopped, .unknown, .unfinished][Int($0 % 3)] }))
+    case .lookUp, .lookUpLayers, .credit, .input, .cancel, .extend, .attach, .leave, .send, .sendAnswer, .stopReading,
+        .close:
+        return []
     }
 }
 

@@ -81,7 +81,8 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .submit(let job, _, _): return session.run(job)
             case .credit(let job, let bytes):
                 return session.output(job, .console, [UInt8](repeating: 0, count: bytes))
-            case .input, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+            case .input, .cancel, .extend, .attach, .leave, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query,
+                .stop,
                 .sendAnswer:
                 return []
             }
@@ -198,7 +199,8 @@ private let starting: ScriptedWorker.Script = { order, session in
             case .input(let job, let bytes, let end):
                 let output = session.output(job, .console, bytes) + session.inputConsumed(job, bytes.count)
                 return end ? output + session.finished(job, JobResult(outcome: .halted)) : output
-            case .credit, .cancel, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+            case .credit, .cancel, .extend, .attach, .leave, .lookUp, .lookUpLayers, .send, .stopReading, .close,
+                .query, .stop,
                 .sendAnswer:
                 return []
             }
@@ -218,7 +220,8 @@ private let starting: ScriptedWorker.Script = { order, session in
         switch order {
         case .submit(let job, _, _): session.run(job)
         case .cancel(let job, let canceller): session.finished(job, JobResult(outcome: .cancelled(by: canceller)))
-        case .credit, .input, .extend, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+        case .credit, .input, .extend, .attach, .leave, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query,
+            .stop,
             .sendAnswer:
             []
         }

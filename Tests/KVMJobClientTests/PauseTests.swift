@@ -27,7 +27,8 @@ private let pausingTwice: ScriptedWorker.Script = { order, session in
     case .extend(let job, steps: 0): return session.finished(job, spent(5))
     case .extend(let job, let steps):
         return session.output(job, .console, [3, 4]) + session.paused(job, pause(5 + steps))
-    case .credit, .input, .cancel, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop, .sendAnswer:
+    case .credit, .input, .cancel, .attach, .leave, .lookUp, .lookUpLayers, .send, .stopReading, .close, .query, .stop,
+        .sendAnswer:
         return []
     }
 }

@@ -130,7 +130,7 @@ final class ScriptedWorker: Sendable {
                     requestsAsked += 1
                     orders.yield(action)
                     perform(script(action, &session))
-                case .lookUp, .lookUpLayers, .submit, .credit, .input, .cancel, .extend:
+                case .lookUp, .lookUpLayers, .submit, .credit, .input, .cancel, .extend, .attach, .leave:
                     orders.yield(action)
                     perform(script(action, &session))
                 }

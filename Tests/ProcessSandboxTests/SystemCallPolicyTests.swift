@@ -13,13 +13,16 @@ private enum Call {
     static let (
         clone, clone3, close, execve, fcntl, fork, getpid, ioctl, kill, mmap, mprotect, openat, ptrace, tgkill, vfork
     ) = (56, 435, 3, 59, 72, 57, 39, 16, 62, 9, 10, 257, 101, 234, 58)
+    static let (
+        open, fstat, pread64, pwrite64, fdatasync, truncate, ftruncate, rename, unlink, newfstatat
+    ) = (2, 5, 17, 18, 75, 76, 77, 82, 87, 262)
 }
 
 struct SystemCallPolicyTests {
     static let process: Int32 = 4711
     let program: FilterProgram
 
-    init() throws { program = try FilterProgram(.worker(process: Self.process)) }
+    init() throws { program = try FilterProgram(.worker(process: Self.process, keepsJobs: false)) }
 
     @Test func `a run of a guest is allowed, and soon`() throws {
         let (verdict, steps) = try program.judge(Call.ioctl, [5, UInt64(CKVM_RUN), 0])
@@ -97,10 +100,27 @@ struct SystemCallPolicyTests {
         #expect(try program.judge(4000).0 == .fail(ENOSYS))
     }
 
-    @Test func `no call has an answer twice`() {
+    @Test func `only a worker that keeps jobs writes files, and none opens or removes one`() throws {
+        let keeping = try FilterProgram(.worker(process: Self.process, keepsJobs: true))
+        for call in [Call.pwrite64, Call.ftruncate, Call.fdatasync] {
+            #expect(try keeping.judge(call, [9]).0 == .allow)
+            #expect(try program.judge(call, [9]).0 == .fail(EPERM))
+        }
+        for call in [Call.fstat, Call.pread64] {
+            #expect(try keeping.judge(call, [9]).0 == .allow)
+        }
+        #expect(try keeping.judge(Call.fcntl, [9, UInt64(F_SETLK)]).0 == .fail(ENOSYS))
+        for call in [Call.open, Call.newfstatat, Call.unlink, Call.rename, Call.truncate, Call.ftruncate + 1000] {
+            #expect(try keeping.judge(call).0 == program.judge(call).0)
+            #expect(try keeping.judge(call).0 != .allow)
+        }
+        #expect(try keeping.judge(Call.openat, [0, 0, UInt64(O_RDWR | O_CREAT | O_CLOEXEC)]).0 == .fail(EPERM))
+    }
+
+    @Test(arguments: [false, true]) func `no call has an answer twice`(keepsJobs: Bool) {
         var seen: Set<SystemCallPolicy.Rule> = []
         var unconditional: Set<String> = []
-        let rules = SystemCallPolicy.worker(process: Self.process).groups.flatMap(\.rules)
+        let rules = SystemCallPolicy.worker(process: Self.process, keepsJobs: keepsJobs).groups.flatMap(\.rules)
         for rule in rules {
             #expect(seen.insert(rule).inserted, "\(rule)")
             if rule.conditions.isEmpty { unconditional.insert(rule.call) }
@@ -117,7 +137,7 @@ struct SystemCallPolicyTests {
 
     @Test func `in the closed sandbox threads start, memory grows, and files stay closed`() async {
         await #expect(processExitsWith: .success) {
-            try ProcessSandbox.closeCalls()
+            try ProcessSandbox.closeCalls(keepsJobs: false)
             let sum = await withTaskGroup(of: Int.self) { group in
                 for count in 1...64 { group.addTask { [Int](repeating: 1, count: count * 10_000).reduce(0, +) } }
                 return await group.reduce(0, +)

@@ -300,7 +300,7 @@ struct SharingTests {
         var roster = JobRoster()
         var there: Set<JobKey> = []
         for number in 1...1000 as ClosedRange<UInt64> {
-            roster.append(JobKey(number))
+            roster.insert(JobKey(number))
             there.insert(JobKey(number))
             guard number % 3 != 0 else { continue }
             there.remove(JobKey(number))

@@ -18,12 +18,14 @@ final class Masquerade: Sendable {
     private let loop: any EventLoop
     private let dispatcher: NIOLoopBound<Dispatcher>
 
-    init(slots: Int = 1, limits: WorkerLimits = WorkerLimits(), operators: Set<UInt32> = []) async throws {
+    init(
+        slots: Int = 1, limits: WorkerLimits = WorkerLimits(), operators: Set<UInt32> = [], keeper: JobKeeper? = nil
+    ) async throws {
         let (loop, backend) = (MultiThreadedEventLoopGroup.singleton.next(), try Backend())
         let log = WorkerLog(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, jobs: .none)
         dispatcher = try await loop.submit {
             var configuration = WorkerConfiguration(slots: slots, limits: limits)
-            configuration.operators = operators
+            (configuration.operators, configuration.keeper) = (operators, keeper)
             return NIOLoopBound(
                 Dispatcher(configuration: configuration, backend: backend, eventLoop: loop, log: log), eventLoop: loop)
         }.get()
@@ -54,13 +56,33 @@ final class Masquerade: Sendable {
 
     /// What the worker answers to this user.
     func answer(_ query: Query, to user: UInt32?) async throws -> Answer {
-        let dispatcher = dispatcher
-        return try await loop.submit { dispatcher.value.answer(query, for: Peer(process: nil, user: user)) }.get()
+        try await onDispatcher { dispatcher, tell in
+            dispatcher.answer(query, for: Peer(process: nil, user: user), tell: tell)
+        }
     }
 
     func stop(_ request: StopRequest, by user: UInt32?) async throws -> StopAnswer {
-        let dispatcher = dispatcher
-        return try await loop.submit { dispatcher.value.stop(request, for: Peer(process: nil, user: user)) }.get()
+        try await onDispatcher { dispatcher, tell in
+            dispatcher.stop(request, for: Peer(process: nil, user: user), tell: tell)
+        }
+    }
+
+    private func onDispatcher<Value: Sendable>(
+        _ ask: @escaping @Sendable (Dispatcher, @escaping (Value) -> Void) -> Void
+    ) async throws -> Value {
+        let (dispatcher, promise) = (dispatcher, loop.makePromise(of: Value.self))
+        loop.execute { ask(dispatcher.value) { promise.succeed($0) } }
+        return try await promise.futureResult.get()
+    }
+
+    /// Drains it, and returns when that is over.
+    func drain(grace: TimeAmount = .seconds(10)) async throws {
+        let (dispatcher, done) = (dispatcher, loop.makePromise(of: Void.self))
+        loop.execute {
+            dispatcher.value.drain(done, .drain)
+            dispatcher.value.endDrain(after: grace, farewell: .milliseconds(1))
+        }
+        try await done.futureResult.get()
     }
 
     func letDrain(_ handler: @escaping @Sendable () -> Void) async throws {

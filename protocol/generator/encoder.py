@@ -165,6 +165,26 @@ def job_list(value: list[tuple[list[int], str]]) -> tuple[str, Json]:
     return " ".join(hexes), shown
 
 
+BEFORE_SIZES = [("id", 8), ("user", 4), ("state", 1), ("outcome", 1)]
+BEHIND_SIZES = [("run", 4), ("", 4), ("accepted_at", 8), ("ended_at", 8), ("output_bytes", 8)]
+
+
+def detached_list(value: list[tuple[list[int], str, str]]) -> tuple[str, Json]:
+    """Each is eight numbers, a label and a key."""
+    hexes, shown = [], []
+    for row, label, key in value:
+        first, first_shown = counted(BEFORE_SIZES)([row[:4]])
+        rest, rest_shown = counted(BEHIND_SIZES)([row[4:]])
+        sizes = f"{len(label.encode()):02x}{len(key.encode()):02x}"
+        hexes.append(f"{first}{sizes}{rest}{label.encode().hex()}{key.encode().hex()}")
+        shown.append(first_shown[0] | rest_shown[0] | {"label": label, "key": key})
+    return " ".join(hexes), shown
+
+
+def offsets(value: list[tuple[int, int]]) -> tuple[str, Json]:
+    return " ".join(f"{c:02x}{at:016x}" for c, at in value), [{"channel": c, "offset": str(at)} for c, at in value]
+
+
 def histograms(value: list[tuple[int, int, list[int]]]) -> tuple[str, Json]:
     return " ".join(
         f"{kind:04x}{len(counts):04x}{total:016x}" + "".join(f"{n:016x}" for n in counts)
@@ -185,12 +205,16 @@ TYPE = {
     "INPUT": 0x12,
     "CANCEL": 0x13,
     "EXTEND": 0x14,
+    "ATTACH": 0x15,
+    "LEAVE": 0x16,
     "ACCEPTED": 0x20,
     "STARTED": 0x21,
     "OUTPUT": 0x22,
     "RESULT": 0x23,
     "PAUSED": 0x24,
     "WANT_IMAGE": 0x25,
+    "ATTACHED": 0x26,
+    "LEFT": 0x27,
     "QUERY": 0x30,
     "ANSWER": 0x31,
     "STOP": 0x32,
@@ -261,8 +285,10 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "scratch_bytes": (0x8023, u64),
         "priority": (0x8024, u8),
         "wait_budget": (0x8025, u64),
+        "detach": (0x8026, flag),
+        "key": (0x8027, words),
     },
-    "ACCEPTED": {"queue_position": (1, u32), "id": (2, u64), "wait_ns": (3, u64)},
+    "ACCEPTED": {"queue_position": (1, u32), "id": (2, u64), "wait_ns": (3, u64), "repeated": (4, flag)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},
     "RESULT": {
         "outcome": (1, u8),
@@ -307,6 +333,15 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
     "EXTEND": {"steps": (0x8001, u64)},
     "PAUSED": {"steps": (1, u64), "keep_ns": (2, u64), "registers": (3, last_registers), "system": (4, system)},
     "WANT_IMAGE": {"layers": (1, u32)},
+    "ATTACH": {
+        "id": (0x8001, u64),
+        "run": (0x8002, u32),
+        "offsets": (0x8003, offsets),
+        "output": (0x8004, flag),
+        "follow": (0x8005, flag),
+    },
+    "ATTACHED": {"state": (1, u8), "run": (2, u32), "label": (3, words), "output_bytes": (4, u64)},
+    "LEFT": {"reason": (1, u8)},
     "QUERY": {"what": (0x8001, u8), "after": (0x8002, u64)},
     "ANSWER": {
         "what": (1, u8),
@@ -331,9 +366,10 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "job_list": (49, job_list),
         "samples": (50, counted(SAMPLE)),
         "histograms": (51, histograms),
+        "detached_list": (52, detached_list),
     },
-    "STOP": {"jobs": (0x8001, numbers(8)), "worker": (0x8002, flag)},
-    "STOPPED": {"jobs": (1, numbers(1)), "drains": (2, flag)},
+    "STOP": {"jobs": (0x8001, numbers(8)), "worker": (0x8002, flag), "forget": (0x8003, numbers(8))},
+    "STOPPED": {"jobs": (1, numbers(1)), "drains": (2, flag), "forgotten": (3, numbers(1))},
 }
 
 # Frames: each is {"hex", "decoded"}.

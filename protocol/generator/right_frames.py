@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from generator.detached import detached_frames
 from generator.encoder import Json, data, message, opaque, skipped
 from generator.programs import programs
 from generator.right_control import control
@@ -336,6 +337,7 @@ def right_frames() -> list[Json]:
         images_and_snapshots,
         programs,
         control,
+        detached_frames,
         ignored_parts,
     ]:
         part(frames)

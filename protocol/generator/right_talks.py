@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.control_talks import control_talks
+from generator.detached_talks import detached_talks
 from generator.encoder import data, message, opaque, skipped
 from generator.programs import program_talks
 from generator.right_images import images, snapshots
@@ -292,6 +293,7 @@ def right_conversations() -> list[Script]:
         snapshots,
         program_talks,
         control_talks,
+        detached_talks,
     ]:
         part(talks)
     return talks.scripts

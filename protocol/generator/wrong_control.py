@@ -13,8 +13,8 @@ from generator.values import MOST64
 def wrong_questions(bad: BadFrames) -> None:
     """QUERY and STOP."""
     what = tlv(0x8001, "03")
-    for value in ["00", "05", "ff"]:
-        bad.payload(f"value-query-{value}", "1 to 4", wire(0x30, 0, tlv(0x8001, value)), VALUE, 0x8001)
+    for value in ["00", "06", "ff"]:
+        bad.payload(f"value-query-{value}", "1 to 5", wire(0x30, 0, tlv(0x8001, value)), VALUE, 0x8001)
     for name, topic, after in [
         ("worker", "01", "00" * 8),
         ("counters", "04", "00" * 8),
@@ -52,9 +52,9 @@ def wrong_questions(bad: BadFrames) -> None:
         "value-stop-both", "jobs or the worker", wire(0x32, 0, tlv(0x8001, "00" * 8), tlv(0x8002, "01")), VALUE, 0x8002
     )
     bad.payload("missing-stop", "jobs or the worker", wire(0x32, 0), MISSING, 0x8001)
-    plain, more = wire(0x32, 0, tlv(1, "00" * 8)), wire(0x32, 0, tlv(0x8001, "00" * 8), tlv(0x8003))
+    plain, more = wire(0x32, 0, tlv(1, "00" * 8)), wire(0x32, 0, tlv(0x8001, "00" * 8), tlv(0x8004))
     bad.payload("missing-stop-plain", "the plain field does not stand in", plain, MISSING, 0x8001)
-    bad.payload("critical-stop", "a critical field", more, CRITICAL, 0x8003)
+    bad.payload("critical-stop", "a critical field", more, CRITICAL, 0x8004)
     for value in ["0a", "ff"]:
         bad.payload(
             f"value-submit-priority-{value}", "0 to 9", wire(0x10, 1, MODE, IMAGE, tlv(0x8024, value)), VALUE, 0x8024
@@ -69,8 +69,8 @@ def wrong_answers(bad: BadFrames) -> None:
     def wrong(name: str, why: str, kind: int, fields: list[str], error: str, tag: int) -> None:
         bad.payload(name, why, wire(kind, 0, *fields), error, tag, to="client")
 
-    for value in ["00", "05", "ff"]:
-        wrong(f"value-answer-{value}", "1 to 4", 0x31, [tlv(1, value)], VALUE, 1)
+    for value in ["00", "06", "ff"]:
+        wrong(f"value-answer-{value}", "1 to 5", 0x31, [tlv(1, value)], VALUE, 1)
     wrong("missing-answer-all", "of several the lowest tag", 0x31, [], MISSING, 1)
     wrong("missing-answer-what", "required", 0x31, [tlv(2, "00"), tlv(48)], MISSING, 1)
     wrong("missing-answer-tenants-more", "required", 0x31, [tlv(1, "02"), tlv(48)], MISSING, 2)

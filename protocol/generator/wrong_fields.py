@@ -20,6 +20,7 @@ from generator.bad_frames import (
     VALUE,
     BadFrames,
 )
+from generator.detached import wrong_detached
 from generator.encoder import TYPE, tlv, wire
 from generator.programs import wrong_programs
 from generator.values import MIB, MOST32
@@ -454,4 +455,4 @@ def outcome_owner(tag: int) -> str:
 
 FIELD_PARTS = [truncation, tag_order, critical, fixed_sizes, other_sizes, texts, values, missing, check_order]
 FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields, snapshot_values, wrong_programs]
-FIELD_PARTS += [wrong_questions, wrong_answers, wrong_records]
+FIELD_PARTS += [wrong_questions, wrong_answers, wrong_records, wrong_detached]

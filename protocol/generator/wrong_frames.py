@@ -87,12 +87,12 @@ def header_flags(bad: BadFrames) -> None:
 
 def header_types(bad: BadFrames) -> None:
     """Types and jobs."""
-    for kind in [0x00, 0x07, 0x0F, 0x15, 0x1F, 0x26, 0x2F, 0x34, 0x7F]:
+    for kind in [0x00, 0x07, 0x0F, 0x17, 0x1F, 0x28, 0x2F, 0x34, 0x7F]:
         bad.header(f"type-{kind:02x}", "no such type, and below 0x80 it is not to skip", head(kind, 0, 0), UNKNOWN)
     bad.header("type-7f-client", "the same towards the client", head(0x7F, 1, 0), UNKNOWN, to="client")
-    for name in ["WINDOW", "SUBMIT", "IMAGE", "INPUT", "CANCEL", "EXTEND"]:
+    for name in ["WINDOW", "SUBMIT", "IMAGE", "INPUT", "CANCEL", "EXTEND", "ATTACH", "LEAVE"]:
         bad.header(f"job-zero-{name.lower()}", "speaks of a job, so job 0 is wrong", head(TYPE[name], 0, 0), BAD_JOB)
-    for name in ["ACCEPTED", "STARTED", "OUTPUT", "RESULT", "PAUSED"]:
+    for name in ["ACCEPTED", "STARTED", "OUTPUT", "RESULT", "PAUSED", "ATTACHED", "LEFT"]:
         bad.header(
             f"job-zero-{name.lower()}",
             "speaks of a job, so job 0 is wrong",

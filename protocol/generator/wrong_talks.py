@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from generator.control_talks import wrong_control_talks
+from generator.detached_talks import wrong_detached_talks
 from generator.encoder import data, message, opaque, tlv, wire
 from generator.right_images import wrong_images
 from generator.script import Conversations, Script, cancelled, extend, grant, halted, paused, refusal
@@ -220,6 +221,7 @@ def wrong_conversations() -> list[Script]:
         wrong_images,
         wrong_program_talks,
         wrong_control_talks,
+        wrong_detached_talks,
     ]:
         part(talks)
     return talks.scripts

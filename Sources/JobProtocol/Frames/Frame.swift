@@ -6,9 +6,9 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case hello = 0x01, ping, pong, goAway, error, window
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case submit = 0x10, image, input, cancel, extend
+    case submit = 0x10, image, input, cancel, extend, attach, leave
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
-    case accepted = 0x20, started, output, result, paused, wantImage
+    case accepted = 0x20, started, output, result, paused, wantImage, attached, left
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case query = 0x30, answer, stop, stopped
 
@@ -18,8 +18,11 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     /// Whether a client may send it.
     public var isSentByClient: Bool {
         switch self {
-        case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel, .extend, .query, .stop: true
-        case .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .answer, .stopped: false
+        case .hello, .ping, .pong, .error, .window, .submit, .image, .input, .cancel, .extend, .attach, .leave, .query,
+            .stop:
+            true
+        case .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .attached, .left, .answer, .stopped:
+            false
         }
     }
 
@@ -27,9 +30,9 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
     public var isSentByWorker: Bool {
         switch self {
         case .hello, .ping, .pong, .goAway, .error, .window, .accepted, .started, .output, .result, .paused, .wantImage,
-            .answer, .stopped:
+            .attached, .left, .answer, .stopped:
             true
-        case .submit, .image, .input, .cancel, .extend, .query, .stop: false
+        case .submit, .image, .input, .cancel, .extend, .attach, .leave, .query, .stop: false
         }
     }
 
@@ -38,10 +41,13 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
         switch self {
         case .image, .input, .output: true
         case .hello, .ping, .pong, .goAway, .error, .window, .submit, .cancel, .extend, .accepted, .started, .result,
-            .paused, .wantImage, .query, .answer, .stop, .stopped:
+            .paused, .wantImage, .attach, .leave, .attached, .left, .query, .answer, .stop, .stopped:
             false
         }
     }
+
+    /// Whether it takes a number of its own, above all before it.
+    var beginsJob: Bool { self == .submit || self == .attach }
 
     /// Whether the header's job must be 0 (false), must not be 0 (true), or may be either (nil).
     var needsJob: Bool? {
@@ -49,7 +55,7 @@ public enum FrameType: UInt8, Sendable, Hashable, CaseIterable {
         case .hello, .ping, .pong, .goAway, .query, .answer, .stop, .stopped: false
         case .error: nil
         case .window, .submit, .image, .input, .cancel, .extend, .accepted, .started, .output, .result, .paused,
-            .wantImage:
+            .wantImage, .attach, .leave, .attached, .left:
             true
         }
     }

@@ -8,7 +8,7 @@ private enum Tag: UInt16 {
     case what = 0x0001, more
     case software = 0x0010, backend, uptime, slots, running, queued, paused, connections, tenantCount, memoryLimit
     case memoryBytes, finished, failed, draining, isOperator, confinement
-    case tenants = 0x0030, jobs, samples, histograms
+    case tenants = 0x0030, jobs, samples, histograms, detached
 
     /// What an answer of this topic has, lowest first: all of it is required.
     static func required(_ topic: Topic) -> [Tag] {
@@ -21,6 +21,7 @@ private enum Tag: UInt16 {
         case .tenants: [.more, .tenants]
         case .jobs: [.more, .jobs]
         case .counters: [.samples, .histograms]
+        case .detached: [.more, .detached]
         }
     }
 }
@@ -33,7 +34,7 @@ extension Answer {
         var fields = FieldReader(frame, .answer)
         var (what, more, found): (Topic?, Bool, Set<Tag>) = (nil, false, [])
         var (worker, counters) = (WorkerReport(), CounterReport())
-        var (tenants, jobs): ([TenantReport], [ListedJob]) = ([], [])
+        var (tenants, jobs, detached): ([TenantReport], [ListedJob], [DetachedJob]) = ([], [], [])
         while let field = try fields.next() {
             guard let tag = Tag(rawValue: field.tag) else {
                 try field.skip()
@@ -47,6 +48,7 @@ extension Answer {
             case .jobs: jobs = try field.listedJobs()
             case .samples: counters.samples = try field.counterSamples()
             case .histograms: counters.histograms = try field.timeHistograms()
+            case .detached: detached = try field.detachedJobs()
             default: try worker.take(field, tag)
             }
         }
@@ -58,10 +60,11 @@ extension Answer {
             case .tenants: .tenants(tenants, more: more)
             case .jobs: .jobs(jobs, more: more)
             case .counters: .counters(counters)
+            case .detached: .detached(detached, more: more)
             }
     }
 
-    /// The frame with as many of the records as a payload of this size takes; of tenants and jobs it then says that there are more.
+    /// The frame with as many of the records as a payload of this size takes; of lists of tenants or jobs it then says that there are more.
     func frame(frameLimit: UInt32 = FrameHeader.largestFrameLimit) -> Frame {
         let room = Int(frameLimit) - Self.pageOverhead
         var fields = FieldWriter(.answer, job: 0, capacity: 512)
@@ -84,6 +87,11 @@ extension Answer {
             fields.put(Tag.what, Topic.counters.rawValue)
             fields.put(Tag.samples, bytes: report.samples.wire(atMost: room - histograms.count))
             fields.put(Tag.histograms, bytes: histograms)
+        case .detached(let jobs, let more):
+            let (bytes, isWhole) = jobs.page(room) { $0.wire }
+            fields.put(Tag.what, Topic.detached.rawValue)
+            fields.put(Tag.more, flag: more || !isWhole)
+            fields.put(Tag.detached, bytes: bytes)
         }
         return fields.finish()
     }
@@ -96,7 +104,8 @@ extension Answer {
         case (.tenants(let reports, let more), .tenants(let after)):
             Self.goesOn(from: after, at: reports.first?.tenant, more)
         case (.jobs(let jobs, let more), .jobs(let after)): Self.goesOn(from: after, at: jobs.first?.id, more)
-        case (.worker, _), (.tenants, _), (.jobs, _), (.counters, _): false
+        case (.detached(let jobs, let more), .detached(let after)): Self.goesOn(from: after, at: jobs.first?.id, more)
+        case (.worker, _), (.tenants, _), (.jobs, _), (.counters, _), (.detached, _): false
         }
     }
 
@@ -141,7 +150,7 @@ extension WorkerReport {
         case .draining: isDraining = try field.flag()
         case .isOperator: isOperator = try field.flag()
         case .confinement: confinement = Confinement(rawValue: try field.integer())
-        case .what, .more, .tenants, .jobs, .samples, .histograms: break
+        case .what, .more, .tenants, .jobs, .samples, .histograms, .detached: break
         }
     }
 

@@ -76,7 +76,7 @@ extension Field {
     }
 
     /// The value in pieces, each a header of one size and as many bytes as the header says.
-    private func records(
+    func records(
         in bytes: ArraySlice<UInt8>, atMost limit: Int, headerSize: Int, rest: (ArraySlice<UInt8>) -> Int
     ) throws(WireError) -> [ArraySlice<UInt8>] {
         var (records, left): ([ArraySlice<UInt8>], ArraySlice<UInt8>) = ([], bytes)

@@ -45,9 +45,11 @@ public struct ErrorReport: Sendable, Hashable {
     }
 
     /// What a worker says of a job that it will not run.
-    public init(_ refusal: Refusal) {
+    ///
+    /// - Parameter type: the frame that asked for it, SUBMIT or ATTACH.
+    public init(_ refusal: Refusal, of type: FrameType = .submit) {
         code = ErrorCode(refusal.rule).rawValue
-        frameType = FrameType.submit.rawValue
+        frameType = type.rawValue
         limit = refusal.limit
         value = refusal.value
         isRetryable = refusal.isRetryable ? true : nil

@@ -39,6 +39,14 @@ public enum Message: Sendable, Hashable {
     case paused(job: UInt32, Paused)
     /// The worker has no image with the digest that the SUBMIT named, or not these layers of the program: they are to be sent.
     case wantImage(job: UInt32, layers: LayerSet? = nil)
+    /// A detached job's output and result are wanted.
+    case attach(job: UInt32, AttachRequest)
+    /// They are not wanted any more; the job goes on.
+    case leave(job: UInt32)
+    /// The worker knows the detached job; its output and result follow.
+    case attached(job: UInt32, Attached)
+    /// The worker tells no more of the detached job.
+    case left(job: UInt32, LeaveReason)
     /// Asks the worker about itself.
     case query(Query)
     /// Answers a QUERY.
@@ -88,6 +96,12 @@ public enum Message: Sendable, Hashable {
         case .result: self = .result(job: job, try ResultReport(frame))
         case .paused: self = .paused(job: job, try Paused(frame))
         case .wantImage: self = .wantImage(job: job, layers: try LayerSet.decode(frame))
+        case .attach: self = .attach(job: job, try AttachRequest(frame))
+        case .leave:
+            _ = try frame.opaque(0)
+            self = .leave(job: job)
+        case .attached: self = .attached(job: job, try Attached(frame))
+        case .left: self = .left(job: job, try LeaveReason(frame))
         case .query: self = .query(try Query(frame))
         case .answer: self = .answer(try Answer(frame))
         case .stop: self = .stop(try StopRequest(frame))
@@ -115,6 +129,10 @@ public enum Message: Sendable, Hashable {
         case .result(let job, let report): report.frame(job: job)
         case .paused(let job, let paused): paused.frame(job: job)
         case .wantImage(let job, let layers): LayerSet.frame(layers, job: job)
+        case .attach(let job, let request): request.frame(job: job)
+        case .leave(let job): Frame(.leave, job: job, payload: [])
+        case .attached(let job, let attached): attached.frame(job: job)
+        case .left(let job, let reason): reason.frame(job: job)
         case .query(let query): query.frame
         case .answer(let answer): answer.frame()
         case .stop(let request): request.frame

@@ -4,7 +4,7 @@
 internal import JobModel
 
 extension Acceptance {
-    private enum Tag: UInt16 { case queuePosition = 0x0001, id, waitNanoseconds }
+    private enum Tag: UInt16 { case queuePosition = 0x0001, id, waitNanoseconds, repeated }
 
     init(_ frame: Frame) throws(WireError) {
         var fields = FieldReader(frame, .accepted)
@@ -14,6 +14,7 @@ extension Acceptance {
             case .queuePosition: queuePosition = try field.integer()
             case .id: id = try field.integer()
             case .waitNanoseconds: waitNanoseconds = try field.integer()
+            case .repeated: isRepeated = try field.flag()
             case nil: try field.skip()
             }
         }
@@ -24,6 +25,7 @@ extension Acceptance {
         fields.put(Tag.queuePosition, queuePosition)
         fields.put(Tag.id, id)
         fields.put(Tag.waitNanoseconds, waitNanoseconds)
+        fields.put(Tag.repeated, flag: isRepeated ? true : nil)
         return fields.finish()
     }
 }

@@ -5,7 +5,7 @@ internal import JobModel
 
 /// What a QUERY asks for and an ANSWER tells of. The raw values are the numbers on the wire.
 enum Topic: UInt8 {
-    case worker = 1, tenants, jobs, counters
+    case worker = 1, tenants, jobs, counters, detached
 }
 
 extension Query {
@@ -17,6 +17,7 @@ extension Query {
         case .tenants: .tenants
         case .jobs: .jobs
         case .counters: .counters
+        case .detached: .detached
         }
     }
 
@@ -39,10 +40,11 @@ extension Query {
             self = .tenants(after: Tenant(wire: user))
         case (.tenants, nil): self = .tenants(after: nil)
         case (.jobs, let after): self = .jobs(after: after)
+        case (.detached, let after): self = .detached(after: after)
         case (.worker, nil): self = .worker
         case (.counters, nil): self = .counters
         case (.worker, _), (.counters, _):
-            throw fields.badValue(Tag.after, "goes with tenants and jobs, and with nothing else")
+            throw fields.badValue(Tag.after, "goes with tenants, jobs and detached jobs, and with nothing else")
         }
     }
 
@@ -52,7 +54,7 @@ extension Query {
         switch self {
         case .worker, .counters: break
         case .tenants(let after): fields.put(Tag.after, after.map { UInt64($0.wire) })
-        case .jobs(let after): fields.put(Tag.after, after)
+        case .jobs(let after), .detached(let after): fields.put(Tag.after, after)
         }
         return fields.finish()
     }

@@ -7,29 +7,27 @@ extension StopRequest {
     /// Bytes of one job's id.
     static let idSize = 8
 
-    private enum Tag: UInt16 { case jobs = 0x8001, worker }
+    private enum Tag: UInt16 { case jobs = 0x8001, worker, keeping }
 
     init(_ frame: Frame) throws(WireError) {
         var fields = FieldReader(frame, .stop)
-        var (jobs, isForWorker): ([UInt64]?, Bool) = (nil, false)
+        var requests: [(Tag, StopRequest)] = []
         while let field = try fields.next() {
             switch Tag(rawValue: field.tag) {
-            case .jobs: jobs = try Self.jobs(field)
+            case .jobs: requests.append((.jobs, .jobs(try Self.ids(field))))
             case .worker:
                 _ = try field.integer(in: UInt8(1)...1)
-                isForWorker = true
+                requests.append((.worker, .worker))
+            case .keeping: requests.append((.keeping, .keeping(try Self.ids(field))))
             case nil: try field.skip()
             }
         }
-        switch (jobs, isForWorker) {
-        case (let jobs?, false): self = .jobs(jobs)
-        case (nil, true): self = .worker
-        case (nil, false): throw fields.missing(Tag.jobs)
-        case (.some, true): throw fields.badValue(Tag.worker, "comes beside jobs; a STOP has one of them")
-        }
+        guard let (last, request) = requests.last else { throw fields.missing(Tag.jobs) }
+        guard requests.count == 1 else { throw fields.badValue(last, "comes beside another; a STOP has one of them") }
+        self = request
     }
 
-    private static func jobs(_ field: Field) throws(WireError) -> [UInt64] {
+    private static func ids(_ field: Field) throws(WireError) -> [UInt64] {
         _ = try field.bytes(atLeast: idSize, atMost: jobLimit * idSize)
         var block = BlockReader(rest: try field.bytes(atMost: jobLimit * idSize, multipleOf: idSize))
         return (0..<block.rest.count / idSize).map { _ in block.next() }
@@ -38,39 +36,49 @@ extension StopRequest {
     var frame: Frame {
         var fields = FieldWriter(.stop, job: 0)
         switch self {
-        case .jobs(let ids):
-            fields.put(Tag.jobs, bytes: ids.reduce(into: []) { $0.append(bigEndian: $1) })
+        case .jobs(let ids): fields.put(Tag.jobs, bytes: Self.wire(ids))
         case .worker: fields.put(Tag.worker, flag: true)
+        case .keeping(let ids): fields.put(Tag.keeping, bytes: Self.wire(ids))
         }
         return fields.finish()
+    }
+
+    private static func wire(_ ids: [UInt64]) -> [UInt8] { ids.reduce(into: []) { $0.append(bigEndian: $1) } }
+
+    /// The jobs that it names, if it is about jobs.
+    var ids: [UInt64]? {
+        switch self {
+        case .jobs(let ids), .keeping(let ids): ids
+        case .worker: nil
+        }
     }
 }
 
 extension StopAnswer {
-    private enum Tag: UInt16 { case jobs = 0x0001, drains }
+    private enum Tag: UInt16 { case jobs = 0x0001, drains, keeping }
 
     init(_ frame: Frame) throws(WireError) {
         var fields = FieldReader(frame, .stopped)
-        var (jobs, drains): ([JobAnswer]?, Bool?)
+        var answers: [(Tag, StopAnswer)] = []
         while let field = try fields.next() {
             switch Tag(rawValue: field.tag) {
-            case .jobs: jobs = try Self.jobs(field)
-            case .drains: drains = try field.flag()
+            case .jobs: answers.append((.jobs, .jobs(try Self.answers(field, [.stopped, .unknown]))))
+            case .drains: answers.append((.drains, .worker(drains: try field.flag())))
+            case .keeping: answers.append((.keeping, .keeping(try Self.answers(field, JobAnswer.allCases))))
             case nil: try field.skip()
             }
         }
-        switch (jobs, drains) {
-        case (let jobs?, nil): self = .jobs(jobs)
-        case (nil, let drains?): self = .worker(drains: drains)
-        case (nil, nil): throw fields.missing(Tag.jobs)
-        case (.some, .some): throw fields.badValue(Tag.drains, "comes beside jobs; a STOPPED has one of them")
-        }
+        guard let (last, answer) = answers.last else { throw fields.missing(Tag.jobs) }
+        guard answers.count == 1 else { throw fields.badValue(last, "comes beside another; a STOPPED has one of them") }
+        self = answer
     }
 
-    private static func jobs(_ field: Field) throws(WireError) -> [JobAnswer] {
+    private static func answers(_ field: Field, _ allowed: [JobAnswer]) throws(WireError) -> [JobAnswer] {
         var answers: [JobAnswer] = []
         for number in try field.bytes(atLeast: 1, atMost: StopRequest.jobLimit) {
-            guard let answer = JobAnswer(rawValue: number) else { throw field.badValue(number) }
+            guard let answer = JobAnswer(rawValue: number), allowed.contains(answer) else {
+                throw field.badValue(number)
+            }
             answers.append(answer)
         }
         return answers
@@ -81,6 +89,7 @@ extension StopAnswer {
         switch self {
         case .jobs(let answers): fields.put(Tag.jobs, bytes: answers.map(\.rawValue))
         case .worker(let drains): fields.put(Tag.drains, flag: drains)
+        case .keeping(let answers): fields.put(Tag.keeping, bytes: answers.map(\.rawValue))
         }
         return fields.finish()
     }
@@ -88,9 +97,10 @@ extension StopAnswer {
     /// Whether this is what can be answered to the request: it tells of as many jobs, or of the worker.
     func answers(_ request: StopRequest) -> Bool {
         switch (self, request) {
-        case (.jobs(let answers), .jobs(let ids)): answers.count == ids.count
+        case (.jobs(let answers), .jobs(let ids)), (.keeping(let answers), .keeping(let ids)):
+            answers.count == ids.count
         case (.worker, .worker): true
-        case (.jobs, _), (.worker, _): false
+        case (.jobs, _), (.worker, _), (.keeping, _): false
         }
     }
 }

@@ -87,6 +87,10 @@ public struct Submit: Sendable, Hashable {
     public var priority: UInt8?
     /// The most nanoseconds that the job may wait for its first start.
     public var waitBudget: UInt64?
+    /// Whether the worker takes the job over.
+    public var detach: Bool?
+    /// The name under which a detached job is submitted once.
+    public var key: String?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
@@ -140,6 +144,7 @@ public struct Submit: Sendable, Hashable {
         snapshot = spec.snapshot
         priority = spec.priority == JobPriority.normal ? nil : spec.priority
         waitBudget = spec.waitLimit
+        (detach, key) = (spec.detachment == nil ? nil : true, spec.detachment?.key)
         spec.program.map { describe($0) }
     }
 
@@ -166,6 +171,7 @@ public struct Submit: Sendable, Hashable {
         spec.snapshot = snapshot
         spec.program = programSpec
         (spec.priority, spec.waitLimit) = (priority ?? JobPriority.normal, waitBudget)
+        spec.detachment = detach == true ? Detachment(key: key) : nil
         return spec
     }
 
@@ -193,7 +199,7 @@ public struct Submit: Sendable, Hashable {
         case cpuBudget, exitBudget, outputBudget, memoryBudget, meter, pause, report, segments, tables, controls, pieces
         case dumps, trace, deterministic, imageDigest, snapshot, from
         case program, arguments, environment, layers, clock, seed, scratchBytes
-        case priority, waitBudget
+        case priority, waitBudget, detach, key
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -241,6 +247,8 @@ public struct Submit: Sendable, Hashable {
             case .scratchBytes: scratchBytes = try field.integer()
             case .priority: priority = try field.integer(in: JobPriority.range)
             case .waitBudget: waitBudget = try field.integer()
+            case .detach: detach = try field.flag()
+            case .key: key = try field.key()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -308,6 +316,8 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.scratchBytes, scratchBytes)
         fields.put(Tag.priority, priority)
         fields.put(Tag.waitBudget, waitBudget)
+        fields.put(Tag.detach, flag: detach)
+        fields.put(Tag.key, text: key, atMost: Detachment.keyLimit)
         return fields.finish()
     }
 

@@ -11,7 +11,7 @@ public enum ClientAction: Sendable {
     case imageWanted(job: UInt32)
     /// The worker's HELLO came and is answered: from here on payloads may be as long as this side's HELLO said.
     case ready(WorkerTerms)
-    /// A RESULT will follow.
+    /// A RESULT will follow; of a detached job nothing will, and the worker has it.
     case accepted(job: UInt32, Acceptance)
     /// The job will not run; nothing more follows for it.
     case refused(job: UInt32, ErrorReport)
@@ -25,6 +25,10 @@ public enum ClientAction: Sendable {
     case finished(job: UInt32, JobResult)
     /// All input that was queued is on its way; more can be given.
     case inputDrained(job: UInt32)
+    /// The worker knows the detached job. Its output and its result follow, or ``left(job:_:)``.
+    case attached(job: UInt32, Attached)
+    /// The worker tells nothing more of the attached job, which goes on; nothing more follows for this number.
+    case left(job: UInt32, LeaveReason)
     /// The answer to the oldest ``ClientSession/query(_:)`` that has none.
     case answered(Answer)
     /// The answer to the oldest ``ClientSession/stop(_:)`` that has none.

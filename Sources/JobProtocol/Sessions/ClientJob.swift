@@ -6,7 +6,7 @@ import JobModel
 /// One job of a ``ClientSession``, from SUBMIT to RESULT or refusal.
 struct ClientJob {
     enum Stage: Int {
-        case submitted, accepted, started, paused
+        case submitted, accepted, started, paused, attaching, attached
     }
 
     var stage = Stage.submitted
@@ -26,6 +26,8 @@ struct ClientJob {
 
     /// Whether the SUBMIT asked for a pause.
     let canPause: Bool
+    /// Whether the SUBMIT handed the job over, so that its acceptance is the last that comes of it here.
+    let isDetached: Bool
 
     private enum InputEnd { case open, asked, sent }
 
@@ -38,17 +40,26 @@ struct ClientJob {
         case none
     }
 
-    init(source: JobSource, hasInput: Bool, canPause: Bool, outputWindow: UInt32, inputCredit: UInt32) {
+    init(source: JobSource, spec: JobSpec, outputWindow: UInt32, inputCredit: UInt32) {
         switch source {
         case .image(let image):
             (parts, isProgram, upload) = ([image.bytes], false, image.digest == nil ? .sending : .offered)
         case .program(let layers): (parts, isProgram, upload) = (layers.map(\.bytes), true, .offered)
         case .snapshot: (parts, isProgram, upload) = ([], false, .none)
         }
-        self.canPause = canPause
+        (canPause, isDetached) = (spec.pausesWhenStepsRunOut, spec.detachment != nil)
         self.outputWindow = ReceiveWindow(credit: outputWindow)
         inputWindow = SendWindow(credit: inputCredit)
-        inputEnd = hasInput ? .open : .sent
+        inputEnd = spec.hasInput ? .open : .sent
+    }
+
+    /// A detached job whose output goes on where the request says.
+    init(attaching request: AttachRequest, outputWindow: UInt32) {
+        (stage, parts, isProgram, upload) = (.attaching, [], false, .none)
+        (canPause, isDetached, inputEnd) = (false, false, .sent)
+        self.outputWindow = ReceiveWindow(credit: outputWindow)
+        inputWindow = SendWindow(credit: 0)
+        for (channel, offset) in request.offsets { outputOffsets[channel] = offset }
     }
 
     /// The worker asks for the image, or for these layers. Returns false if there is nothing that it could ask for, or not any more.
@@ -67,9 +78,9 @@ struct ClientJob {
         return true
     }
 
-    /// The worker took the job. Returns false if it cannot have the image.
+    /// The worker took the job. Returns false if it cannot have the image, or all input of a detached job.
     mutating func releaseImage() -> Bool {
-        guard upload != .sending else { return false }
+        guard upload != .sending, !isDetached || inputEnd == .sent else { return false }
         (upload, parts) = (.sent, [])
         return true
     }

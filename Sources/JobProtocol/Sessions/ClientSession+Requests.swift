@@ -14,7 +14,7 @@ extension ClientSession {
     /// Tells the worker to stop jobs or itself. ``ClientAction/stopped(_:)`` follows; else as ``query(_:)``. A request names 1 to
     /// ``largestStop`` jobs.
     public mutating func stop(_ request: StopRequest) -> [ClientAction]? {
-        if case .jobs(let ids) = request { precondition((1...largestStop).contains(ids.count)) }
+        if let ids = request.ids { precondition((1...largestStop).contains(ids.count)) }
         return ask(.stop(request))
     }
 

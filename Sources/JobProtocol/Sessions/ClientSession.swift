@@ -6,7 +6,8 @@ public import JobModel
 /// The client's side of one connection: what may be sent now, and what the worker's frames mean.
 ///
 /// A plain value without a descriptor or a clock, like ``ServerSession``. Every job that was submitted ends with exactly one
-/// of ``ClientAction/finished(job:_:)``, ``ClientAction/refused(job:_:)`` and ``ClientAction/lost(job:)``.
+/// of ``ClientAction/finished(job:_:)``, ``ClientAction/refused(job:_:)`` and ``ClientAction/lost(job:)``; one that is handed over may
+/// end with ``ClientAction/accepted(job:_:)``, and one that was attached to with ``ClientAction/left(job:_:)``.
 public struct ClientSession: Sendable {
     /// How long a worker may stay silent before a client gives up; the owner keeps the time.
     public static let handshakeTimeout = Duration.seconds(5)
@@ -23,11 +24,11 @@ public struct ClientSession: Sendable {
         case closed
     }
 
-    private let hello: Hello
+    let hello: Hello
     private(set) var phase = Phase.awaitingHello
     private var isGoingAway = false
-    private var jobs: [UInt32: ClientJob] = [:]
-    private var highestJob: UInt32 = 0
+    var jobs: [UInt32: ClientJob] = [:]
+    var highestJob: UInt32 = 0
     /// What was asked of the worker itself.
     var requests = AskedRequests()
     /// What the worker said in its HELLO.
@@ -46,7 +47,7 @@ public struct ClientSession: Sendable {
 
     /// The most bytes of payload that the worker may send now: feed it to ``FrameReader``.
     public var frameLimit: UInt32 { terms == nil ? FrameHeader.smallestFrameLimit : hello.frameLimit }
-    /// Jobs between SUBMIT and RESULT or refusal.
+    /// Jobs between SUBMIT and RESULT or refusal, and those that are attached to.
     public var jobsInFlight: Int { jobs.count }
     /// Whether ``submit(_:source:)`` would submit: the worker is there, takes jobs, and its job limit is not reached.
     public var canSubmit: Bool { isTakingJobs && jobs.count < (terms?.jobLimit ?? 0) && highestJob < .max }
@@ -83,8 +84,8 @@ public struct ClientSession: Sendable {
 
 extension ClientSession {
     /// Submits a job, or returns nil while ``canSubmit`` is false. Then pull ``nextImageFrame(_:)`` until it returns nil,
-    /// as fast as the connection takes it. An image with a digest, and a program's layers, are kept here until the worker says whether it wants it, and there
-    /// are no frames of it before ``ClientAction/imageWanted(job:)``. A spec that no SUBMIT can hold, or none that this worker
+    /// as fast as the connection takes it. An image with a digest, and a program's layers, are kept here until the worker says whether
+    /// it wants them, and there are no frames of them before ``ClientAction/imageWanted(job:)``. A spec that no SUBMIT can hold, or none that this worker
     /// takes, is refused here: to send it would end the connection.
     public mutating func submit(_ spec: JobSpec, source: JobSource) -> (job: UInt32, actions: [ClientAction])? {
         guard canSubmit, let terms else { return nil }
@@ -97,8 +98,7 @@ extension ClientSession {
             return (highestJob, [.refused(job: highestJob, ErrorReport(refusal))])
         }
         jobs[highestJob] = ClientJob(
-            source: source, hasInput: spec.hasInput, canPause: spec.pausesWhenStepsRunOut, outputWindow: hello.window,
-            inputCredit: terms.inputWindow)
+            source: source, spec: spec, outputWindow: hello.window, inputCredit: terms.inputWindow)
         return (highestJob, [.send(frame.encode())])
     }
 
@@ -188,7 +188,7 @@ extension ClientSession {
             requests = AskedRequests()
             return [.workerFailed(report)]
         case .error(let job, let report):
-            try advance(job, .error, from: [.submitted])
+            try advance(job, .error, from: [.submitted, .attaching])
             jobs[job] = nil
             return [.refused(job: job, report)]
         case .window(let job, let window): return try takeWindow(job, window.credit)
@@ -198,23 +198,26 @@ extension ClientSession {
             return [.started(job: job, started)]
         case .output(let job, let channel, let chunk): return try takeOutput(job, channel, chunk)
         case .result(let job, let report):
-            try advance(job, .result, from: [.accepted, .started, .paused])
+            try advance(job, .result, from: [.accepted, .started, .paused, .attached])
             jobs[job] = nil
             return [.finished(job: job, report.jobResult)]
         case .paused(let job, let paused): return try takePaused(job, paused)
         case .wantImage(let job, let layers): return try takeWantImage(job, layers)
+        case .attached(let job, let attached): return try takeAttached(job, attached)
+        case .left(let job, let reason): return try takeLeft(job, reason)
         case .hello: throw .unexpected(.hello, "a second HELLO")
         case .answer(let answer): return try takeAnswer(answer)
         case .stopped(let answer): return try takeAnswer(answer)
-        case .submit, .image, .input, .cancel, .extend, .query, .stop: return []
+        case .submit, .image, .input, .cancel, .extend, .attach, .leave, .query, .stop: return []
         }
     }
 
     private mutating func takeAccepted(_ job: UInt32, _ acceptance: Acceptance) throws(WireError) -> [ClientAction] {
         try advance(job, .accepted, from: [.submitted], to: .accepted)
         guard jobs[job]?.releaseImage() == true else {
-            throw .unexpected(.accepted, "job \(job) was accepted before its image was complete")
+            throw .unexpected(.accepted, "job \(job) was accepted before its image, or its input, was complete")
         }
+        if jobs[job]?.isDetached == true { jobs[job] = nil }
         return [.accepted(job: job, acceptance)]
     }
 
@@ -229,7 +232,7 @@ extension ClientSession {
     private mutating func takeOutput(
         _ job: UInt32, _ channel: OutputChannel, _ chunk: StreamChunk
     ) throws(WireError) -> [ClientAction] {
-        try advance(job, .output, from: channel == .memory ? [.started, .paused] : [.started])
+        try advance(job, .output, from: channel == .memory ? [.started, .attached, .paused] : [.started, .attached])
         try jobs[job]?.takeOutput(channel, chunk)
         return chunk.bytes.isEmpty ? [] : [.output(job: job, channel, chunk.bytes)]
     }
@@ -247,7 +250,7 @@ extension ClientSession {
     }
 
     /// Checks that the job is at a stage where this type may come, and moves it on.
-    private mutating func advance(
+    mutating func advance(
         _ job: UInt32, _ type: FrameType, from stages: [ClientJob.Stage], to next: ClientJob.Stage? = nil
     ) throws(WireError) {
         guard let stage = jobs[job]?.stage else { throw .unexpected(type, "job \(job) is not in flight") }
@@ -264,6 +267,7 @@ extension ClientSession {
 extension JobSpec {
     /// What is wrong with lists that are longer than the wire's, and with values that it has no room for.
     fileprivate var wireRefusal: Refusal? {
+        if let refusal = detachment?.wireRefusal { return refusal }
         if snapshot == .steps(0) {
             return Refusal(.invalidField, "a snapshot is taken after at least one step", limit: 1, value: 0)
         }

@@ -21,6 +21,7 @@ public enum ServerAction: Sendable, Hashable {
     case lookUpLayers(job: UInt32, [ProgramSpec.Layer])
     /// Judge this job, whose image is complete, and answer with ``ServerSession/accepted(_:_:snapshotMemoryBytes:)`` or
     /// ``ServerSession/refused(_:_:)``. Credit and input for it follow in the same list; after a refusal they mean nothing.
+    /// A detached job's input is complete too, at ``ServerSession/input(of:)``: neither credit nor input follows for it.
     /// An image that has a digest has been compared with it. Of a job from a snapshot, what the spec says of the start means nothing.
     indirect case submit(job: UInt32, spec: JobSpec, source: JobSource)
     /// The job may stream this many bytes of output more.
@@ -32,6 +33,12 @@ public enum ServerAction: Sendable, Hashable {
     /// Continue the paused job with this many steps more, any number; with 0 end it. Means nothing for a job that is about
     /// to end: the EXTEND crossed its end, or a cancel came before.
     case extend(job: UInt32, steps: UInt64)
+    /// Look for this detached job of the client's user, and answer, now or later, with ``ServerSession/attached(_:state:)`` or
+    /// ``ServerSession/refused(_:_:)``. Credit for its output follows in the same list.
+    case attach(job: UInt32, AttachRequest)
+    /// Tell no more of this attached job, which goes on, and say so with ``ServerSession/left(_:_:)``; it means nothing for one that is
+    /// not attached any more.
+    case leave(job: UInt32)
     /// Read nothing more from the connection; jobs go on and their bytes are still to be written.
     case stopReading
     /// Everything is said: close the connection when all bytes are written.

@@ -10,6 +10,8 @@ struct ServerJob {
         case lookingUp
         /// The image is not complete.
         case uploading
+        /// The image of a detached job is complete, its input is not.
+        case awaitingInput
         /// The worker has it and has not said yet whether it will run.
         case submitted
         /// A RESULT will follow, from here on.
@@ -18,6 +20,13 @@ struct ServerJob {
         case started
         /// It waits for an EXTEND.
         case paused
+        /// The worker looks for a detached job, and has not said that it knows it.
+        case attaching
+        /// Its output, as far as it is wanted, and its result follow.
+        case attached
+
+        /// Whether the worker can still refuse it.
+        var isUndecided: Bool { [.lookingUp, .uploading, .submitted, .attaching].contains(self) }
     }
 
     /// What never changes: shared, as a session looks at its jobs often and this is made of many parts.
@@ -26,11 +35,18 @@ struct ServerJob {
         let imageBytes: UInt64
         let digest: ContentDigest?
         let namedFields: [UInt8]?
+        let submission: Submit?
 
         init(_ spec: JobSpec, _ submit: Submit) {
             (self.spec, imageBytes, digest) = (spec, submit.imageBytes, submit.imageDigest)
             namedFields = submit.snapshot == nil ? nil : submit.namedFields
+            submission = spec.detachment == nil ? nil : submit
         }
+
+        private init() { (spec, imageBytes, digest, namedFields, submission) = (JobSpec(), 0, nil, nil, nil) }
+
+        /// Of a job that came another way and is attached to: nothing of how it was submitted is said here.
+        static let attached = Terms()
     }
 
     private let terms: Terms
@@ -46,6 +62,10 @@ struct ServerJob {
     private var inputOffset: UInt64 = 0
     private var inputHasEnded = false
     private var heldInput: [UInt8] = []
+    /// What a detached job starts from whose input is not complete.
+    private var heldSource: JobSource?
+    /// Bytes that count among those on their way for it: ``ServerSession/uploadBytes``.
+    var countedBytes: UInt64 = 0
 
     init(spec: JobSpec, _ submit: Submit, outputCredit: UInt32, inputWindow: UInt32) {
         terms = Terms(spec, submit)
@@ -55,6 +75,13 @@ struct ServerJob {
         memoryBytes = submit.from == nil ? spec.memoryBytes : nil
         output = SendWindow(credit: outputCredit)
         self.inputWindow = ReceiveWindow(credit: inputWindow)
+    }
+
+    /// A detached job whose output goes on where the request says.
+    init(attaching request: AttachRequest, outputCredit: UInt32) {
+        (terms, stage, output) = (.attached, .attaching, SendWindow(credit: outputCredit))
+        inputWindow = ReceiveWindow(credit: 0)
+        for (channel, offset) in request.offsets { outputOffsets[channel] = offset }
     }
 
     private static func part(of bytes: UInt64, _ digest: ContentDigest?) -> IncomingImage.Part {
@@ -70,6 +97,11 @@ struct ServerJob {
     var digest: ContentDigest? { terms.digest }
     /// What the name of the snapshot that the job is to end as depends on beside its image.
     var namedFields: [UInt8]? { terms.namedFields }
+
+    /// The SUBMIT of a detached job.
+    var submission: Submit? { terms.submission }
+    var isDetached: Bool { terms.submission != nil }
+    var isAttachment: Bool { stage == .attaching || stage == .attached }
 
     /// Takes a piece of the image and returns whether it was the last.
     mutating func takeImage(_ chunk: StreamChunk) throws(WireError) -> Bool {
@@ -112,13 +144,31 @@ struct ServerJob {
         return .program(foundLayers.compactMap { $0 ?? came.popFirst() })
     }
 
-    /// Whether it holds, or may come to hold, bytes of an image that is not complete.
-    var isIncomplete: Bool { stage == .uploading || stage == .lookingUp }
+    /// Whether it holds, or may come to hold, bytes of an image, or of a detached job's input, that is not complete.
+    var isIncomplete: Bool { [.uploading, .lookingUp, .awaitingInput].contains(stage) }
+
+    /// Keeps what a detached job starts from until its input has ended. Returns false if nothing more is to come.
+    mutating func awaitInput(beside source: JobSource) -> Bool {
+        guard isDetached, spec.hasInput, !inputHasEnded else { return false }
+        (stage, heldSource) = (.awaitingInput, source)
+        return true
+    }
+
+    /// Gives away what ``awaitInput(beside:)`` kept, once the input has ended.
+    mutating func releaseSource() -> JobSource? {
+        guard stage == .awaitingInput, inputHasEnded, let source = heldSource else { return nil }
+        (stage, heldSource) = (.submitted, nil)
+        return source
+    }
+
+    /// All input that has come of a detached job.
+    var detachedInput: [UInt8] { isDetached ? heldInput : [] }
 
     /// Why an image that has come whole is not the one that was announced.
     var digestRefusal: Refusal? { incoming?.digestRefusal }
 
-    /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window.
+    /// Takes a piece of the guest's input. Until the image is complete it is held, bounded by the window; that of a detached job is held
+    /// until it is accepted, bounded by what the session lets it have.
     mutating func takeInput(_ chunk: StreamChunk) throws(WireError) -> (bytes: [UInt8], end: Bool)? {
         let type = FrameType.input
         guard spec.hasInput else {
@@ -147,10 +197,11 @@ struct ServerJob {
             "a deterministic job's input must have ended before its image has: send all of it between SUBMIT and IMAGE")
     }
 
-    var needsInputFirst: Bool { spec.isDeterministic && spec.hasInput }
+    var needsInputFirst: Bool { spec.isDeterministic && spec.hasInput && !isDetached }
 
     /// The input that came before the image was complete, if any did.
     mutating func releaseInput() -> (bytes: [UInt8], end: Bool)? {
+        guard !isDetached else { return nil }
         defer { heldInput = [] }
         return heldInput.isEmpty && !inputHasEnded ? nil : (heldInput, inputHasEnded)
     }
@@ -162,6 +213,7 @@ struct ServerJob {
     mutating func takeOutput(_ channel: OutputChannel, _ bytes: [UInt8]) -> StreamChunk {
         let count = output.spend(atMost: bytes.count)
         let offset = outputOffsets[channel]
+        // Where it begins is for the client to say, and can be no more than 2^63-1.
         outputOffsets[channel] = offset + UInt64(count)
         return StreamChunk(offset: offset, bytes: count == bytes.count ? bytes : Array(bytes.prefix(count)))
     }

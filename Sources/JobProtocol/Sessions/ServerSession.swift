@@ -7,7 +7,8 @@ public import JobModel
 ///
 /// A plain value without a descriptor or a clock: its owner feeds it frames and job events, one at a time, and carries out
 /// the actions that come back. Each accepted job gets exactly one RESULT as long as the owner calls
-/// ``finished(_:_:)`` once for it. What is asked of a job that has ended or was refused does nothing.
+/// ``finished(_:_:)`` once for it; a detached job is the worker's own from ``accepted(_:_:snapshotMemoryBytes:)`` on, and its result goes
+/// to whoever attaches to it. What is asked of a job that has ended or was refused does nothing.
 public struct ServerSession: Sendable {
     /// The most bytes that are held for incomplete images when the terms allow less for one: 128 MiB.
     public static let defaultUploadLimit: UInt64 = 128 << 20
@@ -21,9 +22,9 @@ public struct ServerSession: Sendable {
         case stopped
     }
 
-    private let terms: WorkerTerms
+    let terms: WorkerTerms
     private let uploadLimit: UInt64
-    /// Announced bytes of this connection's images that are on their way.
+    /// Announced bytes of this connection's images that are on their way, and the bytes of detached jobs that are not accepted yet.
     public private(set) var uploadBytes: UInt64 = 0
     /// What the worker's other connections leave for images that are not complete; the owner keeps it up to date.
     public var uploadRoom = UInt64.max
@@ -31,11 +32,11 @@ public struct ServerSession: Sendable {
     public var tenantUploadRoom = UInt64.max
     /// Submissions that were refused since they were last taken, with what they asked for where that is known.
     private var refusals: [(refusal: Refusal, spec: JobSpec?)] = []
-    private(set) var phase = Phase.awaitingHello
-    private var isDraining = false
+    var phase = Phase.awaitingHello
+    var isDraining = false
     private var hasClosed = false
     private(set) var client = Hello(frameLimit: FrameHeader.smallestFrameLimit, window: 0)
-    private var jobs: [UInt32: ServerJob] = [:]
+    var jobs: [UInt32: ServerJob] = [:]
     private var highestJob: UInt32 = 0
     private var lastAccepted: UInt32 = 0
     /// What the client has asked of the worker itself.
@@ -62,7 +63,7 @@ public struct ServerSession: Sendable {
 
     /// Whether the client's HELLO has come.
     public var isHandshakeDone: Bool { phase == .open }
-    /// Jobs between SUBMIT and RESULT or refusal.
+    /// Jobs between SUBMIT and RESULT or refusal, or the acceptance of a detached one, and those that are attached to.
     public var jobsInFlight: Int { jobs.count }
 
     /// The connection is there: the worker speaks first.
@@ -77,7 +78,7 @@ public struct ServerSession: Sendable {
                 throw WireError(
                     .unexpectedFrame, "a client does not send type \(type.rawValue) here", frameType: type.rawValue)
             }
-            if frame.header.type == FrameType.submit.rawValue { try takeNumber(frame.header.job) }
+            if FrameType(rawValue: frame.header.type)?.beginsJob == true { try takeNumber(frame.header) }
             return try handle(Message(frame: frame))
         } catch {
             return error.job == 0 ? fail(error) : [.send(Message.error(job: error.job, ErrorReport(error)).encode())]
@@ -98,7 +99,9 @@ public struct ServerSession: Sendable {
         phase = .stopped
         dropUploads()
         requests.drop()
-        return jobs.keys.sorted(by: >).map { .cancel(job: $0, .disconnect) } + closeIfDone()
+        dropSubmissions()
+        let leaves = dropAttachments()
+        return leaves + jobs.keys.sorted(by: >).map { .cancel(job: $0, .disconnect) } + closeIfDone()
     }
 
     /// The worker takes no more jobs. Incomplete uploads are refused now, later SUBMITs when they come.
@@ -127,7 +130,7 @@ extension ServerSession {
         let bytes = found.imageBytes
         if let refusal = uploadRefusal(bytes) { return end(job, refusal) }
         jobs[job]?.awaitImage()
-        uploadBytes += bytes
+        count(job, bytes)
         return [.send(Message.wantImage(job: job).encode())]
     }
 
@@ -139,14 +142,15 @@ extension ServerSession {
         if let refusal = uploadRefusal(found.uploadBytes) { return end(job, refusal) }
         jobs[job] = found
         guard let missing else { return handOver(job) }
-        uploadBytes += found.uploadBytes
+        count(job, found.uploadBytes)
         return [.send(Message.wantImage(job: job, layers: missing).encode())]
     }
 
     /// The fields of a job's SUBMIT that its snapshot's name depends on; nil where it is to end as none.
     func namedFields(of job: UInt32) -> [UInt8]? { jobs[job]?.namedFields }
 
-    /// The worker will run the job. Of one from a snapshot it tells how much memory that has.
+    /// The worker will run the job. Of one from a snapshot it tells how much memory that has. A detached one it keeps, and this
+    /// connection has no more to do with it.
     public mutating func accepted(
         _ job: UInt32, _ acceptance: Acceptance, snapshotMemoryBytes: UInt64? = nil
     ) -> [ServerAction] {
@@ -154,12 +158,15 @@ extension ServerSession {
         jobs[job]?.stage = .accepted
         if let snapshotMemoryBytes { jobs[job]?.memoryBytes = snapshotMemoryBytes }
         lastAccepted = max(lastAccepted, job)
-        return [.send(acceptance.frame(job: job).encode())]
+        let accepted = ServerAction.send(acceptance.frame(job: job).encode())
+        guard jobs[job]?.isDetached == true else { return [accepted] }
+        remove(job)
+        return [accepted] + closeIfDone()
     }
 
-    /// The worker will not run the job. Does nothing once it was accepted.
+    /// The worker will not run the job, or knows none that could be attached to. Does nothing once it was accepted, or attached.
     public mutating func refused(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
-        guard let stage = jobs[job]?.stage, [.lookingUp, .uploading, .submitted].contains(stage) else { return [] }
+        guard let stage = jobs[job]?.stage, stage.isUndecided else { return [] }
         return end(job, refusal) + closeIfDone()
     }
 
@@ -188,7 +195,8 @@ extension ServerSession {
     /// The worker keeps to the credit that it was given. If it does not, the bytes beyond are not sent and the connection
     /// ends with the fatal error `internal`: the client must not take a stream with a hole for a whole one.
     public mutating func output(_ job: UInt32, _ channel: OutputChannel, _ bytes: [UInt8]) -> [ServerAction] {
-        guard let stage = jobs[job]?.stage, stage == .started || (stage == .paused && channel == .memory),
+        guard let stage = jobs[job]?.stage,
+            stage == .started || stage == .attached || (stage == .paused && channel == .memory),
             let chunk = jobs[job]?.takeOutput(channel, bytes)
         else { return [] }
         let actions = chunk.split(frameLimit: client.frameLimit).map {
@@ -218,7 +226,9 @@ extension ServerSession {
 
     /// The job has ended.
     public mutating func finished(_ job: UInt32, _ result: JobResult) -> [ServerAction] {
-        guard let found = jobs[job], !found.isIncomplete, found.stage != .submitted else { return [] }
+        guard let found = jobs[job], !found.isIncomplete, found.stage != .submitted, found.stage != .attaching else {
+            return []
+        }
         remove(job)
         return [.send(ResultReport(result).frame(job: job).encode())] + closeIfDone()
     }
@@ -255,9 +265,13 @@ extension ServerSession {
         case .input(let job, let chunk): return try takeInput(job, chunk)
         case .cancel(let job): return try takeCancel(job)
         case .extend(let job, let extend): return try takeExtend(job, extend.steps)
+        case .attach(let job, let request): return takeAttach(job, request)
+        case .leave(let job): return try takeLeave(job)
         case .query(let query): return try ask(.query(query))
         case .stop(let request): return try ask(.stop(request))
-        case .hello, .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .answer, .stopped: return []
+        case .hello, .goAway, .accepted, .started, .output, .result, .paused, .wantImage, .attached, .left, .answer,
+            .stopped:
+            return []
         }
     }
 
@@ -272,10 +286,11 @@ extension ServerSession {
     }
 
     /// Numbers rise strictly, so that one tells a job that has ended from one that never was.
-    private mutating func takeNumber(_ number: UInt32) throws(WireError) {
+    private mutating func takeNumber(_ header: FrameHeader) throws(WireError) {
+        let number = header.job
         guard number > highestJob else {
             throw WireError(
-                .badJob, "job \(number) does not rise above job \(highestJob)", frameType: FrameType.submit.rawValue,
+                .badJob, "job \(number) does not rise above job \(highestJob)", frameType: header.type,
                 limit: UInt64(highestJob), value: UInt64(number))
         }
         highestJob = number
@@ -291,7 +306,7 @@ extension ServerSession {
             spec: submit.spec(mode: mode), submit, outputCredit: client.window, inputWindow: terms.inputWindow)
         jobs[number] = job
         switch job.stage {
-        case .uploading: uploadBytes += job.uploadBytes
+        case .uploading: count(number, job.uploadBytes)
         // Its input has to be there before it starts, and the image's end says that it is: so the image has to come.
         case .lookingUp where job.needsInputFirst: return imageWanted(number)
         case .lookingUp where job.spec.program != nil:
@@ -305,11 +320,7 @@ extension ServerSession {
 
     private func refusal(of submit: Submit) -> Refusal? {
         if let refusal = terms.refusal(of: submit) { return refusal }
-        if jobs.count >= terms.jobLimit {
-            return Refusal(
-                .tooManyJobs, "\(terms.jobLimit) jobs are in flight on this connection, as many as may be",
-                limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
-        }
+        if let refusal = jobLimitRefusal { return refusal }
         // Of an image that the worker may have, nobody waits for bytes so far.
         if submit.imageDigest == nil, submit.program == nil, let refusal = uploadRefusal(submit.imageBytes) {
             return refusal
@@ -317,7 +328,14 @@ extension ServerSession {
         return isDraining ? Self.drainingRefusal : nil
     }
 
-    private func uploadRefusal(_ bytes: UInt64) -> Refusal? {
+    var jobLimitRefusal: Refusal? {
+        guard jobs.count >= terms.jobLimit else { return nil }
+        return Refusal(
+            .tooManyJobs, "\(terms.jobLimit) jobs are in flight on this connection, as many as may be",
+            limit: UInt64(terms.jobLimit), value: UInt64(jobs.count) + 1)
+    }
+
+    func uploadRefusal(_ bytes: UInt64) -> Refusal? {
         if bytes > tenantUploadRoom {
             return Refusal(
                 .tenantLimit,
@@ -339,7 +357,7 @@ extension ServerSession {
         try check(number, .image)
         guard try jobs[number]?.takeImage(chunk) == true else { return [] }
         if let refusal = jobs[number]?.refusalOfLateInput ?? jobs[number]?.digestRefusal { return end(number, refusal) }
-        uploadBytes -= jobs[number]?.uploadBytes ?? 0
+        if jobs[number]?.isDetached == false { uncount(number) }
         return handOver(number)
     }
 
@@ -350,9 +368,12 @@ extension ServerSession {
     }
 
     /// Gives the worker a job that has all that it starts from, with the credit and the input that came meanwhile.
-    private mutating func hand(_ number: UInt32, _ source: JobSource) -> [ServerAction] {
+    mutating func hand(_ number: UInt32, _ source: JobSource) -> [ServerAction] {
+        if let refusal = holdRefusal(number, source) { return end(number, refusal) }
+        if jobs[number]?.awaitInput(beside: source) == true { return [] }
         guard let job = jobs[number] else { return [] }
         var actions = [ServerAction.submit(job: number, spec: job.spec, source: source)]
+        if job.isDetached { return actions }
         if job.output.credit > 0 { actions.append(.credit(job: number, bytes: Int(job.output.credit))) }
         if let input = jobs[number]?.releaseInput() {
             actions.append(.input(job: number, bytes: input.bytes, end: input.end))
@@ -362,21 +383,22 @@ extension ServerSession {
 
     private mutating func takeInput(_ number: UInt32, _ chunk: StreamChunk) throws(WireError) -> [ServerAction] {
         try check(number, .input)
-        guard let input = try jobs[number]?.takeInput(chunk) else { return [] }
+        guard let input = try jobs[number]?.takeInput(chunk) else { return keepInput(number, chunk.bytes.count) }
         return [.input(job: number, bytes: input.bytes, end: input.end)]
     }
 
     private mutating func takeWindow(_ number: UInt32, _ credit: UInt32) throws(WireError) -> [ServerAction] {
         try check(number, .window)
         try jobs[number]?.output.add(credit)
-        guard let job = jobs[number], !job.isIncomplete else { return [] }
+        guard let job = jobs[number], !job.isIncomplete, !job.isDetached else { return [] }
         return [.credit(job: number, bytes: Int(credit))]
     }
 
     private mutating func takeCancel(_ number: UInt32) throws(WireError) -> [ServerAction] {
         try check(number, .cancel)
         guard let job = jobs[number] else { return [] }
-        guard job.isIncomplete else { return [.cancel(job: number, .client)] }
+        // A detached job that is complete is about to be the worker's own, or refused.
+        guard job.isIncomplete else { return job.isDetached ? [] : [.cancel(job: number, .client)] }
         remove(number)
         let error = WireError(.cancelledUpload, "the image was not complete", frameType: FrameType.cancel.rawValue)
         return [.send(Message.error(job: number, ErrorReport(error)).encode())] + closeIfDone()
@@ -395,7 +417,7 @@ extension ServerSession {
     }
 
     /// A number at or below the highest is a job that is there or was; one above it never was.
-    private func check(_ number: UInt32, _ type: FrameType) throws(WireError) {
+    func check(_ number: UInt32, _ type: FrameType) throws(WireError) {
         guard number <= highestJob else {
             throw WireError(.unexpectedFrame, "job \(number) was never submitted", frameType: type.rawValue)
         }
@@ -405,11 +427,23 @@ extension ServerSession {
 // MARK: - Ends
 
 extension ServerSession {
-    private static var drainingRefusal: Refusal { Refusal(.draining, "the worker is shutting down") }
+    static var drainingRefusal: Refusal { Refusal(.draining, "the worker is shutting down") }
 
-    private mutating func remove(_ number: UInt32) {
-        guard let job = jobs.removeValue(forKey: number), job.stage == .uploading else { return }
-        uploadBytes -= job.uploadBytes
+    mutating func remove(_ number: UInt32) {
+        guard let job = jobs.removeValue(forKey: number) else { return }
+        uploadBytes -= job.countedBytes
+    }
+
+    /// Counts bytes among those on their way until the job has them all, or is gone.
+    mutating func count(_ number: UInt32, _ bytes: UInt64) {
+        guard jobs[number] != nil else { return }
+        jobs[number]?.countedBytes += bytes
+        uploadBytes += bytes
+    }
+
+    private mutating func uncount(_ number: UInt32) {
+        uploadBytes -= jobs[number]?.countedBytes ?? 0
+        jobs[number]?.countedBytes = 0
     }
 
     private var uploads: [UInt32] { jobs.keys.filter { jobs[$0]?.isIncomplete == true }.sorted() }
@@ -418,17 +452,20 @@ extension ServerSession {
         for number in uploads { remove(number) }
     }
 
-    private mutating func end(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
-        refusals.append((refusal, jobs[job]?.spec))
+    mutating func end(_ job: UInt32, _ refusal: Refusal) -> [ServerAction] {
+        let isAttachment = jobs[job]?.isAttachment == true
+        if !isAttachment { refusals.append((refusal, jobs[job]?.spec)) }
         remove(job)
-        return [.send(Message.error(job: job, ErrorReport(refusal)).encode())]
+        let report = ErrorReport(refusal, of: isAttachment ? .attach : .submit)
+        return [.send(Message.error(job: job, report).encode())]
     }
 
     mutating func fail(_ error: WireError) -> [ServerAction] {
         phase = .stopped
         dropUploads()
         requests.drop()
-        return [.send(Message.error(job: 0, ErrorReport(error)).encode()), .stopReading] + endPauses() + closeIfDone()
+        let report = ServerAction.send(Message.error(job: 0, ErrorReport(error)).encode())
+        return [report, .stopReading] + dropAttachments() + endPauses() + closeIfDone()
     }
 
     /// Paused jobs end when no EXTEND can come any more.

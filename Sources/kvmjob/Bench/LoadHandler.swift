@@ -204,7 +204,7 @@ final class LoadHandler: ChannelInboundHandler {
             case .goAway: close(.broken("the worker is shutting down and takes no new jobs"))
             case .workerFailed(let report): close(.broken("the worker could not read what was sent: \(report.reason)"))
             case .protocolFailed(let error): close(.broken("the worker's bytes make no sense: \(error.message)"))
-            case .accepted, .started, .paused, .inputDrained, .lost, .answered, .stopped: break
+            case .accepted, .started, .paused, .attached, .left, .inputDrained, .lost, .answered, .stopped: break
             }
         }
     }

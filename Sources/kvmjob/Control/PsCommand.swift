@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import ArgumentParser
+internal import Foundation
 internal import Glibc
 internal import JobModel
 internal import KVMJobClient
@@ -13,13 +14,16 @@ struct PsCommand: AsyncParsableCommand {
         abstract: "List the jobs that wait, run or are paused.",
         discussion: """
             Users see their own jobs, from whichever connection they came; operators see all. JOB is what kvmjob cancel takes, and \
-            KVMJOB_ID in the worker's log.
+            KVMJOB_ID in the worker's log. With --detached it lists what was submitted with --detach and is kept, ended or not.
 
             Exit status: 0, also for no jobs; 125 if no worker answers.
             """)
 
     @OptionGroup(title: "Worker") var worker: WorkerOptions
     @OptionGroup var tenant: TenantOption
+
+    @Flag(help: "List the jobs that the worker keeps, which were submitted with --detach.")
+    var detached = false
 
     @Flag(help: "One JSON object per job on standard output, instead of a table.")
     var json = false
@@ -29,6 +33,7 @@ struct PsCommand: AsyncParsableCommand {
         throw try await ExitCode(telling: console) {
             let choice = try worker.choice
             let names = TenantNames(for: choice)
+            if detached { return try await listDetached(choice, names, console) }
             let jobs = try await choice.asking { client, _ in try await client.jobs() }
             let listed = jobs.filter(tenant.includes)
             if json {
@@ -40,6 +45,19 @@ struct PsCommand: AsyncParsableCommand {
             }
             return 0
         }
+    }
+
+    private func listDetached(_ choice: WorkerChoice, _ names: TenantNames, _ console: Console) async throws -> Int32 {
+        let jobs = try await choice.asking { client, _ in try await client.detachedJobs() }
+        let listed = jobs.filter { job in tenant.tenant.map { $0 == job.tenant } ?? true }
+        if json {
+            for job in listed { try await console.show(DetachedJobJSON(job: job, names: names).value) }
+        } else {
+            let width = TerminalWindow.standardOutput?.columns ?? .max
+            let now = UInt64(max(0, Date().timeIntervalSince1970))
+            try await console.show(DetachedTable(jobs: listed, names: names, now: now, width: width).lines)
+        }
+        return 0
     }
 }
 

@@ -24,14 +24,33 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup(title: "Program") var program: ProgramOptions
     @OptionGroup(title: "Limits") var limits: ProgramLimits
     @OptionGroup(title: "Worker") var worker: WorkerOptions
+    @OptionGroup(title: "Detaching") var detaching: DetachOptions
+
+    @Flag(help: "With --detach, print a JSON object instead of the job's number.")
+    var json = false
 
     @Flag(help: "Tell what was left out of the files, and which system calls of the program nothing serves.")
     var verbose = false
 
+    func validate() throws {
+        guard detaching.detach || !json else {
+            throw ValidationError("--json goes with --detach: else standard output is the program's.")
+        }
+    }
+
     func run() async throws {
+        if detaching.detach { return try await handOver() }
         let program = FreshProgram(options: program, limits: limits)
         var run = ProgramRun(program: program, console: .standard, isVerbose: verbose)
         run.hint = ProgramHint(words: self.program.words, hasRoot: self.program.root != nil)
         throw try await ExitCode(telling: .standard) { [run] in try await run.run(on: try worker.choice) }
+    }
+
+    private func handOver() async throws {
+        let console = Console.standard
+        throw try await ExitCode(telling: console) {
+            let handOver = HandOver(key: detaching.key, isJSON: json, console: console)
+            return try await handOver.run(program, limits, on: try worker.choice.forDetaching())
+        }
     }
 }

@@ -50,11 +50,11 @@ struct Submission: Sendable {
         }
     }
 
-    private func loadMemory(limit: UInt64) async -> Result<LoadedMemory, any Error> {
+    func loadMemory(limit: UInt64) async -> Result<LoadedMemory, any Error> {
         await .catching { try await LoadedMemory(memory, limit: limit) }
     }
 
-    private func load(
+    func load(
         _ source: ImageSource, _ memory: Result<LoadedMemory, any Error>, limit: UInt64
     ) async -> Result<LoadedImage, any Error> {
         if case .snapshot(let name) = source { return .success(LoadedImage(spec, from: name)) }

@@ -37,6 +37,7 @@ struct SubmitCommand: AsyncParsableCommand {
     @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Inspection") var inspection: InspectionOptions
     @OptionGroup(title: "Queue") var queue: QueueOptions
+    @OptionGroup(title: "Queue") var detaching: DetachOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     @Option(
@@ -83,6 +84,7 @@ struct SubmitCommand: AsyncParsableCommand {
             throw ValidationError("Standard input can feed one job only; give several jobs a file.")
         }
         try inspection.validate(jobs)
+        try validateDetaching()
         try validatePauses(readsInput: readers > 0)
     }
 
@@ -110,6 +112,20 @@ struct SubmitCommand: AsyncParsableCommand {
         guard inspection.core == nil || guest.namedMemory != nil else {
             throw ValidationError(
                 "--core of a job --from a snapshot needs --memory: how much of its memory the core is to hold.")
+        }
+    }
+
+    private func validateDetaching() throws {
+        guard detaching.detach else { return }
+        let excluded = [
+            (from != nil, "--from"), (onExhausted == .pause, "--on-exhausted pause"), (inspection.trace, "--trace"),
+            (!inspection.dump.isEmpty, "--dump"), (inspection.core != nil, "--core"),
+        ]
+        if let (_, option) = excluded.first(where: \.0) {
+            throw ValidationError("\(option) and --detach exclude each other: nobody need be there to see it.")
+        }
+        guard detaching.key == nil || jobs.isSingle else {
+            throw ValidationError("--key takes one job only: a key means one job, however often it is submitted.")
         }
     }
 
@@ -164,6 +180,10 @@ struct SubmitCommand: AsyncParsableCommand {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
             let submission = try self.submission(console: console)
+            if detaching.detach {
+                let handOver = HandOver(key: detaching.key, isJSON: json, console: console)
+                return try await handOver.run(submission, on: try worker.choice.forDetaching())
+            }
             return try await submission.run(on: from == nil ? try worker.choice : try worker.choice.forSnapshots())
         }
     }

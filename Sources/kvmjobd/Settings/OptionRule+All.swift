@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import JobStore
 internal import Worker
 
 /// Options that belong together.
@@ -17,6 +18,7 @@ extension OptionRule {
         OptionSection(title: "Serving", rules: serving), OptionSection(title: "Log", rules: log),
         OptionSection(title: "Limits of the worker", rules: workerLimits),
         OptionSection(title: "Limits of one user", rules: tenantLimits),
+        OptionSection(title: "Detached jobs", rules: detached),
     ]
 
     private static let serving = [
@@ -96,6 +98,23 @@ extension OptionRule {
             example: "64MiB"),
         OptionRule(
             "tenant-connections", .count(1...16_384), \.tenant.connections, "connections of one user at once"),
+    ]
+
+    private static let detached = [
+        OptionRule(
+            "state-dir", .path, \.stateDirectory, "keep detached jobs in this directory, which no other worker uses",
+            usual: "the one that systemd gives the service ($STATE_DIRECTORY); without one, no jobs are kept",
+            example: "/var/lib/kvmjob"),
+        OptionRule(
+            "tenant-detached-jobs", .count(1...1_000_000), \.detached.tenantJobs,
+            "detached jobs of one user that are kept; beyond that, those that ended first are forgotten"),
+        OptionRule(
+            "tenant-detached-bytes", .size(mebibyte...largestSize), \.detached.tenantBytes,
+            "how much one user's detached jobs may take on disk, likewise"),
+        OptionRule("detached-time", .time, \.detached.time, "forget a detached job so long after its end"),
+        OptionRule(
+            "detached-output", .size(0...64 << 30), \.detached.output,
+            "how much output of one detached job is kept at most"),
     ]
 
     private static let noMore = "as much as there is"

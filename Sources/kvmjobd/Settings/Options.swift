@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import JobModel
+internal import JobStore
 internal import Systemd
 internal import Worker
 
@@ -47,6 +48,11 @@ struct Options: Sendable {
 
     /// What one user may have of all that.
     var tenant = TenantOptions()
+
+    /// Where detached jobs are kept; nil means where the service manager says, or nowhere.
+    var stateDirectory: String?
+    /// How many of them, and for how long.
+    var detached = DetachedLimits()
 }
 
 /// What one user may have; nil means as much as there is.

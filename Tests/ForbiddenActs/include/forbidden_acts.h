@@ -19,6 +19,8 @@ struct forbidden_acts_surroundings {
     /// The path and, without its first zero, the abstract name of two Unix stream sockets that somebody serves, and of a datagram
     /// socket at a path.
     const char *_Nonnull stream_path, *_Nonnull abstract_name, *_Nonnull datagram_path;
+    /// The directory of the worker's state, with `jobs.sqlite` in it, which the process has open.
+    const char *_Nonnull state_path;
     /// A TCP port of the loopback interface that somebody serves.
     int tcp_port;
 };
