@@ -36,7 +36,7 @@ kvm_is_there() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
 build() { swift build --build-tests; }
 
 # What runs guests, opens sockets or waits for clocks; the rest is values.
-timed='VMRuntimeTests|ProgramRun|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable'
+timed='VMRuntimeTests|ProgramRun|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable|FarmRun'
 
 unit() { swift test --skip-build --disable-xctest --skip "$timed"; }
 
@@ -76,6 +76,7 @@ Users, and those who look alike
 Page tables that change while a program runs
 Linux programs
 Linux programs with threads and signals
+A batch on many machines
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'
@@ -84,12 +85,13 @@ END
     return "$status"
 }
 
-# The second line is for manual pages and completions; the third for Linux programs as guests: what compiles some, and others as
-# they are; the last for the Python client, and for the page that kvmjob report makes.
+# The second line is for manual pages and completions; the third for batches on many machines; the fourth for the Python client,
+# and for the page that kvmjob report makes; the others for Linux programs as guests: what compiles some, and others as they are.
 deploy/setup.sh gdb python3 systemd util-linux openssh-client openssh-server procps \
     lowdown mandoc man-db bash-completion zsh fish \
-    gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed \
-    python3-venv chromium || exit 1
+    slurmctld slurmd slurm-client munge parallel rsync iproute2 \
+    python3-venv chromium \
+    gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -101,7 +103,8 @@ part 'Python client' python3 -m unittest discover --start-directory protocol/pyt
 part 'unit tests' unit
 part 'tests that run guests' guests
 for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
-    sandbox linux python remote systemd service-access service-state service-stop service-crash service-journal package; do
+    sandbox linux python remote slurm parallel \
+    systemd service-access service-state service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done
@@ -111,7 +114,7 @@ if [ ${#missing[@]} -gt 0 ]; then printf '\n*** DID NOT RUN HERE: %s ***\n' "$(I
 if kvm_is_there && [ ${#missing[@]} -gt 0 ]; then
     printf '/dev/kvm is there, so a part that did not run counts as failed, but for those that need root or systemd\n'
     for name in "${missing[@]}"; do
-        case $name in *journal | *systemd | *service-* | *socket-activation | *package) ;; *) failed=$((failed + 1)) ;; esac
+        case $name in *journal | *systemd | *service-* | *socket-activation | *package | *slurm | *parallel) ;; *) failed=$((failed + 1)) ;; esac
     done
 fi
 printf '\n%d s in all\n%d passed, %d failed\n' $((SECONDS - started)) "$passed" "$failed"

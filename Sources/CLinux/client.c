@@ -20,13 +20,14 @@
 #include <unistd.h>
 
 // In the child, between fork and exec: only what is safe there.
-static void become(char **words, int stream, int report, pid_t parent) {
+static void become(char **words, int stream, int errors, int report, pid_t parent) {
     sigset_t blocked;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     signal(SIGPIPE, SIG_DFL);
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent && dup2(stream, STDIN_FILENO) >= 0 &&
-        dup2(stream, STDOUT_FILENO) >= 0 && sigprocmask(SIG_SETMASK, &blocked, NULL) == 0) {
+        dup2(stream, STDOUT_FILENO) >= 0 && (errors < 0 || dup2(errors, STDERR_FILENO) >= 0) &&
+        sigprocmask(SIG_SETMASK, &blocked, NULL) == 0) {
         execvp(words[0], words);
     }
     int error = errno;
@@ -34,12 +35,12 @@ static void become(char **words, int stream, int report, pid_t parent) {
     _exit(127);
 }
 
-static int start(char **words, int stream) {
+static int start(char **words, int stream, int errors) {
     // Closed by a successful exec, which is what the parent waits for.
     int report[2];
     if (pipe2(report, O_CLOEXEC) < 0) return -errno;
     pid_t parent = getpid(), child = fork();
-    if (child == 0) become(words, stream, report[1], parent);
+    if (child == 0) become(words, stream, errors, report[1], parent);
     int error = child < 0 ? errno : 0;
     close(report[1]);
     ssize_t count;
@@ -54,11 +55,11 @@ static int start(char **words, int stream) {
     return pidfd;
 }
 
-int clinux_start_child(const char *words, int count, int stream) {
+int clinux_start_child(const char *words, int count, int stream, int errors) {
     char **list = calloc((size_t)count + 1, sizeof *list);
     if (!list) return -ENOMEM;
     for (int index = 0; index < count; index++, words += strlen(words) + 1) list[index] = (char *)words;
-    int result = start(list, stream);
+    int result = start(list, stream, errors);
     free(list);
     return result;
 }

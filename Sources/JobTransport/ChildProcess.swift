@@ -6,7 +6,7 @@ internal import Dispatch
 public import NIOCore
 
 /// A program that carries this process's bytes somewhere, with a socket as its standard input and output; its standard error is
-/// this process's own. Ctrl-C does not reach it, and it never outlives this process.
+/// this process's own, or another socket. Ctrl-C does not reach it, and it never outlives this process.
 public final class ChildProcess: Sendable {
     /// A pidfd, so that no other process is ever meant.
     private let descriptor: CInt
@@ -21,13 +21,17 @@ public final class ChildProcess: Sendable {
     /// - Parameters:
     ///   - words: the program's name and its arguments.
     ///   - stream: closed here when the program has it.
+    ///   - errors: its standard error, likewise; nil is this process's own.
     /// - Throws: ``StartError``.
-    public static func start(_ words: [String], stream: CInt, on loop: any EventLoop) async throws -> ChildProcess {
+    public static func start(
+        _ words: [String], stream: CInt, errors: CInt? = nil, on loop: any EventLoop
+    ) async throws -> ChildProcess {
         let (started, ended) = (loop.makePromise(of: ChildProcess.self), loop.makePromise(of: CInt.self))
         // One thread as long as the program lives: with the thread that started it, it would end.
         DispatchQueue(label: "kvmjob.child").async {
-            let descriptor = spawn(words, stream)
+            let descriptor = spawn(words, stream, errors)
             clinux_close(stream)
+            if let errors { clinux_close(errors) }
             guard descriptor >= 0 else {
                 let error = StartError(program: words.first ?? "", errno: -descriptor)
                 ended.fail(error)
@@ -57,10 +61,10 @@ public final class ChildProcess: Sendable {
     /// Asks it to end: SIGTERM.
     public func terminate() { clinux_terminate_child(descriptor) }
 
-    private static func spawn(_ words: [String], _ stream: CInt) -> CInt {
+    private static func spawn(_ words: [String], _ stream: CInt, _ errors: CInt?) -> CInt {
         let strings = words.flatMap { word -> [CChar] in word.utf8.map { CChar(bitPattern: $0) } + [0] }
         // SAFETY: as many strings as words, each with its zero, lent for the call; a word with a zero in it is two, and the last
         // ones are left out.
-        return unsafe clinux_start_child(strings, CInt(words.count), stream)
+        return unsafe clinux_start_child(strings, CInt(words.count), stream, errors ?? -1)
     }
 }

@@ -19,7 +19,7 @@ struct KVMJobCommand: AsyncParsableCommand {
             WaitCommand.self, LogsCommand.self, ResultCommand.self, ForgetCommand.self, SnapshotCommand.self,
             ReplayCommand.self, BenchCommand.self, ConformCommand.self,
             StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
-            DrainCommand.self, DoctorCommand.self, DialCommand.self,
+            DrainCommand.self, DoctorCommand.self, WorkerCommand.self, DialCommand.self,
         ])
 
     static func main() async {

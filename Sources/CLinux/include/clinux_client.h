@@ -8,11 +8,12 @@
 #include <stdint.h>
 
 /// Starts a program that is looked for in PATH, with `stream` as its standard input and output and without SIGINT, which
-/// is for the caller alone. It gets SIGTERM when the calling thread ends, so that it never outlives it.
+/// is for the caller alone. It gets SIGTERM when the calling thread ends, so that it never outlives it. `errors` is its standard
+/// error, -1 for the caller's.
 ///
 /// `words` are `count` strings, each with its closing zero, one behind the other; the first is the program's name.
 /// Returns a pidfd, or -errno, also when the program could not be executed.
-int clinux_start_child(const char *_Nonnull words, int count, int stream);
+int clinux_start_child(const char *_Nonnull words, int count, int stream, int errors);
 
 /// Waits for a child's end. Returns its exit status, 128 and the signal's number, or -errno.
 int clinux_wait_child(int pidfd);

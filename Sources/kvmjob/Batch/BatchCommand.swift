@@ -65,6 +65,7 @@ struct BatchCommand: AsyncParsableCommand {
     @Flag(help: "End with the first job that is no success.")
     var failFast = false
 
+    @OptionGroup(title: "Many machines") var farm: FarmOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
     /// The most times that a job runs again: 1000.
@@ -73,12 +74,26 @@ struct BatchCommand: AsyncParsableCommand {
     func validate() throws {
         guard jobs ?? 1 > 0 else { throw ValidationError("--jobs takes 1 or more.") }
         guard 0...Self.retryLimit ~= retry else { throw ValidationError("--retry takes 0 to \(Self.retryLimit).") }
+        if farm.via != nil { try validateFarm() }
         guard out != "" else { throw ValidationError("--out needs the name of a file.") }
         let earlier = [("--resume", resume), ("--only-failed", onlyFailed), ("--force", force)].filter(\.1).map(\.0)
         guard out != nil || earlier.isEmpty else {
             throw ValidationError("\(earlier[0]) is about the file of --out: name it.")
         }
         guard !force || earlier.count == 1 else { throw ValidationError("--force drops what \(earlier[0]) needs.") }
+    }
+
+    /// What has no meaning on many machines.
+    private func validateFarm() throws {
+        guard jobs == nil else {
+            throw ValidationError("--jobs goes not with --via: --slots says how many run at once.")
+        }
+        guard outputDir == nil else {
+            throw ValidationError("--output-dir goes not with --via: the results have the output in them.")
+        }
+        guard worker.socket == nil, worker.host == nil, !worker.embedded else {
+            throw ValidationError("--via starts workers of its own: --socket, --host and --embedded go not with it.")
+        }
     }
 
     private var earlier: ResultsFile.Earlier {
@@ -105,8 +120,12 @@ struct BatchCommand: AsyncParsableCommand {
         let session = BatchSession(
             loader: loader, results: results, console: console, total: manifest.isStream ? nil : total,
             hasView: isatty(STDERR_FILENO) == 1 && (out != nil || isatty(STDOUT_FILENO) == 0))
+        let farm = try farm.farm(out: out, retries: retry, earlier: earlier) { lines in
+            await console.say(lines.joined(separator: "\n"))
+        }
         let choice = try worker.choice
         let end = await session.run { feed in
+            if let farm { return try await farm.run(feed, into: results) }
             let supply = try await WorkerSupply(choice)
             let engine = LocalEngine(worker: supply, jobLimit: jobs, outputFolder: outputDir, retries: retry)
             let end = await Result.catching { try await engine.run(feed, into: results) }

@@ -23,7 +23,7 @@ struct RecordedResults {
         /// Those that were a success.
         case keepSuccesses
 
-        fileprivate func keeps(_ result: BatchResult) -> Bool {
+        func keeps(_ result: BatchResult) -> Bool {
             result.isFinal && (self == .keepFinal || result.isSuccess)
         }
     }

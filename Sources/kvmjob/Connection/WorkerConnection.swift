@@ -65,19 +65,27 @@ struct WorkerConnection {
     }
 
     /// Starts a worker on one end of a pair of sockets and talks to it over the other, as to any worker.
-    private static func startEmbedded() async throws -> WorkerConnection {
-        let worker = try await startWorker()
+    private static func startEmbedded(slots: Int? = nil) async throws -> WorkerConnection {
+        let worker = try await startWorker(slots: slots)
         let (near, far) = try UnixSocket.connectedPair()
         Task { try await worker.serve(descriptor: far) }
         return WorkerConnection(client: try await .connect(descriptor: near, software: software), embedded: worker)
     }
 
+    /// A connection to a worker inside this process.
+    ///
+    /// - Parameter slots: jobs that run at once; nil for as many as there are processors.
+    /// - Throws: ``CommandFailure``, or `CancellationError`.
+    static func openEmbedded(slots: Int?) async throws -> WorkerConnection {
+        try await telling { try await startEmbedded(slots: slots) }
+    }
+
     /// A worker inside this process, with nobody connected.
     ///
     /// - Throws: `WorkerStartError`.
-    static func startWorker() async throws -> Worker {
+    static func startWorker(slots: Int? = nil) async throws -> Worker {
         let configuration = WorkerConfiguration(
-            slots: min(System.coreCount, WorkerLimits.maximumSlots), jobLogging: .none,
+            slots: slots ?? min(System.coreCount, WorkerLimits.maximumSlots), jobLogging: .none,
             software: "\(software), embedded")
         // What it would log, its results and errors tell.
         let logger = Logger(label: "kvmjob") { _ in SwiftLogNoOpLogHandler() }

@@ -24,6 +24,12 @@ final class ByteSource: Sendable {
         isSeekable = (try? handle.offset()) != nil
     }
 
+    /// A pipe or a socket, which is closed when nobody reads it any more.
+    init(descriptor: CInt) {
+        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        isSeekable = false
+    }
+
     /// The next piece, as soon as there is one; nil at the end.
     ///
     /// - Throws: ``SystemReason``.
