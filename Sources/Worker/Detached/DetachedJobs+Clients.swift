@@ -69,7 +69,6 @@ extension DetachedJobs {
         keep { store throws(JobStoreError) in
             try KeptReading(of: id, from: position, atMost: room, in: store)
         } then: { [self] result in
-            reader.isReading = false
             switch result {
             case .success(let reading?): send(reading, to: reader)
             case .success(nil): letGo(reader, because: .forgotten)
@@ -81,12 +80,13 @@ extension DetachedJobs {
     }
 
     private func send(_ reading: KeptReading, to reader: AttachedReader) {
-        // Before anything is sent: what the socket takes at once asks for what comes next.
         reader.position = reading.position
         for chunk in reading.chunks {
             reader.sent(chunk.bytes.count)
             reader.connection?.output(reader.number, chunk.channel, chunk.bytes, to: reader)
         }
+        // Not before: what the socket takes at once asks for what comes next, and would not find all of this counted.
+        reader.isReading = false
         if reading.hasMore || !reading.chunks.isEmpty { return pump(reader) }
         if let report = reading.report { return finish(reader, report) }
         if reader.isStale { return pump(reader) }
