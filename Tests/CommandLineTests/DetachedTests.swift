@@ -24,7 +24,7 @@ private let keptJobs: [DetachedJob] = {
     @Test func `kept jobs are a table whose texts cannot move the cursor`() {
         let lines = DetachedTable(jobs: keptJobs, names: names, now: 1_000_100).lines
         #expect(lines[0].split(separator: " ").map(String.init) == DetachedTable.heading)
-        #expect(lines[1] == " 3  alice  waiting    0  -        100 s       0 B  boot.bin")
+        #expect(lines[1] == " 3  alice  waiting    0  -         100 s   0 bytes  boot.bin")
         #expect(lines[2].contains("exited") && lines[2].hasSuffix("evil?[2J") && !lines[2].contains("\u{1B}"))
         let narrow = DetachedTable(jobs: keptJobs, names: names, now: 0, width: 20).lines
         #expect(narrow.allSatisfy { $0.count <= 20 })

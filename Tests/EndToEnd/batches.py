@@ -5,7 +5,7 @@
 
     batches.py [KVMJOBD [KVMJOB [GUEST-IMAGES]]]      default .build/debug/...
 
-BATCH_JOBS (2000) is how many jobs the batch has that is killed, BATCH_KILLS (20) how often each of client and worker is
+BATCH_JOBS (500) is how many jobs the batch has that is killed, BATCH_KILLS (4) how often each of client and worker is
 killed at a random instant, BATCH_LONG (0) how many jobs a batch has of which memory and speed are measured, and BATCH_LIVE a
 file for what a terminal shows of the live view. Needs /dev/kvm. Exit status: 0 passed, 77 did not run, else failed.
 """
@@ -30,8 +30,8 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from live import PATIENCE, Checks, LiveWorker, Programs  # noqa: E402
 
-JOBS = int(os.environ.get("BATCH_JOBS", "2000"))
-KILLS = int(os.environ.get("BATCH_KILLS", "20"))
+JOBS = int(os.environ.get("BATCH_JOBS", "500"))
+KILLS = int(os.environ.get("BATCH_KILLS", "4"))
 LONG = int(os.environ.get("BATCH_LONG", "0"))
 # What does not depend on how busy a machine is.
 FIXED = ("line", "job_id", "label", "image", "outcome", "error", "code", "fault", "exhausted", "output_base64", "registers", "steps")

@@ -38,6 +38,8 @@ enum ManifestField: String, CaseIterable, Sendable {
         "trace": "a stream of its own beside the result: submit that job by itself",
         "on-exhausted": "somebody would have to answer each pause",
         "repeat": "write the line as often: each gets a job_id of its own",
+        "detach": "all lines of a batch are attached to it",
+        "key": "a line is known by its job_id",
         "json": "every result of a batch is JSON",
         "verbose": "what it tells is in the results",
         "socket": "all lines go to one worker: an option of batch",
