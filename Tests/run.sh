@@ -85,11 +85,10 @@ END
     return "$status"
 }
 
-# The second line is for manual pages and completions; the third for batches on many machines; the fourth for the Python client,
-# and for the page that kvmjob report makes; the others for Linux programs as guests: what compiles some, and others as they are.
+# The second line is for manual pages and completions; the third for the Python client, and for the
+# page that kvmjob report makes; the others for Linux programs as guests: what compiles some, and others as they are.
 deploy/setup.sh gdb python3 systemd util-linux openssh-client openssh-server procps \
     lowdown mandoc man-db bash-completion zsh fish \
-    slurmctld slurmd slurm-client munge parallel rsync iproute2 \
     python3-venv chromium \
     gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
@@ -102,8 +101,9 @@ part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'Python client' python3 -m unittest discover --start-directory protocol/python/tests
 part 'unit tests' unit
 part 'tests that run guests' guests
-for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
-    sandbox linux python remote slurm parallel \
+# Beside these there are longer ones, which say themselves what they need: batches.py, slurm.sh, parallel.sh, client-package.sh.
+for script in options pages journal socket-activation snapshots programs hostile tenants control detached report client \
+    sandbox linux python remote \
     systemd service-access service-state service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
