@@ -53,6 +53,12 @@ struct BatchCommand: AsyncParsableCommand {
     var outputDir: String?
 
     @Option(
+        help: ArgumentHelp(
+            "Make a page of all results in --out at the end, as kvmjob report does.", valueName: "file"),
+        completion: .file(extensions: ["html"]))
+    var html: String?
+
+    @Option(
         help: ArgumentHelp("The most jobs in flight. (default: as many as the worker takes)", valueName: "count"))
     var jobs: Int?
 
@@ -80,6 +86,7 @@ struct BatchCommand: AsyncParsableCommand {
         guard out != nil || earlier.isEmpty else {
             throw ValidationError("\(earlier[0]) is about the file of --out: name it.")
         }
+        guard out != nil || html == nil else { throw ValidationError("--html is made of the file of --out: name it.") }
         guard !force || earlier.count == 1 else { throw ValidationError("--force drops what \(earlier[0]) needs.") }
     }
 
@@ -132,7 +139,11 @@ struct BatchCommand: AsyncParsableCommand {
             await supply.close()
             try end.get()
         }
-        return try await status(end, results, console)
+        let status = try await status(end, results, console)
+        if let html, let out {
+            try await HTMLReport.write(html, of: ResultLines(path: out, name: out), title: out, console)
+        }
+        return status
     }
 
     /// How many jobs there are, 0 of a stream; nil where a line is wrong, which was told.

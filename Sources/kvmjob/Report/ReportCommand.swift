@@ -34,18 +34,23 @@ struct ReportCommand: AsyncParsableCommand {
         let console = Console.standard
         let name = results == "-" ? "standard input" : results
         throw try await ExitCode(telling: console) {
-            var report = try HTMLReport(path: html, title: title ?? name)
-            do {
-                let cut = try await ResultLines(path: results, name: name).read { line in
-                    try report.add(line: line)
-                }
-                if cut { await console.say("kvmjob: \(name): the last line is cut short: it is left out") }
-                try report.finish()
-            } catch {
-                report.discard()
-                throw error
-            }
+            try await HTMLReport.write(html, of: ResultLines(path: results, name: name), title: title ?? name, console)
             return 0
+        }
+    }
+}
+
+extension HTMLReport {
+    /// Makes the page of these results; where one of them cannot be read, there is none.
+    static func write(_ path: String, of results: ResultLines, title: String, _ console: Console) async throws {
+        var report = try HTMLReport(path: path, title: title)
+        do {
+            let cut = try await results.read { line in try report.add(line: line) }
+            if cut { await console.say("kvmjob: \(results.name): the last line is cut short: it is left out") }
+            try report.finish()
+        } catch {
+            report.discard()
+            throw error
         }
     }
 }
