@@ -25,6 +25,9 @@ static void become(char **words, int stream, int errors, int report, pid_t paren
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     signal(SIGPIPE, SIG_DFL);
+    // Ours are closed by exec anyway. Those of others in this process may not be, and whoever waits for their end would wait for the
+    // child. A kernel that knows no close_range leaves them open.
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent && dup2(stream, STDIN_FILENO) >= 0 &&
         dup2(stream, STDOUT_FILENO) >= 0 && (errors < 0 || dup2(errors, STDERR_FILENO) >= 0) &&
         sigprocmask(SIG_SETMASK, &blocked, NULL) == 0) {
