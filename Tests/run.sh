@@ -36,7 +36,7 @@ kvm_is_there() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
 build() { swift build --build-tests; }
 
 # What runs guests, opens sockets or waits for clocks; the rest is values.
-timed='VMRuntimeTests|ProgramRun|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable|FarmRun'
+timed='VMRuntimeTests|ProgramRun|KVMTests|WorkerTests|KVMJobClientTests|JobTransportTests|SystemdTests|ConformRun|Submission|Replay|Core|BenchRun|BareLoop|LiveTable|FarmRun|HostCommand'
 
 unit() { swift test --skip-build --disable-xctest --skip "$timed"; }
 
