@@ -3,8 +3,11 @@
 
 public import JobModel
 
-/// What a worker keeps of a detached job is what came on the wire, and is read again by the same code.
+/// What is kept of a job outside a connection is what would be on the wire, and is read again by the same code.
 extension Submit {
+    /// The payload of its frame, which does not tell of which job it is.
+    public var payload: [UInt8] { Array(frame(job: 1).payload) }
+
     /// The spec that a stored SUBMIT's payload asks for: one of ``ServerSession/submission(of:)``.
     ///
     /// - Throws: what is wrong with the bytes, as for a frame.
@@ -12,7 +15,7 @@ extension Submit {
         let submit = try Submit(Frame(.submit, job: 1, payload: payload))
         guard let mode = GuestMode(rawValue: submit.mode) else {
             throw WireError(
-                .badValue, "mode \(submit.mode) is not known here", frameType: FrameType.submit.rawValue,
+                .badValue, "mode \(submit.mode) is not known here; a newer version may know it", frameType: FrameType.submit.rawValue,
                 value: UInt64(submit.mode))
         }
         return submit.spec(mode: mode)

@@ -5,8 +5,8 @@
 
     batches.py [KVMJOBD [KVMJOB [GUEST-IMAGES]]]      default .build/debug/...
 
-BATCH_JOBS (500) is how many jobs the batch has that is killed, BATCH_KILLS (4) how often each of client and worker is
-killed at a random instant, BATCH_LONG (0) how many jobs a batch has of which memory and speed are measured, and BATCH_LIVE a
+BATCH_JOBS (500) is how many jobs the batch has that is killed, BATCH_KILLS (4) how often each of client, worker and both is
+killed at a random instant, with --resume and with --attach, BATCH_LONG (0) how many jobs a batch has of which memory and speed are measured, and BATCH_LIVE a
 file for what a terminal shows of the live view. Needs /dev/kvm. Exit status: 0 passed, 77 did not run, else failed.
 """
 
@@ -28,7 +28,8 @@ import time
 from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from live import PATIENCE, Checks, LiveWorker, Programs  # noqa: E402
+from detached import KeptWorker  # noqa: E402
+from live import PATIENCE, Checks, Programs  # noqa: E402
 
 JOBS = int(os.environ.get("BATCH_JOBS", "500"))
 KILLS = int(os.environ.get("BATCH_KILLS", "4"))
@@ -194,86 +195,94 @@ def failures(checks: Checks, bench: Bench) -> None:
     checks.equal("--only-failed runs what failed", again, [results[3]["job_id"]])
 
 
+# What outlives it
+
+
+def detached(checks: Checks, bench: Bench, worker: KeptWorker, wanted: dict[str, Any]) -> None:
+    """Jobs that are handed over in one command, and whose results are had in another."""
+    jobs = bench.path("jobs.jsonl")
+    handed = bench.run(jobs, "--detach", "--out", bench.path("attached.jsonl"))
+    first = bench.results("attached.jsonl")
+    checks.equal("--detach: a number for each line", (len({r["id"] for r in first}), handed.returncode), (JOBS, 0))
+    checks.equal("and no result", {r["outcome"] for r in first}, {"detached"})
+    second = [json.loads(line) for line in bench.run(jobs, "--detach").stdout.splitlines()]
+    numbers = [{r["job_id"]: r["id"] for r in results} for results in (first, second)]
+    checks.equal("handed over again they are the same jobs", (numbers[0] == numbers[1], {r["repeated"] for r in second}), (True, {True}))
+    ended = bench.run(jobs, "--attach", "--out", bench.path("attached.jsonl"), "--resume")
+    is_once(checks, "--attach", bench.results("attached.jsonl"), wanted)
+    checks.equal("its status is that of the worst job", ended.returncode, 124)
+    checks.equal("each by the number that it had", {r["job_id"]: r["id"] for r in bench.results("attached.jsonl")}, numbers[0])
+    checks.equal("what is in the file the worker has forgotten", worker.listed(), [])
+    bench.run(jobs, "--attach", "--out", bench.path("at-once.jsonl"), "--ordered")
+    results = bench.results("at-once.jsonl")
+    is_once(checks, "--attach hands over what is not there", results, wanted)
+    checks.equal("--attach --ordered: as in the manifest", [r["line"] for r in results], list(range(1, JOBS + 1)))
+    pipe = bench.run(bench.write("one.jsonl", [{"hex": printer(b"one")}]), "--attach")
+    checks.equal("without --out they are written", base64.b64decode(json.loads(pipe.stdout)["output_base64"]), b"one")
+    kept = worker.listed()
+    checks.equal("and stay with the worker", [job["state"] for job in kept], ["ended"])
+    worker.kvmjob("forget", "--ended")
+    nobody = subprocess.run(
+        [str(bench.programs.kvmjob), "batch", jobs, "--detach", "--embedded"], capture_output=True, text=True, check=False
+    )
+    checks.that("a worker of one's own is none to leave jobs with", nobody.returncode == 64 and "outlives" in nobody.stderr, nobody)
+
+
 # What kills it
 
 
-def kill_clients(checks: Checks, bench: Bench, wanted: dict[str, Any], seconds: float) -> None:
-    """kill -9 of the client at random instants, each time gone on with."""
-    chance = random.Random(1)
-    out, runs, torn = bench.folder / "killed.jsonl", 0, 0
-    for _ in range(KILLS):
-        # A batch that is through begins anew.
-        if out.exists() and out.read_bytes().count(b"\n") >= JOBS:
-            is_once(checks, f"client killed, run {runs}", bench.results(out.name), wanted)
-            out.unlink()
-        batch = bench.start(bench.path("jobs.jsonl"), "--out", str(out), "--resume")
-        time.sleep(chance.uniform(0, seconds / 3))
-        batch.kill()
-        batch.communicate()
-        runs += 1
-        if out.exists() and chance.random() < 0.5:
-            # A write can be cut anywhere, which a kill alone seldom does.
-            whole = out.read_bytes()
-            last = whole[:-1].rfind(b"\n") + 1
-            if last < len(whole):
-                os.truncate(out, chance.randrange(last, len(whole)))
-                torn += 1
-    bench.run(bench.path("jobs.jsonl"), "--out", str(out), "--resume")
-    is_once(checks, f"client killed {runs} times, {torn} times in a line", bench.results(out.name), wanted)
+def kills(checks: Checks, bench: Bench, worker: KeptWorker, wanted: dict[str, Any], seconds: float, *words: str) -> None:
+    """kill -9 of the client, of the worker, and of both, at random instants of a batch that is gone on with each time."""
+    for victims in (["client"], ["worker"], ["client", "worker"]):
+        chance = random.Random(" ".join([*victims, *words]))
+        out = bench.folder / f"{'-'.join(victims)}{''.join(words)}.jsonl"
+        name = f"{' '.join(words)}: {' and '.join(victims)} killed"
+        killed = torn = through = 0
+        while True:
+            batch = bench.start(bench.path("jobs.jsonl"), "--out", str(out), "--resume", "--retry", "100", *words)
+            is_killed = False
+            while killed < KILLS and not is_killed and batch.poll() is None:
+                try:
+                    batch.wait(chance.uniform(0, seconds / 3))
+                    break
+                except subprocess.TimeoutExpired:
+                    killed += 1
+                if "worker" in victims:
+                    worker.process.kill()
+                if is_killed := "client" in victims:
+                    batch.kill()
+                if "worker" in victims:
+                    worker.kill()
+                    worker.start()
+            _, said = batch.communicate(timeout=PATIENCE * 10)
+            if not is_killed:
+                checks.that(f"{name} {killed} times so far: the batch ends", batch.returncode == 124, said)
+                is_once(checks, f"{name} {killed} times so far", bench.results(out.name), wanted)
+                out.unlink()
+                through += 1
+                if killed >= KILLS:
+                    break
+            elif out.exists() and chance.random() < 0.5:
+                # A write can be cut anywhere, which a kill alone seldom does.
+                whole = out.read_bytes()
+                last = whole[:-1].rfind(b"\n") + 1
+                if last < len(whole):
+                    os.truncate(out, chance.randrange(last, len(whole)))
+                    torn += 1
+        print(f"     {name} {killed} times, {through} batches came through, {torn} lines were cut")
 
 
-class MortalWorker:
-    """A kvmjobd at one path, whoever kills it."""
-
-    def __init__(self, programs: Programs, path: str) -> None:
-        self.command = [str(programs.kvmjobd), "--socket", path, "--log-target", "stderr"]
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self.command, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-def kill_workers(checks: Checks, bench: Bench, wanted: dict[str, Any], seconds: float) -> None:
-    """kill -9 of the worker at random instants, under one client that waits for the next."""
-    chance = random.Random(2)
-    path = bench.path("mortal.sock")
-    mortal = Bench(bench.programs, str(bench.folder), path)
-    worker = MortalWorker(bench.programs, path)
-    wait_for(path)
-    kills = 0
-    while kills < KILLS:
-        out = bench.folder / f"worker-{kills}.jsonl"
-        batch = mortal.start(bench.path("jobs.jsonl"), "--out", str(out), "--retry", "100")
-        while batch.poll() is None and kills < KILLS:
-            try:
-                batch.wait(chance.uniform(seconds / 20, seconds))
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                kills += 1
-                worker.start()
-        batch.communicate(timeout=PATIENCE * 10)
-        is_once(checks, f"worker killed {kills} times so far", mortal.results(out.name), wanted)
-    batch = mortal.start(bench.path("jobs.jsonl"), "--out", bench.path("lost.jsonl"))
-    while not pathlib.Path(bench.path("lost.jsonl")).exists() or os.path.getsize(bench.path("lost.jsonl")) == 0:
+def lost_worker(checks: Checks, bench: Bench, worker: KeptWorker, wanted: dict[str, Any]) -> None:
+    out = pathlib.Path(bench.path("lost.jsonl"))
+    batch = bench.start(bench.path("jobs.jsonl"), "--out", str(out))
+    while not out.exists() or out.stat().st_size == 0:
         time.sleep(0.01)
     worker.kill()
     _, said = batch.communicate(timeout=PATIENCE)
     checks.that("without --retry a lost worker ends the batch", batch.returncode == 125 and "--resume goes on" in said, said)
     worker.start()
-    wait_for(path)
-    mortal.run(bench.path("jobs.jsonl"), "--out", bench.path("lost.jsonl"), "--resume")
-    is_once(checks, "and --resume goes on with it", mortal.results("lost.jsonl"), wanted)
-    worker.kill()
-
-
-def wait_for(path: str) -> None:
-    patience = time.monotonic() + PATIENCE
-    while not os.path.exists(path) and time.monotonic() < patience:
-        time.sleep(0.01)
+    bench.run(bench.path("jobs.jsonl"), "--out", str(out), "--resume")
+    is_once(checks, "and --resume goes on with it", bench.results(out.name), wanted)
 
 
 # What it looks like, and what it costs
@@ -303,34 +312,44 @@ def live_view(checks: Checks, bench: Bench) -> None:
         pathlib.Path(keep).write_text(f"{view.rstrip()}\n\n{end.rstrip()}\n")
 
 
-def long_batch(checks: Checks, bench: Bench) -> None:
-    """Memory of the client over a long batch, and its speed against that of `kvmjob bench`."""
+def resident(process: int) -> int:
+    """KiB of memory."""
+    try:
+        return int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1]) * 4
+    except (FileNotFoundError, IndexError):
+        return 0
+
+
+def long_batch(checks: Checks, bench: Bench, worker: KeptWorker) -> None:
+    """Memory of client and worker over a long batch, and its speed against that of `kvmjob bench`."""
     manifest = bench.write("long.jsonl", [{"hex": "f4"}] * LONG)
     base = [str(bench.programs.kvmjob), "bench", "--socket", bench.socket, "--json", "--duration", "5s"]
     rate = json.loads(subprocess.run(base, capture_output=True, text=True, check=True).stdout)
     batch = bench.start(manifest, "--out", bench.path("long.out"))
-    begin, sizes = time.monotonic(), []
+    begin = time.monotonic()
+    sizes: dict[str, list[int]] = {"client": [], "worker": []}
     while batch.poll() is None:
-        try:
-            sizes.append(int(pathlib.Path(f"/proc/{batch.pid}/statm").read_text().split()[1]) * 4)
-        except (FileNotFoundError, IndexError):
-            break
+        for name, process in (("client", batch.pid), ("worker", worker.process.pid)):
+            if size := resident(process):
+                sizes[name].append(size)
         time.sleep(0.2)
     _, said = batch.communicate()
     seconds = time.monotonic() - begin
     with open(bench.path("long.out")) as file:
         checks.equal("a long batch has all its results", sum(1 for _ in file), LONG)
-    tenth = max(1, len(sizes) // 10)
     print(f"     {LONG} jobs in {seconds:.1f} s: {said.splitlines()[0]}; bench: {json.dumps(rate)[:300]}")
-    print(f"     resident memory in KiB, tenth by tenth: {[max(sizes[i:i + tenth]) for i in range(0, len(sizes), tenth)]}")
-    checks.that("its memory is flat", max(sizes[-tenth:]) < max(sizes[tenth : 2 * tenth]) * 1.25 + 8192)
+    for name, found in sizes.items():
+        tenth = max(1, len(found) // 10)
+        print(f"     resident memory of the {name} in KiB, tenth by tenth: {[max(found[i:i + tenth]) for i in range(0, len(found), tenth)]}")
+        checks.that(f"memory of the {name} is flat", max(found[-tenth:]) < max(found[tenth : 2 * tenth]) * 1.25 + 8192, found[-1])
 
 
 def main() -> int:
     programs = Programs.from_arguments(__doc__)
     checks = Checks()
-    with LiveWorker(programs) as worker, tempfile.TemporaryDirectory(prefix="kvmjob-batch-") as folder:
-        bench = Bench(programs, folder, worker.path)
+    with tempfile.TemporaryDirectory(prefix="kvmjob-batch-") as folder:
+        worker = KeptWorker(programs, folder)
+        bench = Bench(programs, folder, str(worker.path))
         begin = time.monotonic()
         wanted = plain(checks, bench)
         seconds = (time.monotonic() - begin) / 2
@@ -340,10 +359,12 @@ def main() -> int:
         output_files(checks, bench)
         failures(checks, bench)
         live_view(checks, bench)
-        kill_clients(checks, bench, wanted, seconds)
-        kill_workers(checks, bench, wanted, seconds)
+        detached(checks, bench, worker, wanted)
+        lost_worker(checks, bench, worker, wanted)
+        kills(checks, bench, worker, wanted, seconds)
+        kills(checks, bench, worker, wanted, seconds, "--attach")
         if LONG:
-            long_batch(checks, bench)
+            long_batch(checks, bench, worker)
         checks.equal("the worker lives, and drains with status 0", worker.stop(), 0)
     return checks.finish()
 

@@ -21,6 +21,9 @@ struct BatchCommand: AsyncParsableCommand {
             label in front. A job_id is made of what the job does and of nothing else. Ctrl-C stops the batch, and --resume goes on with \
             it, as after a crash: each job_id is in the results once.
 
+            With --detach the worker keeps the jobs: hand them over, switch off, and have the results later with --attach, \
+            from the same manifest.
+
             Exit status, the worst of all jobs: 0; 1 for a failure of a guest; 124 if a budget ended one; 126 for a line that is wrong or \
             was refused; 125 for a fault of kvmjob or the host, or a lost worker; 130 for Ctrl-C.
             """)
@@ -71,6 +74,22 @@ struct BatchCommand: AsyncParsableCommand {
     @Flag(help: "End with the first job that is no success.")
     var failFast = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Hand the jobs over to the worker, and write their numbers in place of results.",
+            discussion:
+                "They go on without this command and survive the worker. Each has its job_id as key: handed over again, it is the same job."
+        ))
+    var detach = false
+
+    @Flag(
+        help: ArgumentHelp(
+            "Hand over what the worker does not have yet, and write the results of all.",
+            discussion:
+                "A worker that is restarted meanwhile is waited for, and Ctrl-C stops no job. Once its result is in --out, the worker forgets the job."
+        ))
+    var attach = false
+
     @OptionGroup(title: "Many machines") var farm: FarmOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
 
@@ -81,6 +100,7 @@ struct BatchCommand: AsyncParsableCommand {
         guard jobs ?? 1 > 0 else { throw ValidationError("--jobs takes 1 or more.") }
         guard 0...Self.retryLimit ~= retry else { throw ValidationError("--retry takes 0 to \(Self.retryLimit).") }
         if farm.via != nil { try validateFarm() }
+        if detach || attach { try validateDetached() }
         guard out != "" else { throw ValidationError("--out needs the name of a file.") }
         let earlier = [("--resume", resume), ("--only-failed", onlyFailed), ("--force", force)].filter(\.1).map(\.0)
         guard out != nil || earlier.isEmpty else {
@@ -103,6 +123,19 @@ struct BatchCommand: AsyncParsableCommand {
         }
     }
 
+    /// What has no meaning for jobs that the worker keeps.
+    private func validateDetached() throws {
+        let name = detach ? "--detach" : "--attach"
+        guard !(detach && attach) else {
+            throw ValidationError("--detach returns at once, and --attach with the results: one of the two.")
+        }
+        guard farm.via == nil else { throw ValidationError("\(name) goes not with --via: a cluster's jobs outlive no worker.") }
+        guard !detach || (outputDir == nil && html == nil) else {
+            throw ValidationError("--detach waits for no output: --output-dir and --html go with --attach.")
+        }
+        _ = try worker.choice.forDetaching()
+    }
+
     private var earlier: ResultsFile.Earlier {
         if onlyFailed { return .resume(.keepSuccesses) }
         return resume ? .resume(.keepFinal) : force ? .overwrite : .refuse
@@ -120,8 +153,10 @@ struct BatchCommand: AsyncParsableCommand {
         try makeOutputFolder()
         let (earlier, out) = (earlier, out)
         let file = if let out { try await ResultsFile(path: out, earlier) } else { ResultsFile(console) }
+        let collected = CollectedJobs(file)
         let results = BatchResults(
-            file.sink, order: ordered ? .asInManifest : .asTheyCome, endsAtFailure: failFast)
+            file.sink, order: ordered ? .asInManifest : .asTheyCome, endsAtFailure: failFast
+        ) { await collected.add($0) }
         let done = file.done
         let loader = try BatchLoader(manifest) { done.contains($0) }
         let session = BatchSession(
@@ -134,7 +169,7 @@ struct BatchCommand: AsyncParsableCommand {
         let end = await session.run { feed in
             if let farm { return try await farm.run(feed, into: results) }
             let supply = try await WorkerSupply(choice)
-            let engine = LocalEngine(worker: supply, jobLimit: jobs, outputFolder: outputDir, retries: retry)
+            let engine = engine(supply, collected)
             let end = await Result.catching { try await engine.run(feed, into: results) }
             await supply.close()
             try end.get()
@@ -144,6 +179,15 @@ struct BatchCommand: AsyncParsableCommand {
             try await HTMLReport.write(html, of: ResultLines(path: out, name: out), title: out, console)
         }
         return status
+    }
+
+    private func engine(_ supply: WorkerSupply, _ collected: CollectedJobs) -> any BatchEngine {
+        guard detach || attach else {
+            return LocalEngine(worker: supply, jobLimit: jobs, outputFolder: outputDir, retries: retry)
+        }
+        return DetachedEngine(
+            worker: supply, goal: detach ? .handOver : .collect, collected: collected, jobLimit: jobs,
+            outputFolder: outputDir, retries: retry)
     }
 
     /// How many jobs there are, 0 of a stream; nil where a line is wrong, which was told.
@@ -167,8 +211,9 @@ struct BatchCommand: AsyncParsableCommand {
     private func status(
         _ end: Result<Void, any Error>, _ results: BatchResults, _ console: Console
     ) async throws -> Int32 {
+        let isOver = attach ? "; what was handed over goes on" : ""
         let advice =
-            out == nil || manifest == "-" ? "" : "; the same command with --resume goes on"
+            isOver + (out == nil || manifest == "-" ? "" : "; the same command with --resume goes on")
         do {
             try end.get()
         } catch is CancellationError {

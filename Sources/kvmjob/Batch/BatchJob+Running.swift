@@ -15,46 +15,83 @@ extension BatchJob {
     /// - Parameter files: where its output goes instead of into the report.
     /// - Throws: ``OutputError`` and ``CommandFailure`` when one of the files cannot be written.
     func run(on client: JobClient, files: OutputFiles? = nil) async throws -> JobReport {
-        let sinks = try files?.create()
-        var presentation = Presentation(style: .collected)
-        presentation.inspection = Inspection(dumps: spec.dumps)
-        presentation.outputLimit = Self.inlineLimit
-        var display = JobDisplay(
-            image: image, name: label ?? image, presentation: presentation, console: .standard)
+        var output = try await BatchJobOutput(self, files)
         let end: JobEnd
         do {
-            end = .ended(try await follow(client, &display, sinks))
+            let job = try await submit(to: client)
+            output.accept(job.acceptance)
+            for try await chunk in job.output { try await output.receive(chunk) }
+            end = .ended(try await job.result())
         } catch let error as OutputError {
             throw error
         } catch {
             end = JobEnd(error)
         }
+        return output.concluded(end)
+    }
+
+    private func submit(to client: JobClient) async throws -> RunningJob {
+        let spec = spec(for: client)
+        guard let input else { return try await source.submit(spec, to: client) }
+        return try await source.submit(spec, to: client, input: input, moreInput: false)
+    }
+
+    /// Hands the job over to the worker, where its id is its key: handing it over again is the same job.
+    func handOver(to client: JobClient) async throws -> Acceptance {
+        var spec = spec(for: client)
+        spec.detachment = Detachment(key: id)
+        switch source {
+        case .image(let image): return try await client.detach(spec, image: image, input: input)
+        case .program(let layers): return try await client.detach(spec, files: layers, input: input)
+        case .snapshot: throw Rejection.snapshotDetached
+        }
+    }
+
+    private func spec(for client: JobClient) -> JobSpec {
+        var spec = spec
+        if !hasOwnWallTime { spec.budget.wallTime = client.terms.wallMaximum }
+        return spec
+    }
+}
+
+/// What one job of a batch writes, gathered for its results line or written to files.
+struct BatchJobOutput {
+    private let job: BatchJob
+    /// Where it is written, if anywhere.
+    let files: OutputFiles?
+    private let sinks: (output: ByteSink, errors: ByteSink?)?
+    private var display: JobDisplay
+
+    /// With nothing in it; files that are there become empty.
+    ///
+    /// - Throws: ``CommandFailure`` when a file cannot be written.
+    init(_ job: BatchJob, _ files: OutputFiles?) async throws {
+        (self.job, self.files) = (job, files)
+        sinks = try files?.create()
+        var presentation = Presentation(style: .collected)
+        presentation.inspection = Inspection(dumps: job.spec.dumps)
+        presentation.outputLimit = BatchJob.inlineLimit
+        display = JobDisplay(
+            image: job.image, name: job.label ?? job.image, presentation: presentation, console: .standard)
+        try await display.begin(job.spec, job.source)
+    }
+
+    mutating func accept(_ acceptance: Acceptance) { display.accept(acceptance) }
+
+    /// - Throws: ``OutputError``.
+    mutating func receive(_ chunk: OutputChunk) async throws {
+        switch (chunk.channel, sinks) {
+        case (.console, let sinks?): try await sinks.output.write(chunk.bytes)
+        case (.standardError, let sinks?): try await sinks.errors?.write(chunk.bytes)
+        default: try await display.receive(chunk.channel, chunk.bytes)
+        }
+    }
+
+    /// All of it, with how the job ended.
+    consuming func concluded(_ end: JobEnd) -> JobReport {
         display.conclude(end)
         var report = display.report
         report.isOutputElsewhere = files != nil
         return report
-    }
-
-    private func follow(
-        _ client: JobClient, _ display: inout JobDisplay, _ sinks: (output: ByteSink, errors: ByteSink?)?
-    ) async throws -> JobResult {
-        try await display.begin(spec, source)
-        let job = try await submit(to: client)
-        display.accept(job.acceptance)
-        for try await chunk in job.output {
-            switch (chunk.channel, sinks) {
-            case (.console, let sinks?): try await sinks.output.write(chunk.bytes)
-            case (.standardError, let sinks?): try await sinks.errors?.write(chunk.bytes)
-            default: try await display.receive(chunk.channel, chunk.bytes)
-            }
-        }
-        return try await job.result()
-    }
-
-    private func submit(to client: JobClient) async throws -> RunningJob {
-        var spec = spec
-        if !hasOwnWallTime { spec.budget.wallTime = client.terms.wallMaximum }
-        guard let input else { return try await source.submit(spec, to: client) }
-        return try await source.submit(spec, to: client, input: input, moreInput: false)
     }
 }

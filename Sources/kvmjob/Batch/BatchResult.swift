@@ -25,6 +25,8 @@ struct BatchResult: Sendable, Hashable {
     var isFinal: Bool
     var wallNanoseconds: UInt64?
     var steps: UInt64?
+    /// The worker's number for the job, of one that it keeps.
+    var detachedID: UInt64?
     /// The object and a newline.
     var bytes: [UInt8]
 
@@ -34,6 +36,20 @@ struct BatchResult: Sendable, Hashable {
             report: report, stepBudget: job.spec.budget.steps, listsPortWrites: job.spec.reportsPortWrites)
         self.init(line: job.line, id: job.id, label: job.label, report: json, files: files)
     }
+
+    /// A job that was handed over, and has no end yet. Its object has `line`, `job_id`, `label`, `image`, `outcome`, which is
+    /// ``handedOver``, `id`, the worker's number, and `repeated`, which says whether the worker had the job before.
+    init(_ job: BatchJob, _ acceptance: Acceptance) {
+        (line, id, outcome, status, isFinal) = (job.line, job.id, Self.handedOver, 0, false)
+        let object: JSONReport.Members = [
+            ("line", .count(line)), ("job_id", .text(id)), ("label", .text(job.label)), ("image", .string(job.image)),
+            ("outcome", .string(outcome)), ("id", .count(acceptance.id)), ("repeated", .bool(acceptance.isRepeated)),
+        ]
+        bytes = JSONValue.object(object).bytes + [UInt8(ascii: "\n")]
+    }
+
+    /// What stands for the outcome of a job that was handed over.
+    static let handedOver = "detached"
 
     /// A line of a stream that is no job.
     init(_ problem: ManifestProblem) {
@@ -123,6 +139,7 @@ private struct RecordedEnd {
             status = canceller == Canceller.drain.name ? ExitStatus.broken : ExitStatus.failed
             isFinal = [Canceller.user.name, Canceller.operator.name].contains(canceller)
         case "wait-expired": (status, isFinal) = (ExitStatus.budgetReached, false)
+        case BatchResult.handedOver: (status, isFinal) = (0, false)
         case "host-error", "lost": (status, isFinal) = (ExitStatus.broken, false)
         case "refused":
             status = ExitStatus.cannotRun

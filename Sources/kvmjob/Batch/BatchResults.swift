@@ -16,6 +16,7 @@ actor BatchResults {
     private let sink: ByteSink
     private let order: Order
     private let endsAtFailure: Bool
+    private let written: @Sendable ([BatchResult]) async -> Void
     private(set) var tally = BatchTally()
     /// Jobs that an engine has and that have no result.
     private(set) var running = 0
@@ -26,9 +27,14 @@ actor BatchResults {
     private var heldBytes = 0
     private let (room, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
-    /// - Parameter endsAtFailure: whether the first result that is no success is the last.
-    init(_ sink: ByteSink, order: Order = .asTheyCome, endsAtFailure: Bool = false) {
-        (self.sink, self.order, self.endsAtFailure) = (sink, order, endsAtFailure)
+    /// - Parameters:
+    ///   - endsAtFailure: whether the first result that is no success is the last.
+    ///   - written: is told of each result that the sink has.
+    init(
+        _ sink: ByteSink, order: Order = .asTheyCome, endsAtFailure: Bool = false,
+        written: @escaping @Sendable ([BatchResult]) async -> Void = { _ in }
+    ) {
+        (self.sink, self.order, self.endsAtFailure, self.written) = (sink, order, endsAtFailure, written)
     }
 
     /// Takes note of a line whose result will come. In the manifest's order this waits while too many results are held.
@@ -47,7 +53,7 @@ actor BatchResults {
         running -= 1
         tally.add(result)
         if order == .asTheyCome {
-            try await sink.write(result.bytes)
+            try await write([result])
         } else {
             try await hold(result)
         }
@@ -59,25 +65,29 @@ actor BatchResults {
     private func hold(_ result: BatchResult) async throws {
         held[result.line] = result
         heldBytes += result.bytes.count
-        var ready: [UInt8] = []
-        let count = expected.prefix { line in
-            guard let next = held.removeValue(forKey: line) else { return false }
-            ready += next.bytes
+        var ready: [BatchResult] = []
+        for line in expected {
+            guard let next = held.removeValue(forKey: line) else { break }
+            ready.append(next)
             heldBytes -= next.bytes.count
-            return true
-        }.count
-        expected.removeFirst(count)
-        if count > 0 { signal.yield() }
-        try await sink.write(ready)
+        }
+        expected.removeFirst(ready.count)
+        if !ready.isEmpty { signal.yield() }
+        try await write(ready)
+    }
+
+    private func write(_ results: [BatchResult]) async throws {
+        try await sink.write(results.flatMap(\.bytes))
+        await written(results)
     }
 
     /// Writes what waits for lines that will have no result, for the batch is over.
     ///
     /// - Throws: ``OutputError``.
     func flush() async throws {
-        let rest = held.sorted { $0.key < $1.key }.flatMap(\.value.bytes)
+        let rest = held.sorted { $0.key < $1.key }.map(\.value)
         (held, heldBytes, expected) = ([:], 0, [])
-        try await sink.write(rest)
+        try await write(rest)
     }
 }
 

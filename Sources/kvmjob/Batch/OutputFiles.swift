@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import Foundation
+internal import JobModel
 
 /// Where a job's output goes with `--output-dir`: files named by its id.
 struct OutputFiles: Sendable, Hashable {
@@ -10,9 +11,11 @@ struct OutputFiles: Sendable, Hashable {
     /// Standard error, of a program only.
     var errors: String?
 
-    init(folder: String, id: String, hasErrors: Bool) {
-        output = "\(folder)/\(id).out"
-        errors = hasErrors ? "\(folder)/\(id).err" : nil
+    /// Nil where no folder was named.
+    init?(folder: String?, _ job: BatchJob) {
+        guard let folder else { return nil }
+        output = "\(folder)/\(job.id).out"
+        errors = job.spec.mode == .linux ? "\(folder)/\(job.id).err" : nil
     }
 
     /// The files, new and empty.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Dispatch
 internal import Foundation
 internal import Glibc
 
 /// Where a batch's results go.
 struct ResultsFile {
     let sink: ByteSink
+    private let handle: FileHandle?
     /// The ids of jobs whose results are there.
     private(set) var done: Set<String> = []
 
@@ -21,7 +23,7 @@ struct ResultsFile {
     }
 
     /// Standard output.
-    init(_ console: Console) { sink = console.output }
+    init(_ console: Console) { (sink, handle) = (console.output, nil) }
 
     /// Opens a file, and holds it against other batches as long as this process lives (`flock`).
     ///
@@ -46,7 +48,22 @@ struct ResultsFile {
         } catch {
             throw CommandFailure.broken("cannot write \(path): \(SystemReason(error).text)")
         }
-        sink = ByteSink(handle, name: "results")
+        (sink, self.handle) = (ByteSink(handle, name: "results"), handle)
+    }
+
+    /// Whether what is written can be brought to a disk.
+    var canSynchronize: Bool { handle != nil }
+
+    /// Returns when all that was written is on the disk (`fsync`).
+    ///
+    /// - Throws: ``OutputError``.
+    func synchronize() async throws {
+        guard let handle else { return }
+        do {
+            try await DispatchQueue(label: "kvmjob.synchronize").perform { try handle.synchronize() }
+        } catch {
+            throw OutputError(SystemReason(error))
+        }
     }
 
     private static func open(_ path: String) throws(CommandFailure) -> FileHandle {

@@ -14,7 +14,7 @@ struct DetachedReport: Sendable {
         report = JobReport(image: "", name: "job \(id)", id: id, end: .lost("it has not ended"))
     }
 
-    mutating func take(_ event: DetachedListener.Event) {
+    mutating func take(_ event: DetachedStream.Event) {
         switch event {
         case .attached(let status):
             let label = status.label.map { ShortText.plain($0) } ?? ""

@@ -40,9 +40,7 @@ struct HandOver: Sendable {
     private func detach(
         _ image: LoadedImage, _ name: String, _ input: [UInt8]?, _ client: JobClient
     ) async throws -> Acceptance {
-        guard case .image(let bytes) = image.source else {
-            throw Rejection(code: "invalid-field", message: "a job from a snapshot cannot be handed over")
-        }
+        guard case .image(let bytes) = image.source else { throw Rejection.snapshotDetached }
         var spec = image.spec
         spec.label = JobList.label(name)
         spec.detachment = Detachment(key: key)

@@ -55,7 +55,7 @@ struct LogsCommand: AsyncParsableCommand {
         }
     }
 
-    private static func show(_ event: DetachedListener.Event, of id: UInt64, _ console: Console) async throws {
+    private static func show(_ event: DetachedStream.Event, of id: UInt64, _ console: Console) async throws {
         switch event {
         case .attached: break
         case .beganAnew:

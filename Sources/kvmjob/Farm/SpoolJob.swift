@@ -80,7 +80,7 @@ struct SpoolJob: Codable, Sendable, Hashable {
     /// - Parameter objects: the names under which the job's bytes are kept; of its input likewise.
     init(_ job: BatchJob, objects: [String], input: String?) {
         (line, jobID, label, image) = (job.line, job.id, job.label, job.image)
-        (submit, hasOwnWallTime) = (Data(Submit(job.spec, source: job.source).stored), job.hasOwnWallTime)
+        (submit, hasOwnWallTime) = (Data(Submit(job.spec, source: job.source).payload), job.hasOwnWallTime)
         (self.objects, self.input) = (objects, input)
     }
 
@@ -88,14 +88,11 @@ struct SpoolJob: Codable, Sendable, Hashable {
     ///
     /// - Throws: ``ValueError``, whose text does not say where.
     func spec() throws(ValueError) -> JobSpec {
-        let submission: Submit
+        let spec: JobSpec
         do {
-            submission = try Submit(stored: Array(submit))
+            spec = try Submit.spec(payload: Array(submit))
         } catch {
             throw ValueError("has a submission that is none: \(error.message)")
-        }
-        guard let spec = submission.knownSpec else {
-            throw ValueError("is of mode \(submission.mode), which this kvmjob does not know: install a newer one here")
         }
         guard spec.program != nil || objects.count == 1 else { throw ValueError("has \(objects.count) images, not 1") }
         return spec

@@ -70,6 +70,10 @@ struct Rejection: Error, Sendable, Hashable {
 
     /// An image that could not be read here.
     static func unreadable(_ message: String) -> Rejection { Rejection(code: "image-unreadable", message: message) }
+
+    /// A snapshot lives as long as its worker, and a detached job longer.
+    static let snapshotDetached = Rejection(
+        code: "invalid-field", message: "a job from a snapshot cannot be handed over")
 }
 
 /// The first elements of a stream, up to a limit.

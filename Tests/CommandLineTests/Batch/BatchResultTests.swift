@@ -56,6 +56,17 @@ import Testing
         #expect(Self.result(.refused(Rejection(code: "image-empty", message: ""))).isFinal)
     }
 
+    @Test func `a job that was handed over has a line that --resume does not take for a result`() throws {
+        var acceptance = Acceptance(id: 12)
+        acceptance.isRepeated = true
+        let result = BatchResult(Self.job, acceptance)
+        #expect(
+            String(decoding: result.bytes, as: UTF8.self)
+                == #"{"line":3,"job_id":"ab","label":"l","image":"a.bin","outcome":"detached","id":12,"repeated":true}"# + "\n")
+        #expect(!result.isFinal && result.isSuccess)
+        #expect(try BatchResult(text: result.bytes.dropLast()) == result)
+    }
+
     @Test func `a line begins with what it is about`() {
         let text = String(decoding: Self.result(.ended(JobResult(outcome: .halted))).bytes, as: UTF8.self)
         #expect(

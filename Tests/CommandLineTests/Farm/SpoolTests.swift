@@ -161,7 +161,7 @@ struct SpoolTests {
         }
         job.submit = Data(repeating: 0xFF, count: 40)
         #expect(throws: ValueError.self) { try job.spec() }
-        job.submit = Data(Submit(mode: 99, imageBytes: 1).stored)
+        job.submit = Data(Submit(mode: 99, imageBytes: 1).payload)
         #expect(throws: ValueError.self) { try job.spec() }
     }
 }
