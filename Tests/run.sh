@@ -101,8 +101,8 @@ part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'Python client' python3 -m unittest discover --start-directory protocol/python/tests
 part 'unit tests' unit
 part 'tests that run guests' guests
-# Beside these there are longer ones, which say themselves what they need: batches.py, slurm.sh, parallel.sh, client-package.sh.
-for script in options pages journal socket-activation snapshots programs hostile tenants control detached report client \
+# Beside these there are longer ones, which say themselves what they need: slurm.sh, parallel.sh, client-package.sh.
+for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
     sandbox linux python remote \
     systemd service-access service-state service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do

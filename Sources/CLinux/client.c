@@ -107,11 +107,12 @@ static int wait_for(struct pollfd *watched, nfds_t count) {
     return 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t count) {
+int clinux_write_all(int fd, const void *bytes, size_t count) {
+    const char *rest = bytes;
     while (count > 0) {
-        ssize_t written = write(fd, bytes, count);
+        ssize_t written = write(fd, rest, count);
         if (written >= 0) {
-            bytes += written;
+            rest += written;
             count -= (size_t)written;
         } else if (errno == EAGAIN) {
             int error = wait_for(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1);
@@ -134,7 +135,7 @@ int clinux_copy_stream(int from, int to) {
         ssize_t count = read(from, bytes, sizeof bytes);
         if (count == 0) return 0;
         if (count < 0 && errno != EINTR && errno != EAGAIN) return copied(errno);
-        if (count > 0) error = write_all(to, bytes, (size_t)count);
+        if (count > 0) error = clinux_write_all(to, bytes, (size_t)count);
         if (error) return copied(-error);
     }
 }

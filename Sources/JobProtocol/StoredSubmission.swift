@@ -15,7 +15,8 @@ extension Submit {
         let submit = try Submit(Frame(.submit, job: 1, payload: payload))
         guard let mode = GuestMode(rawValue: submit.mode) else {
             throw WireError(
-                .badValue, "mode \(submit.mode) is not known here; a newer version may know it", frameType: FrameType.submit.rawValue,
+                .badValue, "mode \(submit.mode) is not known here; a newer version may know it",
+                frameType: FrameType.submit.rawValue,
                 value: UInt64(submit.mode))
         }
         return submit.spec(mode: mode)

@@ -225,7 +225,7 @@ def detached(checks: Checks, bench: Bench, worker: KeptWorker, wanted: dict[str,
     nobody = subprocess.run(
         [str(bench.programs.kvmjob), "batch", jobs, "--detach", "--embedded"], capture_output=True, text=True, check=False
     )
-    checks.that("a worker of one's own is none to leave jobs with", nobody.returncode == 64 and "outlives" in nobody.stderr, nobody)
+    checks.that("a worker of one's own is none to leave jobs with", nobody.returncode == 125 and "outlives" in nobody.stderr, nobody)
 
 
 # What kills it
@@ -236,7 +236,7 @@ def kills(checks: Checks, bench: Bench, worker: KeptWorker, wanted: dict[str, An
     for victims in (["client"], ["worker"], ["client", "worker"]):
         chance = random.Random(" ".join([*victims, *words]))
         out = bench.folder / f"{'-'.join(victims)}{''.join(words)}.jsonl"
-        name = f"{' '.join(words)}: {' and '.join(victims)} killed"
+        name = f"{' '.join(words) or '--resume'}: {' and '.join(victims)} killed"
         killed = torn = through = 0
         while True:
             batch = bench.start(bench.path("jobs.jsonl"), "--out", str(out), "--resume", "--retry", "100", *words)

@@ -5,6 +5,7 @@
 // names of users, and a terminal that gives single keys. Results come back by value, -errno where something can fail.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 /// Starts a program that is looked for in PATH, with `stream` as its standard input and output and without SIGINT, which
@@ -30,6 +31,9 @@ int clinux_await_input(int fd, int milliseconds);
 /// Copies bytes until there are no more to read, or nobody is left to read them: then 0. Returns -errno when a call
 /// failed. Blocks.
 int clinux_copy_stream(int from, int to);
+
+/// Writes all bytes, also to a descriptor that somebody made non-blocking. Returns 0 or -errno. Blocks.
+int clinux_write_all(int fd, const void *_Nullable bytes, size_t count);
 
 /// Tells the reader of a socket or a pipe that no more will come. A pipe is closed by that, and so is everything else.
 void clinux_finish_stream(int fd);

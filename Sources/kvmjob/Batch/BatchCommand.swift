@@ -129,11 +129,12 @@ struct BatchCommand: AsyncParsableCommand {
         guard !(detach && attach) else {
             throw ValidationError("--detach returns at once, and --attach with the results: one of the two.")
         }
-        guard farm.via == nil else { throw ValidationError("\(name) goes not with --via: a cluster's jobs outlive no worker.") }
+        guard farm.via == nil else {
+            throw ValidationError("\(name) goes not with --via: a cluster's jobs outlive no worker.")
+        }
         guard !detach || (outputDir == nil && html == nil) else {
             throw ValidationError("--detach waits for no output: --output-dir and --html go with --attach.")
         }
-        _ = try worker.choice.forDetaching()
     }
 
     private var earlier: ResultsFile.Earlier {
@@ -147,6 +148,7 @@ struct BatchCommand: AsyncParsableCommand {
     }
 
     private func run(_ console: Console) async throws -> Int32 {
+        let choice = try detach || attach ? worker.choice.forDetaching() : worker.choice
         let manifest = Manifest(path: self.manifest)
         let total = try await count(manifest, console)
         guard let total else { return ExitStatus.cannotRun }
@@ -165,7 +167,6 @@ struct BatchCommand: AsyncParsableCommand {
         let farm = try farm.farm(out: out, retries: retry, earlier: earlier) { lines in
             await console.say(lines.joined(separator: "\n"))
         }
-        let choice = try worker.choice
         let end = await session.run { feed in
             if let farm { return try await farm.run(feed, into: results) }
             let supply = try await WorkerSupply(choice)

@@ -3,6 +3,7 @@
 
 internal import Dispatch
 internal import Foundation
+internal import JobTransport
 internal import NIOConcurrencyHelpers
 
 /// One of the process's output streams: whole writes, in order, never on a thread that others wait for.
@@ -26,14 +27,12 @@ final class ByteSink: Sendable {
         if let failure = failure.withLockedValue(\.self) { throw failure }
         guard !bytes.isEmpty else { return }
         let handle = handle
-        do {
-            try await queue.perform { try handle.write(contentsOf: Data(bytes)) }
-            lineStart.withLockedValue { $0 = bytes.last == UInt8(ascii: "\n") }
-        } catch {
-            let error = OutputError(SystemReason(error))
-            failure.withLockedValue { $0 = error }
-            throw error
-        }
+        let errno = try await queue.perform { BlockingWriter(handle.fileDescriptor).write(bytes) }
+        lineStart.withLockedValue { $0 = bytes.last == UInt8(ascii: "\n") }
+        guard errno != 0 else { return }
+        let error = OutputError(SystemReason(errno: errno))
+        failure.withLockedValue { $0 = error }
+        throw error
     }
 }
 

@@ -13,6 +13,9 @@ struct SystemReason: Error, Sendable, Hashable {
     /// A reason that was found before the kernel was asked.
     init(text: String) { self.text = text }
 
+    /// The reason that an errno names.
+    init(errno: CInt) { self.init(NSError(domain: NSPOSIXErrorDomain, code: Int(errno))) }
+
     init(_ error: any Error) {
         let outer = error as NSError
         let cause = outer.userInfo[NSUnderlyingErrorKey] as? NSError ?? outer

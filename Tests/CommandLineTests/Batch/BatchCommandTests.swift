@@ -21,15 +21,16 @@ import Testing
         ("--out r --force --resume", "--force drops what --resume needs."),
         ("--jobs 0", "--jobs takes 1 or more."), ("--retry 1001", "--retry takes 0 to 1000."),
         ("--detach --attach --socket /s", "--detach returns at once, and --attach with the results: one of the two."),
-        ("--detach --via slurm", "--detach goes not with --via"), ("--attach --via slurm", "--attach goes not with --via"),
+        ("--detach --via slurm", "--detach goes not with --via"),
+        ("--attach --via slurm", "--attach goes not with --via"),
         ("--detach --output-dir d --socket /s", "--output-dir and --html go with --attach."),
-        ("--detach --embedded", "needs a worker that outlives this command"),
-        ("--attach --embedded", "needs a worker that outlives this command"),
     ])
     func `what contradicts itself is refused before anything runs`(words: String, text: String) {
         #expect(mistake(words)?.contains(text) == true, "\(mistake(words) ?? "taken")")
     }
 
-    @Test(arguments: ["--detach --socket /s", "--attach --socket /s --out r --resume", "--out r --only-failed --html p"])
+    @Test(arguments: [
+        "--detach --socket /s", "--attach --socket /s --out r --resume", "--out r --only-failed --html p",
+    ])
     func `what goes together is taken`(words: String) { #expect(mistake(words) == nil) }
 }

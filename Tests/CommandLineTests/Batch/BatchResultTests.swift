@@ -62,7 +62,8 @@ import Testing
         let result = BatchResult(Self.job, acceptance)
         #expect(
             String(decoding: result.bytes, as: UTF8.self)
-                == #"{"line":3,"job_id":"ab","label":"l","image":"a.bin","outcome":"detached","id":12,"repeated":true}"# + "\n")
+                == #"{"line":3,"job_id":"ab","label":"l","image":"a.bin","outcome":"detached","id":12,"repeated":true}"#
+                + "\n")
         #expect(!result.isFinal && result.isSuccess)
         #expect(try BatchResult(text: result.bytes.dropLast()) == result)
     }
