@@ -85,11 +85,11 @@ END
     return "$status"
 }
 
-# The second line is for manual pages and completions; the third for the Python client, and for the
-# page that kvmjob report makes; the others for Linux programs as guests: what compiles some, and others as they are.
+# The second line is for manual pages and completions; the third for the Python client, the page that kvmjob report
+# makes, and batches on many machines; the others for Linux programs as guests: what compiles some, and others as they are.
 deploy/setup.sh gdb python3 systemd util-linux openssh-client openssh-server procps \
     lowdown mandoc man-db bash-completion zsh fish \
-    python3-venv chromium \
+    python3-venv chromium slurmctld slurmd slurm-client munge parallel rsync iproute2 \
     gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
 PATH=$PATH:/usr/sbin:/sbin
@@ -101,10 +101,11 @@ part 'wire vectors in Python' python3 protocol/test_decoder.py
 part 'Python client' python3 -m unittest discover --start-directory protocol/python/tests
 part 'unit tests' unit
 part 'tests that run guests' guests
-# Beside these there are longer ones, which say themselves what they need: slurm.sh, parallel.sh, client-package.sh.
+# Beside these there are longer ones, which say themselves what they need: slurm.sh --all, parallel.sh --all, client-package.sh,
+# and batches.py with more jobs and kills.
 for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
     sandbox linux python remote \
-    systemd service-access service-state service-stop service-crash service-journal package; do
+    systemd service-access service-state service-stop service-crash service-journal slurm parallel package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
     done

@@ -100,8 +100,10 @@ wait_for
 expect 'a machine is cut off, and the batch ends well' ended cut 0
 expect 'with one result of each of 400 jobs' whole cut
 printf '        with a machine cut off: %d s\n' $((SECONDS - begun))
+expect 'what is left there is told' grep -q 'could not tidy up on far2: remove ~/\.kvmjob-spool-[0-9a-f]* there' "$shared/cut.err"
 reconnect far2
 expect 'it comes back' eventually 30 answers far2
+on far2 sh -c 'rm -r /home/ann/.kvmjob-spool-*'
 
 submit left
 expect 'a batch runs' eventually 60 has_results left 60

@@ -138,11 +138,18 @@ actor ParallelEngine: FarmEngine {
 
     func tidy() async {
         // A worker that is just being started or ended may bring the folder back.
-        let script = "for try in 1 2 3 4 5; do rm -rf \(place); sleep 1; [ -e \(place) ] || break; done"
+        let script =
+            "for try in 1 2 3 4 5; do rm -rf \(place); sleep 1; [ -e \(place) ] || { echo tidy; break; }; done"
         let words =
-            ["parallel", "--will-cite", "--nonall", "--sshlogin", settings.hosts.joined(separator: ",")]
+            ["parallel", "--will-cite", "--nonall", "--tag", "--sshlogin", settings.hosts.joined(separator: ",")]
             + ["--ssh", Self.secureShell, script]
-        _ = try? await HostCommand.run(words)
+        let answer = try? await HostCommand.run(words)
+        let tidy = Set(
+            (answer?.output ?? "").split(whereSeparator: \.isNewline).filter { $0.hasSuffix("\ttidy") }
+                .map { String($0.dropLast("\ttidy".count)) })
+        let rest = settings.hosts.filter { !tidy.contains($0) }
+        guard !rest.isEmpty else { return }
+        await tell(["parallel: could not tidy up on \(rest.joined(separator: ", ")): remove ~/\(place) there"])
     }
 
     func lastWords(of chunk: Int) async -> String? { errors.isEmpty ? nil : errors.suffix(3).joined(separator: "; ") }
