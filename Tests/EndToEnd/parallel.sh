@@ -56,15 +56,9 @@ submit() {
     local name=$1
     shift
     as_ann near env --default-signal=INT kvmjob batch jobs.jsonl --via parallel --hosts far1,far2 --job-time 100ms --out "$name.jsonl" "$@" \
-        >"$shared/$name.out" 2>"$shared/$name.err" </dev/null &
+        >"$said/$name.out" 2>"$said/$name.err" </dev/null &
     submitter=$!
 }
-results_of() { find "$work/$1.jsonl.spool/results" -type f 2>/dev/null | wc -l; }
-has_results() { [ "$(results_of "$1")" -ge "$2" ]; }
-# The submitter's status is in $status. Not in expect's shell, whose child it is not.
-wait_for() { wait "$submitter"; status=$?; }
-ended() { equals "$status" "$2" || { tail -n 20 "$shared/$1.err"; return 1; }; }
-whole() { Tests/EndToEnd/farm/results.py check 400 "$work/$1.jsonl"; }
 nothing_left() {
     local name
     for name in "$@"; do
@@ -100,7 +94,7 @@ wait_for
 expect 'a machine is cut off, and the batch ends well' ended cut 0
 expect 'with one result of each of 400 jobs' whole cut
 printf '        with a machine cut off: %d s\n' $((SECONDS - begun))
-expect 'what is left there is told' grep -q 'could not tidy up on far2: remove ~/\.kvmjob-spool-[0-9a-f]* there' "$shared/cut.err"
+expect 'what is left there is told' grep -q 'could not tidy up on far2: remove ~/\.kvmjob-spool-[0-9a-f]* there' "$said/cut.err"
 reconnect far2
 expect 'it comes back' eventually 30 answers far2
 on far2 sh -c 'rm -r /home/ann/.kvmjob-spool-*'
@@ -120,9 +114,9 @@ expect 'a batch runs' eventually 60 has_results stopped 60
 on near pkill -INT -f 'kvmjob batch jobs.jsonl'
 wait "$submitter"
 expect 'Ctrl-C ends the workers and leaves nothing behind' eventually 30 nothing_left far1 far2
-expect 'it says how to go on' grep -q -- '--resume' "$shared/stopped.err"
+expect 'it says how to go on' grep -q -- '--resume' "$said/stopped.err"
 
-as_ann near kvmjob batch jobs.jsonl --via parallel --hosts nowhere --out nowhere.jsonl >"$shared/nowhere.out" 2>"$shared/nowhere.err" </dev/null
+as_ann near kvmjob batch jobs.jsonl --via parallel --hosts nowhere --out nowhere.jsonl >"$said/nowhere.out" 2>"$said/nowhere.err" </dev/null
 expect 'a machine that is none ends the batch' equals $? 125
-expect 'and ssh says why' grep -qi 'could not resolve\|Name or service' "$shared/nowhere.err"
+expect 'and ssh says why' grep -qi 'could not resolve\|Name or service' "$said/nowhere.err"
 finish

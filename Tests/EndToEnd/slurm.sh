@@ -30,16 +30,9 @@ submit() {
     local file=$1 name=$2
     shift 2
     as_ann head /shared/bin/kvmjob batch "$file.jsonl" --via slurm --job-time 100ms --out "$name.jsonl" "$@" \
-        >"$work/$name.out" 2>"$work/$name.err" </dev/null &
+        >"$work/$name.out" 2>"$said/$name.err" </dev/null &
     submitter=$!
 }
-results_of() { find "$work/$1.jsonl.spool/results" -type f 2>/dev/null | wc -l; }
-has_results() { [ "$(results_of "$1")" -ge "$2" ]; }
-# wait_for: the submitter's status is in $status. Not in expect's shell, whose child it is not.
-wait_for() { wait "$submitter"; status=$?; }
-# ended NAME STATUS: what it said is shown where it ended otherwise.
-ended() { equals "$status" "$2" || { tail -n 20 "$work/$1.err"; return 1; }; }
-whole() { Tests/EndToEnd/farm/results.py check 400 "$work/$1.jsonl"; }
 
 begun=$SECONDS
 submit jobs quiet
@@ -56,7 +49,7 @@ kill_machine n1
 wait_for
 expect 'a node is lost, and the batch ends well' ended killed 0
 expect 'with one result of each of 400 jobs' whole killed
-expect 'its task was requeued and pulled forward' grep -q 'was requeued, and is pulled forward' "$work/killed.err"
+expect 'its task was requeued and pulled forward' grep -q 'was requeued, and is pulled forward' "$said/killed.err"
 printf '        with a node lost: %d s\n' $((SECONDS - begun))
 start_node n1
 expect 'the node comes back' eventually 60 all_idle
@@ -64,14 +57,14 @@ expect 'the node comes back' eventually 60 all_idle
 # Ctrl-C, while guests run for as long as they may.
 printf '{"label":"long","hex":"eb fe","wall_time":"50s"}\n%.0s' 1 2 3 4 >"$work/long.jsonl"
 as_ann head env --default-signal=INT /shared/bin/kvmjob batch long.jsonl --via slurm --out stopped.jsonl >"$work/stopped.out" \
-    2>"$work/stopped.err" </dev/null &
+    2>"$said/stopped.err" </dev/null &
 submitter=$!
 expect 'guests run' eventually 60 machines_on n1
 on head pkill -INT -f 'kvmjob batch long.jsonl'
 expect 'Ctrl-C ends the batch' eventually 30 bash -c "! kill -0 $submitter 2>/dev/null"
 wait "$submitter"
 expect 'and no task and no virtual machine is left' eventually 20 nothing_left n1 n2
-expect 'it says how to go on' grep -q -- '--resume' "$work/stopped.err"
+expect 'it says how to go on' grep -q -- '--resume' "$said/stopped.err"
 
 [ -n "$all" ] || finish
 . Tests/EndToEnd/farm/slurm-all.sh

@@ -22,10 +22,8 @@ extension BatchJob {
             output.accept(job.acceptance)
             for try await chunk in job.output { try await output.receive(chunk) }
             end = .ended(try await job.result())
-        } catch let error as OutputError {
-            throw error
         } catch {
-            end = JobEnd(error)
+            end = try JobEnd(ofJob: error)
         }
         return output.concluded(end)
     }

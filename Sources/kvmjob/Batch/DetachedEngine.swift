@@ -95,14 +95,10 @@ struct DetachedEngine: BatchEngine {
             if goal == .handOver { return .handedOver(acceptance) }
             id = acceptance.id
             return try await listen(job, acceptance, &collection, client)
-        } catch let error as OutputError {
-            throw error
-        } catch let failure as CommandFailure {
-            throw failure
-        } catch is CancellationError {
-            throw CancellationError()
+        } catch let cancellation as CancellationError {
+            throw cancellation
         } catch {
-            return Self.turn(JobEnd(error), id)
+            return Self.turn(try JobEnd(ofJob: error), id)
         }
     }
 

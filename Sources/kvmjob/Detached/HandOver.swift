@@ -74,14 +74,8 @@ struct HandOver: Sendable {
             let acceptance = try await submit()
             try await show(acceptance, name)
             return 0
-        } catch let error as OutputError {
-            throw error
-        } catch let failure as CommandFailure {
-            throw failure
-        } catch let mistake as ValidationError {
-            throw mistake
         } catch {
-            let end = JobEnd(error)
+            let end = try JobEnd(ofJob: error)
             await console.say(Verdict(report: JobReport(image: name, name: name, end: end)).line + advice(end))
             var status = ExitStatus(isOnlyJob: true)
             status.add(end)

@@ -33,14 +33,8 @@ struct ProgramRun: Sendable {
         let end: JobEnd
         do {
             end = .ended(try await follow(client))
-        } catch let error as OutputError {
-            throw error
-        } catch let failure as CommandFailure {
-            throw failure
-        } catch let mistake as ValidationError {
-            throw mistake
         } catch {
-            end = JobEnd(error)
+            end = try JobEnd(ofJob: error)
         }
         let ending = ProgramEnd(end, name: program.name, isVerbose: isVerbose)
         let advice = console.isTerminal ? hint?.line(end) : nil

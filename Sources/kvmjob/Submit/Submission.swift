@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import ArgumentParser
 internal import JobModel
 internal import JobProtocol
 internal import KVMJobClient
@@ -170,6 +171,16 @@ extension JobEnd {
         // Cancelled before the worker had accepted it: it never ran.
         case is CancellationError: self = .ended(JobResult(outcome: .cancelled(by: .client)))
         default: self = .lost(String(describing: error))
+        }
+    }
+
+    /// The same, where it is an end of the job.
+    ///
+    /// - Throws: the error, where it is the whole command's.
+    init(ofJob error: any Error) throws {
+        switch error {
+        case is OutputError, is CommandFailure, is ValidationError: throw error
+        default: self.init(error)
         }
     }
 

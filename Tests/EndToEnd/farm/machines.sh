@@ -19,6 +19,7 @@ repository=$PWD
 farm=kvmjob-$$
 shared=$(mktemp -d)
 chmod 755 "$shared"
+said=$shared
 mkdir -m 755 "$shared/bin"
 cp "$kvmjob" "$shared/bin/kvmjob"
 install -d -m 1777 "$shared/work"
@@ -76,3 +77,13 @@ as_ann() {
 kill_machine() { Tests/EndToEnd/systemd-box stop "$farm-$1"; }
 cut_off() { ip -n "$farm-switch" link set "port-$1" down; }
 reconnect() { ip -n "$farm-switch" link set "port-$1" up; }
+
+# What a batch has come to that was submitted under a name: its manifest has 400 jobs, its results and its spool are in $work, and what it
+# said is in $said.
+results_of() { find "$work/$1.jsonl.spool/results" -type f 2>/dev/null | wc -l; }
+has_results() { [ "$(results_of "$1")" -ge "$2" ]; }
+# wait_for: the submitter's status is in $status. Not in expect's shell, whose child it is not.
+wait_for() { wait "$submitter"; status=$?; }
+# ended NAME STATUS: what it said is shown where it ended otherwise.
+ended() { equals "$status" "$2" || { tail -n 20 "$said/$1.err"; return 1; }; }
+whole() { Tests/EndToEnd/farm/results.py check 400 "$work/$1.jsonl"; }

@@ -30,7 +30,7 @@ expect 'the nodes are idle again' eventually 60 all_idle
 mend() {
     local line
     while kill -0 "$submitter" 2>/dev/null; do
-        line=$(grep -hoE '^  (you|an administrator of Slurm): .*' "$work/lost.err" | grep -vxFf "$work/mended" | head -n 1)
+        line=$(grep -hoE '^  (you|an administrator of Slurm): .*' "$said/lost.err" | grep -vxFf "$work/mended" | head -n 1)
         if [ -n "$line" ]; then
             printf '%s\n' "$line" >>"$work/mended"
             printf '        does what it says:%s\n' "$line"
@@ -69,8 +69,8 @@ expect 'with one result of each of 400 jobs' whole left
 submit slow held
 expect 'tasks are there' eventually 60 has_results held 1
 as_ann head sh -c 'scontrol hold $(squeue --noheader --states=PENDING --format=%F | sort -u)'
-expect 'it says that tasks are held, and what releases them' eventually 60 grep -q 'you: scontrol release' "$work/held.err"
-as_ann head sh -c "$(sed -n 's/^  you: \(scontrol release .*\)/\1/p' "$work/held.err" | head -n 1)"
+expect 'it says that tasks are held, and what releases them' eventually 60 grep -q 'you: scontrol release' "$said/held.err"
+as_ann head sh -c "$(sed -n 's/^  you: \(scontrol release .*\)/\1/p' "$said/held.err" | head -n 1)"
 wait_for
 expect 'when that is done, the batch ends well' ended held 0
 expect 'with one result of each of 400 jobs' whole held
@@ -78,10 +78,10 @@ expect 'with one result of each of 400 jobs' whole held
 submit slow refused --slurm-option=--partition=nowhere
 wait_for
 expect 'a partition that is none is refused' ended refused 125
-expect 'with what to do' grep -q -- 'you: kvmjob batch ... --slurm-option=--partition=NAME' "$work/refused.err"
+expect 'with what to do' grep -q -- 'you: kvmjob batch ... --slurm-option=--partition=NAME' "$said/refused.err"
 
 submit slow crowded --slots 9
-expect 'more slots than a machine has are told' eventually 60 grep -q 'more is asked for than any machine' "$work/crowded.err"
+expect 'more slots than a machine has are told' eventually 60 grep -q 'more is asked for than any machine' "$said/crowded.err"
 on head pkill -INT -f 'kvmjob batch slow.jsonl'
 wait_for
 expect 'and Ctrl-C ends the batch' ended crowded 130
