@@ -272,6 +272,39 @@ def retention(checks: Checks, worker: KeptWorker) -> None:
     checks.equal("of more than may be kept the first to end are forgotten", kept, ids[-3:])
 
 
+def full_disk(checks: Checks, programs: Programs, folder: str) -> None:
+    """Where nothing can be kept, accepted jobs wait, and go on when there is room."""
+    pathlib.Path(folder).mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        print("-- a full disk was not tried: no file system can be mounted here")
+        return
+    worker = KeptWorker(programs, folder)
+    try:
+        filler = pathlib.Path(folder, "filler")
+        filler.write_bytes(bytes(7600 * 1024))
+        id = worker.detach("--hex", MUCH, "--output-limit", "600KiB")
+        started = time.monotonic()
+        checks.that("what does not fit is told", eventually(lambda: any("disk is full" in line for line in worker.log)))
+        large = pathlib.Path(folder).parent / "large.bin"
+        large.write_bytes(os.urandom(400 * 1024))
+        refused = worker.kvmjob("submit", "--detach", str(large))
+        checks.that("a job that cannot be kept is refused", refused.returncode == 126 and b"disk is full" in refused.stderr, refused)
+        eventually(lambda: sum("store-error" in line for line in worker.log) > 5)
+        runs = [job["run"] for job in worker.listed()]
+        checks.that("one that was accepted is tried again, but not all the time",
+                    len(runs) == 1 and 1 <= int(str(runs[0])) <= time.monotonic() - started + 2, runs)  # fmt: skip
+        filler.unlink()
+        waited = worker.kvmjob("wait", id)
+        checks.equal("with room it goes on to its end", waited.returncode, 0)
+        checks.equal("and its output is whole", worker.kvmjob("logs", id).stdout, MUCH_BYTES)
+        checks.equal("the worker leaves as it should", worker.stop(), 0)
+    finally:
+        worker.process.kill()
+        worker.process.wait()
+        subprocess.run(["umount", "--lazy", folder], check=False)
+
+
 def main() -> int:
     programs = Programs.from_arguments(__doc__)
     if "--state-dir" not in subprocess.run([programs.kvmjobd, "--help"], capture_output=True, text=True).stdout:
@@ -297,6 +330,7 @@ def main() -> int:
             retention(checks, worker)
         finally:
             worker.process.send_signal(signal.SIGKILL)
+        full_disk(checks, programs, f"{folder}/three")
     return checks.finish()
 
 

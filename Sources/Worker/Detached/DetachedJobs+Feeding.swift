@@ -113,7 +113,7 @@ extension DetachedJobs {
     }
 
     /// Tries again after a while, and not before.
-    private func feedLater(_ tenant: Tenant) {
+    func feedLater(_ tenant: Tenant) {
         feeds[tenant]?.mayHaveMore = false
         later { jobs in
             jobs.feeds[tenant]?.mayHaveMore = true

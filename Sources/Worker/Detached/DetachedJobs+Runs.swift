@@ -40,14 +40,18 @@ extension DetachedJobs {
     }
 
     /// Keeps a result and lets the next job come.
-    func end(_ id: UInt64, of tenant: Tenant, _ result: JobResult) {
-        let ending = Ending(result)
+    func end(_ id: UInt64, of tenant: Tenant, _ result: JobResult) { end(id, of: tenant, Ending(result)) }
+
+    /// Where the disk does not let a result be kept, that is tried again after a while, for the job has been done. Only a worker that
+    /// leaves gives it up, and the next one runs the job again.
+    private func end(_ id: UInt64, of tenant: Tenant, _ ending: Ending) {
         keep { store throws(JobStoreError) in
             try store.finish(id, ending)
         } then: { [self] outcome in
             if case .failure(let error) = outcome {
                 dispatcher.log.storeFailed(error)
-                return giveBack(id, of: tenant)
+                guard !dispatcher.isDraining else { return giveBack(id, of: tenant) }
+                return later { $0.end(id, of: tenant, ending) }
             }
             feeds[tenant]?.fed.remove(id)
             notify(id)
@@ -74,8 +78,8 @@ extension DetachedJobs {
             switch result {
             case .success:
                 feeds[tenant]?.fed.remove(id)
-                feeds[tenant]?.mayHaveMore = true
-                feed(tenant)
+                // Not at once: what the disk does not take now, it would not take of another run either.
+                feedLater(tenant)
             case .failure(let error):
                 dispatcher.log.storeFailed(error)
                 guard !dispatcher.isDraining else { return }

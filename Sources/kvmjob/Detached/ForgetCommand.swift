@@ -68,7 +68,10 @@ struct JobsForgotten: Sendable {
         let rest = zip(ids, answers).compactMap { id, answer -> String? in
             switch answer {
             case .stopped: nil
-            case .unknown: isExact ? "job \(id) is not kept: see kvmjob ps --detached" : nil
+            case .unknown:
+                isExact
+                    ? "job \(id) is not kept: see kvmjob ps --detached"
+                    : "job \(id) was gone already, or the worker could not write: its log tells"
             case .unfinished: "job \(id) has not ended: kvmjob cancel \(id) stops it, kvmjob wait \(id) waits for it"
             }
         }
