@@ -204,7 +204,12 @@ public enum SystemArea {
     public static func entry(leadingTo address: UInt64) -> UInt64 { address | Page.table | Page.touched | Page.large }
 
     static func littleEndian(_ words: [UInt64]) -> [UInt8] {
-        words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(words.count * 8)
+        for word in words {
+            for shift: UInt64 in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: word >> shift)) }
+        }
+        return bytes
     }
 
     // MARK: The vCPU
