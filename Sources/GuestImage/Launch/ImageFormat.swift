@@ -31,8 +31,11 @@ public enum ImageFormat: String, Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// What the bytes look like. A header that looks like one but is wrong counts: so its fault is told, and no machine runs it as
-    /// something else.
+    /// Whether nothing in the image says where it goes and how it starts.
+    public var isPlain: Bool { self == .flat || self == .bootSector }
+
+    /// What the bytes look like. An ELF file or a `bzImage` that is wrong in something is one nevertheless: its fault is told, and it
+    /// does not run as something else.
     ///
     /// An ELF file can be several things at once; the one with the fullest boot protocol is taken: Multiboot, then PVH, then bare.
     public init(recognising image: [UInt8]) {

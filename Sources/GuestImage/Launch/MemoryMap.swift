@@ -90,7 +90,8 @@ public struct MemoryMap: Sendable, Hashable {
 
     /// Where to look for room, and from which end.
     enum Search {
-        /// The lowest place below the PC's reserved memory, else the lowest above it. For what is small.
+        /// The lowest place below ``SystemArea``, where a worker would take a table for its own, else the lowest above 1 MiB. For
+        /// what is small.
         case low
         /// The lowest place above 1 MiB and behind the image, else the lowest above 1 MiB. For modules.
         case behindImage
@@ -128,7 +129,7 @@ public struct MemoryMap: Sendable, Hashable {
         let upper = PCMemory.upperStart..<max(memoryBytes, PCMemory.upperStart)
         switch search {
         case .low:
-            return lowest(count, alignment, in: PCMemory.firstFree..<PCMemory.lowerEnd)
+            return lowest(count, alignment, in: PCMemory.firstFree..<SystemArea.start)
                 ?? lowest(count, alignment, in: upper)
         case .behindImage:
             let image = regions.last { [.image, .zeros, .workspace].contains($0.role) }
