@@ -37,13 +37,14 @@ public enum ImageFormat: String, Sendable, Hashable, CaseIterable {
     /// What the bytes look like. An ELF file or a `bzImage` that is wrong in something is one nevertheless: its fault is told, and it
     /// does not run as something else.
     ///
-    /// An ELF file can be several things at once; the one with the fullest boot protocol is taken: Multiboot, then PVH, then bare.
+    /// A file can be several things at once. A Multiboot header comes first, since its checksum tells it for sure; of an ELF file then
+    /// PVH's note.
     public init(recognising image: [UInt8]) {
         let bytes = ImageBytes(image)
-        if LinuxHeader.isPresent(in: bytes) {
-            self = .linux
-        } else if MultibootHeader.find(in: bytes) != nil {
+        if MultibootHeader.find(in: bytes) != nil {
             self = .multiboot
+        } else if LinuxHeader.isPresent(in: bytes) {
+            self = .linux
         } else if bytes.begins(with: [0x7F, 0x45, 0x4C, 0x46]) {
             self = KernelFile.mentionsPVH(bytes) ? .pvh : .elf
         } else if GuestLayout.isBootSector(image) {

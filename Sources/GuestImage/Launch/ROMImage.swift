@@ -34,21 +34,20 @@ public struct ROMImage: Sendable, Hashable {
         shadowAddress = PCMemory.upperStart - UInt64(shadowBytes.count)
     }
 
-    /// Whether bytes have the size of a ROM and begin, where a processor would, with a jump: far (EA), near (E9) or short (EB),
-    /// behind NOPs, CLI or WBINVD at most.
+    /// What firmware does before its first jump: NOP, CLI, WBINVD, or a look at whether the processor is in protected mode already
+    /// (`mov eax, cr0; test al, 1; jz`, over a jump for that).
+    private static let preludes: [[UInt8]] = [
+        [0x90], [0xFA], [0x0F, 0x09], [0x0F, 0x20, 0xC0, 0xA8, 0x01, 0x74, 0x05],
+    ]
+    /// Jumps: near, far and short.
+    private static let jumps: Set<UInt8> = [0xE9, 0xEA, 0xEB]
+
+    /// Whether bytes have the size of a ROM and begin, where a processor would, with a jump.
     static func looksLikeOne(_ bytes: ImageBytes) -> Bool {
         guard sizes.contains(bytes.count), bytes.count % GuestLayout.pageBytes == 0 else { return false }
         var start = bytes[bytes.count - resetDistance, resetDistance]
-        while let first = start.first {
-            if first == 0x90 || first == 0xFA {
-                start = start.dropFirst()
-            } else if start.starts(with: [0x0F, 0x09]) {
-                start = start.dropFirst(2)
-            } else {
-                // A jump that goes nowhere is a hole in a file.
-                return [0xE9, 0xEA, 0xEB].contains(first) && start.dropFirst().contains { $0 != 0 }
-            }
-        }
-        return false
+        while let prelude = preludes.first(where: { start.starts(with: $0) }) { start = start.dropFirst(prelude.count) }
+        // A jump that goes nowhere is a hole in a file.
+        return start.first.map(jumps.contains) == true && start.dropFirst().contains { $0 != 0 }
     }
 }

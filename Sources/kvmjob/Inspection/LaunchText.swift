@@ -16,7 +16,7 @@ struct LaunchText {
     static let instructionLimit = 4
 
     var lines: [String] {
-        ["\(ShortText.plain(name)): \(plan.format.description), \(SizeText.describe(byteCount))", ""]
+        ["\(ShortText.plain(name)): \(plan.format.description), \(SizeText.approximate(byteCount))", ""]
             + AlignedColumns(rows: properties.map { [$0.name, $0.text] }).lines + code + [""] + map
     }
 
@@ -75,12 +75,14 @@ struct LaunchText {
 
     // MARK: Code
 
-    /// The first instructions, where the image has bytes for them.
+    /// The first instructions, up to a jump, where the image has bytes for them.
     private var code: [String] {
         let bytes = firstBytes
         guard !bytes.isEmpty else { return [] }
-        let instructions = Disassembler(CodeSize(plan.mode)).instructions(at: plan.entryPoint, in: Array(bytes))
-        let rows = instructions.prefix(Self.instructionLimit).map { instruction in
+        let all = Disassembler(CodeSize(plan.mode)).instructions(at: plan.entryPoint, in: Array(bytes))
+        let jump = all.firstIndex { $0.text.hasPrefix("jmp") || $0.text.hasPrefix("ljmp") }
+        let instructions = all.prefix(min(jump.map { $0 + 1 } ?? .max, Self.instructionLimit))
+        let rows = instructions.map { instruction in
             [HexText.describe(instruction.address), HexText.describe(bytes: instruction.bytes), instruction.text]
         }
         return ["", "first instructions"] + AlignedColumns(rows: rows).lines.map { "  " + $0 }
