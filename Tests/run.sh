@@ -103,7 +103,7 @@ part 'unit tests' unit
 part 'tests that run guests' guests
 # Beside these there are longer ones, which say themselves what they need: batches.py, slurm.sh, parallel.sh, client-package.sh.
 for script in options pages journal socket-activation snapshots programs hostile tenants control detached report client \
-    sandbox linux python remote \
+    sandbox linux python remote images \
     systemd service-access service-state service-stop service-crash service-journal package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"
