@@ -34,6 +34,11 @@ breach 'a kvm_ type in a public signature' < <(
 breach 'a trap on bad input' < <(
     grep -rnE '\btry!|\bfatalError\(|as! ' --include='*.swift' Sources)
 
+# Headers of images that strangers made are read by clients, so that no worker can be led astray by one.
+breach 'a launch plan in a worker' < <(
+    grep -rnE '\b(LaunchPlan|LaunchOptions|ImageFormat|KernelFile)\b' --include='*.swift' \
+        Sources/Worker Sources/VMRuntime Sources/kvmjobd Sources/LinuxPersonality Sources/JobProtocol)
+
 breach 'C outside the shim targets' < <(
     find Sources -name '*.c' -o -name '*.cpp' -o -name '*.h' | grep -vE '^Sources/(CKVM|CLinux|CTOML|CGuestCode|CSystemd|CSeccomp|CSandbox|CSQLite|CCapstone|CBareLoop)/')
 

@@ -104,7 +104,7 @@ part 'tests that run guests' guests
 # Beside these there are longer ones, which say themselves what they need: slurm.sh --all, parallel.sh --all, client-package.sh,
 # and batches.py with more jobs and kills.
 for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
-    sandbox linux python remote \
+    sandbox linux python remote images \
     systemd service-access service-state service-stop service-crash service-journal slurm parallel package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do
         [ -x "$file" ] && part "end to end: $script" "$file"

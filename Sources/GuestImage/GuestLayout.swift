@@ -46,13 +46,13 @@ public struct GuestLayout: Sendable, Hashable {
                 .memorySize, "guest memory of \(memory) bytes: it must be whole pages of 4 KiB, from 1 MiB to 1 GiB",
                 limit: Self.maximumMemoryBytes, value: memory)
         }
-        let placement = try ImagePlacement(of: image, spec: spec)
         let system = try InitialState.systemRegisters(of: spec)
+        let placement = try ImagePlacement(of: image, spec: spec, system: system)
         let entry = try Self.checkEntry(placement.entryPoint, system: system, spec: spec)
 
         mode = spec.mode
         memoryBytes = memory
-        pieces = SystemArea.pieces(for: spec.mode) + placement.pieces(of: image)
+        pieces = SystemArea.pieces(for: spec.mode, startingWith: system) + placement.pieces(of: image)
         registers = try Self.registers(entry: entry, load: placement.loadAddress, spec: spec)
         self.system = system
         fixesCR4 = spec.controls[.cr4] != nil

@@ -14,20 +14,23 @@ struct ImagePlacement {
     /// The address of the image's first byte.
     var loadAddress: UInt64 { ranges[0].address }
 
-    /// - Parameter image: not empty.
-    init(of image: [UInt8], spec: JobSpec) throws(Refusal) {
+    /// - Parameters:
+    ///   - image: not empty.
+    ///   - system: what the vCPU starts with, which decides whether the mode keeps tables.
+    init(of image: [UInt8], spec: JobSpec, system: SystemRegisters) throws(Refusal) {
+        let hasTables = SystemArea.isUsed(by: system, mode: spec.mode)
         guard !spec.pieces.isEmpty else {
             let load = spec.loadAddress ?? GuestLayout.defaultLoadAddress(of: image, mode: spec.mode)
             ranges = [MemoryRange(address: load, count: UInt64(image.count))]
             entryPoint = spec.entryPoint ?? load
-            try Self.check(ranges[0], named: "the image", spec: spec)
+            try Self.check(ranges[0], named: "the image", spec: spec, hasTables: hasTables)
             return
         }
         entryPoint = try Self.entryPoint(of: spec)
         try Self.checkCounts(spec.pieces, imageBytes: UInt64(image.count))
         try Self.checkOverlaps(spec.pieces)
         for (index, range) in spec.pieces.enumerated() {
-            try Self.check(range, named: "piece \(index) of the image", spec: spec)
+            try Self.check(range, named: "piece \(index) of the image", spec: spec, hasTables: hasTables)
         }
         ranges = spec.pieces
     }
@@ -89,7 +92,9 @@ struct ImagePlacement {
 
     // MARK: Places
 
-    private static func check(_ range: MemoryRange, named name: String, spec: JobSpec) throws(Refusal) {
+    private static func check(
+        _ range: MemoryRange, named name: String, spec: JobSpec, hasTables: Bool
+    ) throws(Refusal) {
         let start = range.address
         guard let end = range.end, end <= spec.memoryBytes else {
             throw Refusal(
@@ -104,7 +109,7 @@ struct ImagePlacement {
                 "\(name) at \(start.hexadecimal) covers page 0, which user64 keeps unmapped: load it elsewhere",
                 limit: GuestLayout.pageBytes, value: start)
         }
-        guard spec.mode != .real16, start < SystemArea.end, end > SystemArea.start else { return }
+        guard hasTables, start < SystemArea.end, end > SystemArea.start else { return }
         let area = "\(SystemArea.start.hexadecimal)-\((SystemArea.end - 1).hexadecimal)"
         throw Refusal(
             .imageOverlapsSystemArea,

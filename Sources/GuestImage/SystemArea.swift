@@ -17,6 +17,9 @@ public import JobModel
 ///
 /// In `user64` these pages are out of the program's reach, and so is page 0, to make a null pointer fault. The rest of the first
 /// 4 GiB is mapped at its own addresses, so that addresses outside guest memory can be reached too.
+///
+/// A `protected32` or `long64` job whose GDTR, TR and, in `long64`, CR3 all lead elsewhere brings its own: then nothing is laid here,
+/// and the addresses are free.
 public enum SystemArea {
     /// The first byte.
     public static let start: UInt64 = 0x9_0000
@@ -27,7 +30,6 @@ public enum SystemArea {
     static let idt: UInt64 = 0x9_1000
     static let tss: UInt64 = 0x9_2000
     static let pml4: UInt64 = 0x9_7000
-    static let pdpt: UInt64 = 0x9_8000
     static let pageDirectories: UInt64 = 0x9_9000
     static let firstPageTable: UInt64 = 0x9_D000
 
@@ -54,7 +56,30 @@ public enum SystemArea {
     static let ioBitmapBytes: UInt64 = 8192
     static let tssLimit = UInt32(tssBytes + ioBitmapBytes)
 
-    static func pieces(for mode: GuestMode) -> [GuestLayout.Piece] {
+    /// Whether anything is laid here for a vCPU that starts like this.
+    static func isUsed(by system: SystemRegisters, mode: GuestMode) -> Bool {
+        switch mode {
+        case .real16, .linux: false
+        case .user64: true
+        case .protected32, .long64:
+            leadsHere(system.gdt.base, UInt64(system.gdt.limit)) || leadsHere(system.tr.base, UInt64(system.tr.limit))
+                || (mode == .long64 && leadsHere(system.cr3 & ~0xFFF, 0xFFF))
+        }
+    }
+
+    /// - Parameter limit: the offset of the last byte.
+    private static func leadsHere(_ base: UInt64, _ limit: UInt64) -> Bool {
+        let last = base.addingReportingOverflow(limit)
+        return base < end && (last.overflow ? .max : last.partialValue) >= start
+    }
+
+    /// What is laid here for a vCPU that starts like this.
+    static func pieces(for mode: GuestMode, startingWith system: SystemRegisters) -> [GuestLayout.Piece] {
+        guard isUsed(by: system, mode: mode) else { return [] }
+        return pieces(for: mode)
+    }
+
+    private static func pieces(for mode: GuestMode) -> [GuestLayout.Piece] {
         switch mode {
         case .real16: []
         case .protected32: [descriptorTable(for: mode), taskState()]
@@ -134,19 +159,34 @@ public enum SystemArea {
         static let table = present | writable | user
     }
 
-    /// The first 4 GiB in pages of 2 MiB; in `user64` the first 2 MiB in pages of 4 KiB, to keep the system area out of reach.
+    /// Bytes of ``identityTables(at:firstEntry:)``: a PML4, a PDPT, four PDs.
+    static let identityTablesBytes: UInt64 = 0x6000
+
+    /// The tables that map the first 4 GiB at their own addresses, in pages of 2 MiB.
+    ///
+    /// - Parameters:
+    ///   - root: where they are, at whole pages: the value for CR3.
+    ///   - firstEntry: what is said of the first 2 MiB instead.
+    static func identityTables(at root: UInt64, firstEntry: UInt64? = nil) -> [UInt8] {
+        let directories = root + 0x2000
+        let pointers = (0..<4).map { (directories + $0 * 0x1000) | Page.table }
+        var directory = (0..<2048).map { entry(leadingTo: UInt64($0) << 21) }
+        if let firstEntry { directory[0] = firstEntry }
+        return page([(root + 0x1000) | Page.table]) + page(pointers) + littleEndian(directory)
+    }
+
+    /// Entries of a table, and those that are not there.
+    private static func page(_ entries: [UInt64]) -> [UInt8] {
+        littleEndian(entries + [UInt64](repeating: 0, count: 512 - entries.count))
+    }
+
+    /// In `user64` the first 2 MiB are in pages of 4 KiB, to keep the system area out of reach.
     private static func pageTables(for mode: GuestMode) -> [GuestLayout.Piece] {
-        let pointers = (0..<4).map { (pageDirectories + $0 * 0x1000) | Page.table }
-        var directory = (0..<2048).map { (UInt64($0) << 21) | Page.table | Page.touched | Page.large }
-        var pieces: [GuestLayout.Piece] = []
-        if mode == .user64 {
-            directory[0] = firstPageTable | Page.table
-            pieces.append(.init(address: firstPageTable, bytes: littleEndian((0..<512).map(firstPages))))
-        }
-        pieces.append(.init(address: pml4, bytes: littleEndian([pdpt | Page.table])))
-        pieces.append(.init(address: pdpt, bytes: littleEndian(pointers)))
-        pieces.append(.init(address: pageDirectories, bytes: littleEndian(directory)))
-        return pieces
+        guard mode == .user64 else { return [.init(address: pml4, bytes: identityTables(at: pml4))] }
+        return [
+            .init(address: firstPageTable, bytes: littleEndian((0..<512).map(firstPages))),
+            .init(address: pml4, bytes: identityTables(at: pml4, firstEntry: firstPageTable | Page.table)),
+        ]
     }
 
     /// Page 0 is not there, so that a null pointer faults.
@@ -164,7 +204,14 @@ public enum SystemArea {
     public static func entry(leadingTo address: UInt64) -> UInt64 { address | Page.table | Page.touched | Page.large }
 
     static func littleEndian(_ words: [UInt64]) -> [UInt8] {
-        words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(words.count * 8)
+        for word in words {
+            for shift: UInt64 in stride(from: 0, to: 64, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> shift))
+            }
+        }
+        return bytes
     }
 
     // MARK: The vCPU

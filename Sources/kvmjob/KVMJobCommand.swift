@@ -17,7 +17,7 @@ struct KVMJobCommand: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, PythonCommand.self, SubmitCommand.self, BatchCommand.self, ReportCommand.self,
             WaitCommand.self, LogsCommand.self, ResultCommand.self, ForgetCommand.self, SnapshotCommand.self,
-            ReplayCommand.self, BenchCommand.self, ConformCommand.self,
+            InspectCommand.self, ReplayCommand.self, BenchCommand.self, ConformCommand.self,
             StatusCommand.self, PsCommand.self, TopCommand.self, CancelCommand.self,
             DrainCommand.self, DoctorCommand.self, WorkerCommand.self, DialCommand.self,
         ])

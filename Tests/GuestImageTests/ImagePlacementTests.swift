@@ -67,6 +67,46 @@ import Testing
         }
     }
 
+    /// A job of one byte at an address, with these registers in place of the mode's own.
+    private func own(
+        _ mode: GuestMode, at address: UInt64, gdt: UInt64? = nil, tr: UInt64? = nil, cr3: UInt64? = nil
+    ) -> Result<GuestLayout, Refusal> {
+        var spec = JobSpec(mode: mode, loadAddress: address)
+        if let gdt { spec.tables[.gdt] = DescriptorTable(base: gdt, limit: 0xFF) }
+        if let tr {
+            spec.segments[.tr] = Segment(base: tr, limit: 0x67, selector: 0, attributes: .init(type: 11, s: false))
+        }
+        if let cr3 { spec.controls[.cr3] = cr3 }
+        return Result { () throws(Refusal) in try GuestLayout(flat: [0xF4], spec: spec) }
+    }
+
+    @Test func `a job that brings its own tables has all of memory, and none of the worker's`() throws {
+        for address in [0x9_0000, 0x9_7000, 0x9_FFFF, 0x10_0000] as [UInt64] {
+            let long = try own(.long64, at: address, gdt: 0x1000, tr: 0, cr3: 0x2000).get()
+            #expect(long.pieces == [.init(address: address, bytes: [0xF4])])
+            let protected = try own(.protected32, at: address, gdt: 0x1000, tr: 0).get()
+            #expect(protected.pieces == [.init(address: address, bytes: [0xF4])])
+        }
+    }
+
+    @Test func `what leads to the worker's tables keeps them there`() throws {
+        let missing = try [
+            own(.long64, at: 0x10_0000, tr: 0, cr3: 0x2000), own(.long64, at: 0x10_0000, gdt: 0x1000, cr3: 0x2000),
+            own(.long64, at: 0x10_0000, gdt: 0x1000, tr: 0), own(.protected32, at: 0x10_0000, gdt: 0x1000),
+            own(.protected32, at: 0x10_0000, tr: 0),
+            // The last byte of a table, and a root with flags.
+            own(.long64, at: 0x10_0000, gdt: 0x8_FF01, tr: 0, cr3: 0x2000),
+            own(.long64, at: 0x10_0000, gdt: 0x1000, tr: 0x9_FFFF, cr3: 0x2000),
+            own(.long64, at: 0x10_0000, gdt: 0x1000, tr: 0, cr3: 0x9_7018),
+        ].map { try $0.get() }
+        for layout in missing { #expect(layout.pieces.count > 1) }
+        #expect(rule(own(.long64, at: 0x9_0000, gdt: 0x1000, tr: 0)) == .imageOverlapsSystemArea, "no page tables")
+        let justBelow = try own(.long64, at: 0x9_0000, gdt: 0x8_FF00, tr: 0, cr3: 0x8_F018).get()
+        #expect(justBelow.pieces.count == 1)
+        let high = try own(.long64, at: 0x9_0000, gdt: 0xFFFF_FFFF_FFFF_FFF0, tr: 0, cr3: 0x2000).get()
+        #expect(high.pieces.count == 1, "a table that ends behind the last address")
+    }
+
     @Test func `pieces need an entry point, and leave no place for a load address`() {
         #expect(rule(layout([(0x1000, 4)], bytes: 4, entry: nil)) == .invalidField)
         #expect(rule(layout([(0x1000, 4)], bytes: 4, load: 0x1000)) == .invalidField)

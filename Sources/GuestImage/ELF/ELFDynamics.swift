@@ -41,7 +41,7 @@ public struct ELFDynamics: Sendable, Hashable {
     /// - Parameter bytes: those that `file` was read from.
     public init(_ file: ELFFile, _ bytes: ArraySlice<UInt8>) throws(ELFError) {
         guard let section = file.dynamicSection else { return }
-        let bytes = ELFBytes(bytes)
+        let bytes = ImageBytes(bytes)
         let entries = try Self.entries(section, bytes)
         let strings = Self.stringTable(entries, file)
         for entry in entries {
@@ -55,7 +55,8 @@ public struct ELFDynamics: Sendable, Hashable {
             }
             guard needed.count <= Self.neededLimit else {
                 throw ELFError(
-                    .dynamicSection, at: entry.place, "the file needs more than \(Self.neededLimit) libraries")
+                    .dynamicSection, "DT_NEEDED", UInt64(needed.count), at: entry.place,
+                    "the file needs more than \(Self.neededLimit) libraries")
             }
         }
         needed.removeAll(where: \.isEmpty)
@@ -68,7 +69,7 @@ public struct ELFDynamics: Sendable, Hashable {
     }
 
     /// The entries before the one that ends them.
-    private static func entries(_ section: Range<UInt64>, _ bytes: ELFBytes) throws(ELFError) -> [Entry] {
+    private static func entries(_ section: Range<UInt64>, _ bytes: ImageBytes) throws(ELFError) -> [Entry] {
         var entries: [Entry] = []
         // Not by stride: the file says where the section ends, and that end plus an entry may not fit in 64 bits.
         for index in 0..<UInt64(section.count) / 16 {
@@ -76,7 +77,9 @@ public struct ELFDynamics: Sendable, Hashable {
             let entry = Entry(place: place, tag: bytes.long(at: place), value: bytes.long(at: place + 8))
             if entry.tag == Tag.end { break }
             guard entries.count < entryLimit else {
-                throw ELFError(.dynamicSection, at: place, "the dynamic section has more than \(entryLimit) entries")
+                throw ELFError(
+                    .dynamicSection, "p_filesz", UInt64(section.count), at: place,
+                    "the dynamic section has more than \(entryLimit) entries")
             }
             entries.append(entry)
         }
@@ -94,14 +97,14 @@ public struct ELFDynamics: Sendable, Hashable {
     }
 
     private static func string(
-        _ entry: Entry, _ table: Range<UInt64>, _ bytes: ELFBytes
+        _ entry: Entry, _ table: Range<UInt64>, _ bytes: ImageBytes
     ) throws(ELFError) -> [UInt8] {
         let place = table.lowerBound.addingReportingOverflow(entry.value)
         guard !place.overflow,
             let string = bytes.string(at: place.partialValue, end: table.upperBound, limit: UInt64(stringLimit))
         else {
             throw ELFError(
-                .string, at: entry.place,
+                .string, "d_val", entry.value, at: entry.place,
                 "string \(entry.value) of the dynamic section must lie in its table of \(table.upperBound - table.lowerBound) bytes, "
                     + "have at most \(stringLimit) bytes, and a NUL behind them")
         }

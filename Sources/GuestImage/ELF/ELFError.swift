@@ -9,7 +9,7 @@ public struct ELFError: Error, Sendable, Hashable, CustomStringConvertible {
         case notELF
         /// The file ends before something that it says it has.
         case truncated
-        /// It is for another machine: not 64 bits, little-endian, x86-64.
+        /// It is for another machine: not little-endian, not x86, or of a class that is not read there.
         case otherMachine
         /// It is neither a program nor a shared object.
         case notLoadable
@@ -39,6 +39,10 @@ public struct ELFError: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// The rule that was broken.
     public var rule: Rule
+    /// The field that broke it, by the name that the specification of ELF gives it: `p_filesz`.
+    public var field: String
+    /// What the file has there; nil of a field that is no number.
+    public var value: UInt64?
     /// What was wrong and what would be right, in one sentence.
     public var message: String
     /// Where in the file, in bytes from its start.
@@ -47,7 +51,8 @@ public struct ELFError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The message and the place, for people.
     public var description: String { "\(message) (at byte \(offset) of the file)" }
 
-    init(_ rule: Rule, at offset: UInt64, _ message: String) {
-        (self.rule, self.offset, self.message) = (rule, offset, message)
+    init(_ rule: Rule, _ field: String, _ value: UInt64? = nil, at offset: UInt64, _ message: String) {
+        (self.rule, self.field, self.value) = (rule, field, value)
+        (self.offset, self.message) = (offset, message)
     }
 }

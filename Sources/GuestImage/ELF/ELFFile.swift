@@ -113,11 +113,11 @@ public struct ELFFile: Sendable, Hashable {
     ///
     /// - Parameter addressLimit: the first address that no segment may reach.
     public init(_ bytes: ArraySlice<UInt8>, addressLimit: UInt64 = lowerHalfEnd) throws(ELFError) {
-        let bytes = ELFBytes(bytes)
+        let bytes = ImageBytes(bytes)
         let header = try ELFHeader(bytes)
         guard header.entry < addressLimit else {
             throw ELFError(
-                .addressRange, at: ELFHeader.entryOffset,
+                .addressRange, "e_entry", header.entry, at: ELFClass.entryOffset,
                 "the entry point \(header.entry.hexadecimal) must be below \(addressLimit.hexadecimal)")
         }
         let headers = header.programHeaders(in: bytes)
@@ -134,7 +134,7 @@ public struct ELFFile: Sendable, Hashable {
             $0.type == .stack && Segment.Rights(rawValue: $0.flags).contains(.execute)
         }
         dynamicSection = try headers.first { $0.type == .dynamic }.map { header throws(ELFError) in
-            try bytes.check(header.fileBytes, at: header.offset, "the dynamic section")
+            try bytes.check(header.fileBytes, at: header.offset, by: ("p_offset", "p_filesz"), "the dynamic section")
             return header.offset..<header.offset + header.fileBytes
         }
     }
@@ -142,7 +142,7 @@ public struct ELFFile: Sendable, Hashable {
     // MARK: Parts
 
     private static func segments(
-        _ headers: [ELFProgramHeader], _ bytes: ELFBytes, addressLimit: UInt64
+        _ headers: [ELFProgramHeader], _ bytes: ImageBytes, addressLimit: UInt64
     ) throws(ELFError) -> [Segment] {
         var segments: [Segment] = []
         for header in headers where header.type == .load && (header.memoryBytes > 0 || header.fileBytes > 0) {
@@ -150,12 +150,13 @@ public struct ELFFile: Sendable, Hashable {
         }
         guard !segments.isEmpty else {
             throw ELFError(
-                .noSegments, at: ELFHeader.tableOffset, "none of the program headers is PT_LOAD with bytes for memory")
+                .noSegments, "p_type", at: ELFClass.bits64.tableOffset,
+                "none of the program headers is PT_LOAD with bytes for memory")
         }
         segments.sort { $0.address < $1.address }
         for (before, after) in zip(segments, segments.dropFirst()) where before.end > after.address {
             throw ELFError(
-                .segmentOverlap, at: after.fileOffset,
+                .segmentOverlap, "p_vaddr", after.address, at: after.fileOffset,
                 "the segment at \(before.address.hexadecimal) ends at \(before.end.hexadecimal), "
                     + "behind the start of the one at \(after.address.hexadecimal)")
         }
@@ -163,13 +164,13 @@ public struct ELFFile: Sendable, Hashable {
     }
 
     /// As everywhere, what follows the first NUL does not count.
-    private static func path(_ header: ELFProgramHeader, _ bytes: ELFBytes) throws(ELFError) -> [UInt8] {
-        try bytes.check(header.fileBytes, at: header.offset, "the interpreter's path")
+    private static func path(_ header: ELFProgramHeader, _ bytes: ImageBytes) throws(ELFError) -> [UInt8] {
+        try bytes.check(header.fileBytes, at: header.offset, by: ("p_offset", "p_filesz"), "the interpreter's path")
         let end = header.offset + header.fileBytes
         guard let path = bytes.string(at: header.offset, end: end, limit: UInt64(interpreterLimit)), !path.isEmpty
         else {
             throw ELFError(
-                .interpreter, at: header.offset,
+                .interpreter, "p_filesz", header.fileBytes, at: header.offset,
                 "the interpreter's path must have 1 to \(interpreterLimit) bytes and a NUL behind them")
         }
         return Array(path)

@@ -3,12 +3,38 @@
 
 internal import JobModel
 
-/// The first 64 bytes of a file.
-struct ELFHeader {
-    static let byteCount: UInt64 = 64
-    static let entryOffset: UInt64 = 24
-    static let tableOffset: UInt64 = 32
+/// How wide addresses are in a file (`EI_CLASS`), which decides where its fields are.
+enum ELFClass: UInt8, Sendable, Hashable {
+    /// `ELFCLASS32`, for i386.
+    case bits32 = 1
+    /// `ELFCLASS64`, for x86-64.
+    case bits64 = 2
 
+    /// Where `e_entry` is.
+    static let entryOffset: UInt64 = 24
+
+    var addressBits: Int { self == .bits32 ? 32 : 64 }
+    /// Bytes of the header.
+    var headerBytes: UInt64 { self == .bits32 ? 52 : 64 }
+    /// Bytes of a program header.
+    var programHeaderBytes: UInt64 { self == .bits32 ? 32 : UInt64(ELFFile.programHeaderBytes) }
+    /// Where `e_phoff` is.
+    var tableOffset: UInt64 { self == .bits32 ? 28 : 32 }
+    /// Where `e_phentsize` is, and behind it `e_phnum`.
+    var sizeOffset: UInt64 { self == .bits32 ? 42 : 54 }
+    /// The machine that files of this class are for: `EM_386`, `EM_X86_64`.
+    var machine: UInt16 { self == .bits32 ? 3 : 62 }
+    var machineName: String { self == .bits32 ? "i386" : "x86-64" }
+
+    /// An address, or what is as wide as one.
+    func address(_ bytes: ImageBytes, at offset: UInt64) -> UInt64 {
+        self == .bits32 ? UInt64(bytes.word(at: offset)) : bytes.long(at: offset)
+    }
+}
+
+/// The first bytes of a file: 52 or 64.
+struct ELFHeader {
+    let fileClass: ELFClass
     let isPositionIndependent: Bool
     let entry: UInt64
     /// Where the program headers begin in the file, which has them all.
@@ -16,117 +42,79 @@ struct ELFHeader {
     let count: UInt64
 
     /// Bytes of the program headers.
-    var tableBytes: UInt64 { count * UInt64(ELFFile.programHeaderBytes) }
+    var tableBytes: UInt64 { count * fileClass.programHeaderBytes }
 
-    init(_ bytes: ELFBytes) throws(ELFError) {
-        try Self.checkIdentity(bytes)
+    /// - Parameter classes: those that may be there.
+    init(_ bytes: ImageBytes, classes: Set<ELFClass> = [.bits64]) throws(ELFError) {
+        fileClass = try Self.checkIdentity(bytes, classes)
         let type = bytes.half(at: 16)
         guard type == 2 || type == 3 else {
             let known: [UInt16: String] = [1: "an object file that is not linked", 4: "a core"]
             throw ELFError(
-                .notLoadable, at: 16,
+                .notLoadable, "e_type", UInt64(type), at: 16,
                 "the file is \(known[type] ?? "of type \(type)"): it must be a program or a shared object (type 2 or 3)"
             )
         }
         isPositionIndependent = type == 3
-        entry = bytes.long(at: Self.entryOffset)
-        tableStart = bytes.long(at: Self.tableOffset)
-        count = UInt64(bytes.half(at: 56))
+        entry = fileClass.address(bytes, at: ELFClass.entryOffset)
+        tableStart = fileClass.address(bytes, at: fileClass.tableOffset)
+        count = UInt64(bytes.half(at: fileClass.sizeOffset + 2))
         try checkTable(bytes)
     }
 
-    func programHeaders(in bytes: ELFBytes) -> [ELFProgramHeader] {
-        (0..<count).map { ELFProgramHeader(bytes, at: tableStart + $0 * UInt64(ELFFile.programHeaderBytes)) }
+    func programHeaders(in bytes: ImageBytes) -> [ELFProgramHeader] {
+        (0..<count).map {
+            ELFProgramHeader(bytes, at: tableStart + $0 * fileClass.programHeaderBytes, fileClass)
+        }
     }
 
-    private static func checkIdentity(_ bytes: ELFBytes) throws(ELFError) {
+    private static func checkIdentity(_ bytes: ImageBytes, _ classes: Set<ELFClass>) throws(ELFError) -> ELFClass {
         guard bytes.has(4, at: 0), bytes[0, 4].elementsEqual([0x7F, 0x45, 0x4C, 0x46]) else {
-            throw ELFError(.notELF, at: 0, "the file does not begin with 7F 45 4C 46, as an ELF file does")
+            throw ELFError(
+                .notELF, "e_ident", at: 0, "the file does not begin with 7F 45 4C 46, as an ELF file does")
         }
-        try bytes.check(byteCount, at: 0, "the ELF header")
-        for (offset, expected, name) in [
-            (UInt64(4), UInt8(2), "64-bit"), (5, 1, "little-endian"), (6, 1, "of version 1"),
+        let number = bytes.byte(at: 4)
+        let fileClass = ELFClass(rawValue: number)
+        try bytes.check((fileClass ?? .bits64).headerBytes, at: 0, by: ("e_ident", "e_ehsize"), "the ELF header")
+        guard let fileClass, classes.contains(fileClass) else {
+            let known = classes.map { "\($0.addressBits)-bit" }.sorted().joined(separator: " or ")
+            let right = classes.map { String($0.rawValue) }.sorted().joined(separator: " or ")
+            throw ELFError(
+                .otherMachine, "EI_CLASS", UInt64(number), at: 4,
+                "the file is not \(known): the byte is \(number) and must be \(right)")
+        }
+        for (offset, field, name) in [
+            (UInt64(5), "EI_DATA", "little-endian"), (6, "EI_VERSION", "of version 1"),
         ] {
             let found = bytes.byte(at: offset)
-            guard found == expected else {
+            guard found == 1 else {
                 throw ELFError(
-                    .otherMachine, at: offset, "the file is not \(name): the byte is \(found) and must be \(expected)")
+                    .otherMachine, field, UInt64(found), at: offset,
+                    "the file is not \(name): the byte is \(found) and must be 1")
             }
         }
         let machine = bytes.half(at: 18)
-        guard machine == 62 else {
-            throw ELFError(.otherMachine, at: 18, "the file is for machine \(machine): it must be for x86-64 (62)")
+        guard machine == fileClass.machine else {
+            throw ELFError(
+                .otherMachine, "e_machine", UInt64(machine), at: 18,
+                "the file is for machine \(machine): it must be for \(fileClass.machineName) (\(fileClass.machine))")
         }
+        return fileClass
     }
 
-    private func checkTable(_ bytes: ELFBytes) throws(ELFError) {
-        let size = bytes.half(at: 54)
-        guard size == ELFFile.programHeaderBytes else {
+    private func checkTable(_ bytes: ImageBytes) throws(ELFError) {
+        let size = bytes.half(at: fileClass.sizeOffset)
+        guard size == fileClass.programHeaderBytes else {
             throw ELFError(
-                .programHeaders, at: 54,
-                "a program header of \(size) bytes: it must have \(ELFFile.programHeaderBytes)")
+                .programHeaders, "e_phentsize", UInt64(size), at: fileClass.sizeOffset,
+                "a program header of \(size) bytes: it must have \(fileClass.programHeaderBytes)")
         }
         guard (1...UInt64(ELFFile.programHeaderLimit)).contains(count) else {
             throw ELFError(
-                .programHeaders, at: 56,
+                .programHeaders, "e_phnum", count, at: fileClass.sizeOffset + 2,
                 "\(count) program headers: there must be 1 to \(ELFFile.programHeaderLimit) of them")
         }
-        try bytes.check(tableBytes, at: tableStart, "the table of program headers")
-    }
-}
-
-/// An entry of the table that says what a loader does with a file.
-struct ELFProgramHeader {
-    struct Kind: Equatable {
-        let value: UInt32
-        static let load = Kind(value: 1)
-        static let dynamic = Kind(value: 2)
-        static let interpreter = Kind(value: 3)
-        static let headers = Kind(value: 6)
-        static let stack = Kind(value: 0x6474_E551)
-    }
-
-    /// Where the header itself is in the file.
-    let place: UInt64
-    let type: Kind
-    let flags: UInt32
-    let offset: UInt64
-    let address: UInt64
-    let fileBytes: UInt64
-    let memoryBytes: UInt64
-    let alignment: UInt64
-
-    init(_ bytes: ELFBytes, at place: UInt64) {
-        self.place = place
-        type = Kind(value: bytes.word(at: place))
-        flags = bytes.word(at: place + 4)
-        offset = bytes.long(at: place + 8)
-        address = bytes.long(at: place + 16)
-        fileBytes = bytes.long(at: place + 32)
-        memoryBytes = bytes.long(at: place + 40)
-        alignment = bytes.long(at: place + 48)
-    }
-
-    func segment(in bytes: ELFBytes, addressLimit: UInt64) throws(ELFError) -> ELFFile.Segment {
-        guard fileBytes <= memoryBytes else {
-            throw ELFError(
-                .segmentSize, at: place,
-                "a segment of \(memoryBytes) bytes in memory cannot have \(fileBytes) bytes in the file")
-        }
-        guard address < addressLimit, memoryBytes <= addressLimit - address else {
-            throw ELFError(
-                .addressRange, at: place,
-                "the segment of \(memoryBytes) bytes at \(address.hexadecimal) must end at or below "
-                    + addressLimit.hexadecimal)
-        }
-        try bytes.check(fileBytes, at: offset, "the segment at \(address.hexadecimal)")
-        let alignment = max(alignment, 1)
-        guard alignment & (alignment - 1) == 0 else {
-            throw ELFError(
-                .segmentAlignment, at: place, "an alignment of \(alignment.hexadecimal) must be a power of two")
-        }
-        return ELFFile.Segment(
-            address: address, memoryBytes: memoryBytes, fileOffset: offset, fileBytes: fileBytes,
-            rights: ELFFile.Segment.Rights(rawValue: flags & 7), alignment: alignment)
+        try bytes.check(
+            tableBytes, at: tableStart, by: ("e_phoff", "e_phnum"), saying: count, "the table of program headers")
     }
 }

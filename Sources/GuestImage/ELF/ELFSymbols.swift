@@ -29,7 +29,7 @@ public struct ELFSymbols: Sendable {
     private static let sectionBytes: UInt64 = 64
     private static let symbolBytes: UInt64 = 24
 
-    private let bytes: ELFBytes
+    private let bytes: ImageBytes
     /// The table of section headers; the file has it all.
     private let sections: Table
     /// The symbols; the file has them all.
@@ -50,7 +50,7 @@ public struct ELFSymbols: Sendable {
     ///
     /// - Parameter bytes: an ELF file's, as ``ELFFile`` takes them.
     public init(_ slice: ArraySlice<UInt8>) throws(ELFError) {
-        bytes = ELFBytes(slice)
+        bytes = ImageBytes(slice)
         _ = try ELFHeader(bytes)
         sections = try Self.sections(bytes)
         guard let table = Self.section(ofType: 2, sections, bytes) ?? Self.section(ofType: 11, sections, bytes) else {
@@ -59,11 +59,11 @@ public struct ELFSymbols: Sendable {
         }
         let start = bytes.long(at: table + 24)
         let size = bytes.long(at: table + 32)
-        try bytes.check(size, at: start, "the symbol table")
+        try bytes.check(size, at: start, by: ("sh_offset", "sh_size"), "the symbol table")
         let entry = bytes.long(at: table + 56)
         guard entry == Self.symbolBytes, size / Self.symbolBytes <= UInt64(Self.symbolLimit) else {
             throw ELFError(
-                .symbolTable, at: table,
+                .symbolTable, "sh_entsize", entry, at: table,
                 "\(size) bytes of symbols of \(entry) bytes each: there can be \(Self.symbolLimit) symbols of "
                     + "\(Self.symbolBytes) bytes")
         }
@@ -97,7 +97,7 @@ public struct ELFSymbols: Sendable {
         let address: UInt64
         let count: UInt64
 
-        init(_ bytes: ELFBytes, at place: UInt64) {
+        init(_ bytes: ImageBytes, at place: UInt64) {
             name = UInt64(bytes.word(at: place))
             let info = bytes.byte(at: place + 4)
             (type, isLocal) = (info & 15, info >> 4 == 0)
@@ -141,26 +141,29 @@ public struct ELFSymbols: Sendable {
     // MARK: Sections
 
     /// A count of 0 with headers there stands in the first header, as it does where there are 65,280 or more.
-    private static func sections(_ bytes: ELFBytes) throws(ELFError) -> Table {
+    private static func sections(_ bytes: ImageBytes) throws(ELFError) -> Table {
         let start = bytes.long(at: 40)
         guard start != 0 else { return Table() }
         guard bytes.half(at: 58) == sectionBytes else {
             throw ELFError(
-                .sectionHeaders, at: 58, "a section header of \(bytes.half(at: 58)) bytes: it must have \(sectionBytes)"
+                .sectionHeaders, "e_shentsize", UInt64(bytes.half(at: 58)), at: 58,
+                "a section header of \(bytes.half(at: 58)) bytes: it must have \(sectionBytes)"
             )
         }
-        try bytes.check(sectionBytes, at: start, "the first section header")
+        try bytes.check(sectionBytes, at: start, by: ("e_shoff", "e_shentsize"), "the first section header")
         var count = UInt64(bytes.half(at: 60))
         if count == 0 { count = bytes.long(at: start + 32) }
         guard count <= UInt64(sectionLimit) else {
-            throw ELFError(.sectionHeaders, at: 60, "\(count) sections: there can be \(sectionLimit) of them")
+            throw ELFError(
+                .sectionHeaders, "e_shnum", count, at: 60, "\(count) sections: there can be \(sectionLimit) of them")
         }
-        try bytes.check(count * sectionBytes, at: start, "the table of section headers")
+        try bytes.check(
+            count * sectionBytes, at: start, by: ("e_shoff", "e_shnum"), saying: count, "the table of section headers")
         return Table(start: start, count: count)
     }
 
     /// Where the header of the first section of a type is.
-    private static func section(ofType type: UInt32, _ sections: Table, _ bytes: ELFBytes) -> UInt64? {
+    private static func section(ofType type: UInt32, _ sections: Table, _ bytes: ImageBytes) -> UInt64? {
         for index in 0..<sections.count {
             let place = sections.start + index * sectionBytes
             if bytes.word(at: place + 4) == type { return place }
@@ -169,7 +172,7 @@ public struct ELFSymbols: Sendable {
     }
 
     /// A section's bytes in the file; none of one that is not there.
-    private static func range(of index: UInt64, _ sections: Table, _ bytes: ELFBytes) -> Range<UInt64> {
+    private static func range(of index: UInt64, _ sections: Table, _ bytes: ImageBytes) -> Range<UInt64> {
         guard index < sections.count else { return 0..<0 }
         let place = sections.start + index * sectionBytes
         let (start, size) = (bytes.long(at: place + 24), bytes.long(at: place + 32))

@@ -44,8 +44,8 @@ struct BatchJob: Sendable {
         (self.line, label, image) = (line.number, line.label, line.image)
         input = try await Self.input(line.input, files)
         switch line.work {
-        case .image(let image, let pieces):
-            (spec, source) = try await Self.load(line.spec, image, pieces, files, limit)
+        case .image(let image, let pieces, let start):
+            (spec, source) = try await Self.load(line.spec, image, pieces, start, files, limit)
         case .program(let request, let limits):
             let program = try await Self.load(request, files, limit)
             spec = limits.spec(program, hasInput: input != nil, longest: WorkerTerms.defaultWallMaximum)
@@ -67,20 +67,20 @@ struct BatchJob: Sendable {
     }
 
     private static func load(
-        _ spec: JobSpec, _ image: ImageSource, _ pieces: [MemoryPiece], _ files: BatchFiles, _ limit: UInt64
+        _ spec: JobSpec, _ image: ImageSource, _ pieces: [MemoryPiece], _ start: ImageStart, _ files: BatchFiles,
+        _ limit: UInt64
     ) async throws -> (JobSpec, JobSource) {
         switch image {
         case .snapshot(let name): return (spec, .snapshot(name))
         case .file, .hex, .none, .standardInput: break
         }
-        guard !pieces.isEmpty else {
-            let image = try await files.image(image, limit: limit)
+        let file = image == .none ? Image([]) : try await files.image(image, limit: limit)
+        guard !pieces.isEmpty || start.decides(on: file.bytes) else {
             // A small one is sent sooner than looked up.
-            return (spec, .image(image.bytes.count < Image.leastOffered ? Image(image.bytes) : image))
+            return (spec, .image(file.bytes.count < Image.leastOffered ? Image(file.bytes) : file))
         }
-        let bytes = image == .none ? [] : try await files.image(image, limit: limit).bytes
-        let memory = try await LoadedMemory(pieces, limit: limit)
-        let loaded = memory.join(bytes, from: image, spec)
+        let surroundings = try await LoadedSurroundings(pieces, start, limit: limit)
+        let loaded = try surroundings.join(file.bytes, from: image, spec)
         return (loaded.spec, loaded.source)
     }
 

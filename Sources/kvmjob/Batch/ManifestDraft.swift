@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The kvmjob authors
 
 internal import ArgumentParser
+internal import GuestImage
 internal import JobModel
 
 /// A line of a manifest in the making: the commands that would submit it, of which one is meant. So a field is read, checked and
@@ -27,6 +28,7 @@ struct ManifestDraft {
     mutating func set(_ field: ManifestField, to value: FieldValue) throws(FieldProblem) {
         switch field {
         case .image, .hex, .from, .program, .root, .file, .env: try setSource(field, value)
+        case .format, .append, .module: try setKernel(field, value)
         case .mode, .load, .entry, .set, .memoryAt, .meter: try setStart(field, value)
         case .memory, .steps, .wallTime, .cpuTime, .exits, .outputLimit, .touchedMemory, .scratch:
             try setLimit(field, value)
@@ -57,6 +59,19 @@ struct ManifestDraft {
         case .root: run.program.root = resolved(try value.path())
         case .file: run.program.file = try files(value)
         case .env: run.program.variables = try variables(value)
+        default: preconditionFailure("\(field) is no field of this group")
+        }
+    }
+
+    private mutating func setKernel(_ field: ManifestField, _ value: FieldValue) throws(FieldProblem) {
+        switch field {
+        case .format: submit.image.format = try value.named(ImageFormat.init(argument:))
+        case .append: submit.image.append = try value.text()
+        case .module:
+            submit.image.module = try Self.each(try value.texts()) { element throws(FieldProblem) in
+                resolved(try element.path())
+            }
+            do { try submit.image.validate() } catch { throw value.problem(Self.inFields(error)) }
         default: preconditionFailure("\(field) is no field of this group")
         }
     }

@@ -9,6 +9,7 @@ internal import JobModel
 enum ManifestField: String, CaseIterable, Sendable {
     case image, hex, from, program
     case root, file, env
+    case format, append, module
     case mode, load, entry, set
     case memory, memoryAt = "memory_at"
     case steps, wallTime = "wall_time", cpuTime = "cpu_time", exits, outputLimit = "output_limit"
@@ -24,7 +25,8 @@ enum ManifestField: String, CaseIterable, Sendable {
     /// Nil for a field of every line.
     var kind: Kind? {
         switch self {
-        case .image, .hex, .from, .mode, .load, .entry, .set, .memoryAt, .steps, .exits, .touchedMemory, .meter,
+        case .image, .hex, .from, .format, .append, .module, .mode, .load, .entry, .set, .memoryAt, .steps, .exits,
+            .touchedMemory, .meter,
             .registers, .fpu, .dump, .portWrites, .deterministic, .digest:
             .image
         case .program, .root, .file, .env, .scratch, .clock, .seed: .program
@@ -34,6 +36,7 @@ enum ManifestField: String, CaseIterable, Sendable {
 
     /// Options of `submit` and `run` that are no fields, and why.
     static let leftOut: [String: String] = [
+        "initrd": "write \"module\", which is the same",
         "core": "one file for a job's memory: submit that job by itself",
         "trace": "a stream of its own beside the result: submit that job by itself",
         "on-exhausted": "somebody would have to answer each pause",

@@ -9,13 +9,13 @@ internal import JobModel
 struct ManifestLine: Sendable {
     /// What runs.
     enum Work: Sendable {
-        /// With the pieces of memory beside it.
-        case image(ImageSource, [MemoryPiece])
+        /// With the pieces of memory beside it, and what is said of its start.
+        case image(ImageSource, [MemoryPiece], ImageStart)
         case program(ProgramRequest, ProgramLimits)
 
         fileprivate var name: String {
             switch self {
-            case .image(let source, _): source.text
+            case .image(let source, _, _): source.text
             case .program(let request, _): request.program
             }
         }
@@ -106,7 +106,8 @@ struct ManifestLine: Sendable {
             try submit.validate()
             var spec = try submit.spec
             spec.label = draft.label ?? ""
-            return (.image(submit.jobs.images[0].source, submit.memory.pieces), spec)
+            let start = ImageStart(submit.image, submit.guest)
+            return (.image(submit.jobs.images[0].source, submit.memory.pieces, start), spec)
         } catch {
             throw FieldProblem(ManifestDraft.inFields(error))
         }

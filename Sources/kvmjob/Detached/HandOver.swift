@@ -22,11 +22,11 @@ struct HandOver: Sendable {
     func run(_ submission: Submission, on choice: WorkerChoice) async throws -> Int32 {
         try await WorkerConnection.with(choice) { client in
             let limit = client.terms.imageLimit
-            let memory = await submission.loadMemory(limit: limit)
+            let surroundings = await submission.loadSurroundings(limit: limit)
             let input = await Result.catching { try await read(submission.input, limit: limit) }
             var status: Int32 = 0
             for (source, stem) in submission.jobs.images {
-                let image = await submission.load(source, memory, limit: limit)
+                let image = await submission.load(source, surroundings, limit: limit)
                 for repetition in 1...submission.jobs.repeats where !Task.isCancelled {
                     let name = JobList.name(stem: stem, repetition: repetition, of: submission.jobs.repeats)
                     let end = try await handOver(name) { try await detach(image.get(), name, input.get(), client) }

@@ -200,21 +200,11 @@ struct JSONReport {
     }
 
     private static func segments(_ system: SystemRegisters) -> JSONValue {
-        .object(
-            system.namedSegments.map { name, segment in
-                let parts: Members = [
-                    ("base", .hex(segment.base)), ("limit", .hex(segment.limit)), ("selector", .hex(segment.selector)),
-                    ("attributes", .hex(segment.attributes.rawValue)),
-                ]
-                return (name, .object(parts))
-            })
+        .object(system.namedSegments.map { ($0, $1.json) })
     }
 
     private static func tables(_ system: SystemRegisters) -> JSONValue {
-        let table = { (table: DescriptorTable) -> JSONValue in
-            .object([("base", .hex(table.base)), ("limit", .hex(table.limit))])
-        }
-        return .object([("gdt", table(system.gdt)), ("idt", table(system.idt))])
+        .object([("gdt", system.gdt.json), ("idt", system.idt.json)])
     }
 
     private static func control(_ system: SystemRegisters) -> JSONValue {

@@ -40,6 +40,7 @@ struct SnapshotCommand: AsyncParsableCommand {
         transform: WholeNumber.parse)
     var atAddress: UInt64?
 
+    @OptionGroup(title: "Guest") var imageOptions: ImageOptions
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Worker") var worker: WorkerOptions
@@ -57,6 +58,9 @@ struct SnapshotCommand: AsyncParsableCommand {
             throw ValidationError("Name an image file, or write machine code with --hex.")
         }
         try memory.check(hasImage: hasImage, guest)
+        guard hasImage || imageOptions.firstGiven == nil else {
+            throw ValidationError("\(imageOptions.firstGiven ?? "") is for an image, and there is none.")
+        }
         guard atStep == nil || atAddress == nil else {
             throw ValidationError("--at-step and --at-address exclude each other: a snapshot has one point.")
         }
@@ -74,7 +78,8 @@ struct SnapshotCommand: AsyncParsableCommand {
             style: json ? .collected : .name(isTold: isatty(STDERR_FILENO) == 1), stepBudget: guest.steps)
         let jobs = JobList(files: image.map { [$0] } ?? [], snippets: hex.map { [$0] } ?? [], repeats: 1)
         return Submission(
-            jobs: jobs, spec: spec, memory: memory.pieces, input: nil, presentation: presentation, console: console)
+            jobs: jobs, spec: spec, memory: memory.pieces, input: nil, presentation: presentation, console: console,
+            start: ImageStart(imageOptions, guest))
     }
 
     func run() async throws {

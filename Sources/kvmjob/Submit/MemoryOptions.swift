@@ -70,12 +70,15 @@ struct LoadedMemory: Sendable {
     }
 
     /// The job that has an image and these pieces. The image stays where it would be without them.
+    ///
+    /// - Parameter spec: with the image's own pieces, where it has several.
     func join(_ image: [UInt8], from source: ImageSource, _ spec: JobSpec) -> LoadedImage {
         // An empty image is refused as what it is.
         guard !ranges.isEmpty, source == .none || !image.isEmpty else { return LoadedImage(spec, image) }
         var spec = spec
-        spec.pieces = ranges
-        if source != .none {
+        let isOnePlace = source != .none && spec.pieces.isEmpty
+        spec.pieces += ranges
+        if isOnePlace {
             let load = spec.loadAddress ?? GuestLayout.defaultLoadAddress(of: image, mode: spec.mode)
             spec.pieces.insert(MemoryRange(address: load, count: UInt64(image.count)), at: 0)
             spec.entryPoint = spec.entryPoint ?? load

@@ -17,6 +17,8 @@ struct Submission: Sendable {
     let input: String?
     let presentation: Presentation
     let console: Console
+    /// What else is said of how the images start.
+    var start = ImageStart()
     /// Who says how a job goes on that has used up its steps; nil where it ends then.
     var answers: AnswerSource?
 
@@ -33,9 +35,9 @@ struct Submission: Sendable {
         try await withThrowingTaskGroup(of: JobEnd.self) { group in
             var status = ExitStatus(isOnlyJob: jobs.isSingle, takesSnapshot: spec.snapshot != nil)
             var room = max(1, client.terms.jobLimit)
-            let memory = await loadMemory(limit: client.terms.imageLimit)
+            let surroundings = await loadSurroundings(limit: client.terms.imageLimit)
             for (source, stem) in jobs.images {
-                let image = await load(source, memory, limit: client.terms.imageLimit)
+                let image = await load(source, surroundings, limit: client.terms.imageLimit)
                 for repetition in 1...jobs.repeats where !Task.isCancelled {
                     if room > 0 {
                         room -= 1
@@ -51,15 +53,17 @@ struct Submission: Sendable {
         }
     }
 
-    func loadMemory(limit: UInt64) async -> Result<LoadedMemory, any Error> {
-        await .catching { try await LoadedMemory(memory, limit: limit) }
+    func loadSurroundings(limit: UInt64) async -> Result<LoadedSurroundings, any Error> {
+        await .catching { try await LoadedSurroundings(memory, start, limit: limit) }
     }
 
     func load(
-        _ source: ImageSource, _ memory: Result<LoadedMemory, any Error>, limit: UInt64
+        _ source: ImageSource, _ surroundings: Result<LoadedSurroundings, any Error>, limit: UInt64
     ) async -> Result<LoadedImage, any Error> {
         if case .snapshot(let name) = source { return .success(LoadedImage(spec, from: name)) }
-        return await .catching { try memory.get().join(try await source.load(limit: limit), from: source, spec) }
+        return await .catching {
+            try surroundings.get().join(try await source.load(limit: limit), from: source, spec)
+        }
     }
 
     /// - Throws: ``OutputError``.

@@ -33,6 +33,7 @@ struct SubmitCommand: AsyncParsableCommand {
         transform: SnapshotNameText.parse)
     var from: ContentDigest?
 
+    @OptionGroup(title: "Guest") var image: ImageOptions
     @OptionGroup(title: "Guest") var guest: GuestOptions
     @OptionGroup(title: "Guest") var memory: MemoryOptions
     @OptionGroup(title: "Inspection") var inspection: InspectionOptions
@@ -95,6 +96,9 @@ struct SubmitCommand: AsyncParsableCommand {
             throw ValidationError("Name an image file, or write machine code with --hex.")
         }
         try memory.check(hasImage: hasImage, guest)
+        guard hasImage || image.firstGiven == nil else {
+            throw ValidationError("\(image.firstGiven ?? "") is for an image, and there is none.")
+        }
     }
 
     private func validateFrom() throws {
@@ -102,6 +106,7 @@ struct SubmitCommand: AsyncParsableCommand {
             throw ValidationError("--from takes the place of an image: give one or the other.")
         }
         let decided = [
+            (image.firstGiven != nil, image.firstGiven ?? ""),
             (guest.namedMode != nil, "--mode"), (guest.load != nil, "--load"), (guest.entry != nil, "--entry"),
             (!guest.set.isEmpty, "--set"), (!memory.pieces.isEmpty, "--memory-at"),
             (deterministic, "--deterministic"), (guest.namedMemory != nil && inspection.core == nil, "--memory"),
@@ -170,6 +175,7 @@ struct SubmitCommand: AsyncParsableCommand {
         var submission = Submission(
             jobs: jobs, spec: try spec, memory: memory.pieces, input: stdin, presentation: presentation,
             console: console)
+        submission.start = ImageStart(image, guest)
         if onExhausted == .pause {
             submission.answers = AnswerSource(path: "-", isTerminal: isatty(STDIN_FILENO) == 1)
         }

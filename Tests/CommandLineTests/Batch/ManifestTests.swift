@@ -50,7 +50,7 @@ import Testing
 
     @Test func `paths are from the manifest's folder`() throws {
         let line = try line(#"{"image":"a.bin","memory_at":{"0x8000":"@b.bin","0x9000":"0a ff"},"stdin":"/c"}"#)
-        guard case .image(let source, let pieces) = line.work else {
+        guard case .image(let source, let pieces, _) = line.work else {
             Issue.record("no image")
             return
         }

@@ -104,6 +104,14 @@ struct HandMadeELF {
         #expect(rule(file.patched(56, 2, 0xFFFF)) == .programHeaders)
     }
 
+    @Test func `an error names the field and its value`() {
+        let error = #expect(throws: ELFError.self) { try ELFFile(HandMadeELF().patched(54, 2, 55).bytes) }
+        #expect(error?.field == "e_phentsize" && error?.value == 55 && error?.offset == 54)
+        let segment = HandMadeELF(headers: [Header(fileBytes: 64, memoryBytes: 63)])
+        let other = #expect(throws: ELFError.self) { try ELFFile(segment.bytes) }
+        #expect(other?.field == "p_filesz" && other?.value == 64)
+    }
+
     @Test func `segments have sizes that go together, and lie in the file`() {
         #expect(rule(headers: Header(type: 2)) == .noSegments)
         #expect(rule(headers: Header(fileBytes: 0, memoryBytes: 0)) == .noSegments)

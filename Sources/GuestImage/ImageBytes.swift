@@ -4,11 +4,12 @@
 internal import JobModel
 
 /// The bytes of a file by their offset in it, which is any 64-bit number that the file itself may have named.
-struct ELFBytes: Sendable {
+struct ImageBytes: Sendable {
     /// Shares its storage with the array that it is a part of.
     private let slice: ArraySlice<UInt8>
 
     init(_ slice: ArraySlice<UInt8>) { self.slice = slice }
+    init(_ bytes: [UInt8]) { slice = bytes[...] }
 
     var count: UInt64 { UInt64(slice.count) }
 
@@ -23,12 +24,21 @@ struct ELFBytes: Sendable {
         return slice[start..<start + Int(count)]
     }
 
-    func check(_ count: UInt64, at offset: UInt64, _ what: @autoclosure () -> String) throws(ELFError) {
+    /// - Parameters:
+    ///   - fields: the names of those that say where the bytes are and how many.
+    ///   - value: what the second of them says, where that is not the count of bytes.
+    func check(
+        _ count: UInt64, at offset: UInt64, by fields: (place: String, count: String), saying value: UInt64? = nil,
+        _ what: @autoclosure () -> String
+    ) throws(ELFError) {
         guard !has(count, at: offset) else { return }
+        let isBehind = offset > self.count
         throw ELFError(
-            .truncated, at: offset,
+            .truncated, isBehind ? fields.place : fields.count, isBehind ? offset : value ?? count, at: offset,
             "\(what()) is \(count) bytes at \(offset.hexadecimal), and the file has \(self.count) bytes in all")
     }
+
+    func begins(with start: [UInt8]) -> Bool { slice.starts(with: start) }
 
     /// A little-endian number; 0 where the file has ended, so that whoever reads a table checks its range once.
     private func number(_ bytes: UInt64, at offset: UInt64) -> UInt64 {

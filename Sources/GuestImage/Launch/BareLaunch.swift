@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+
+/// Starts an ELF kernel without any boot protocol: at its first instruction, in the mode of its class, with flat segments, no
+/// interrupts and a stack.
+enum BareLaunch {
+    /// Bytes of the stack: 64 KiB.
+    static let stackBytes: UInt64 = 0x1_0000
+
+    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
+        -> LaunchPlan
+    {
+        try options.checkStartIsNotNamed(for: .elf)
+        try options.checkNothingIsPassed(to: .elf)
+        let kernel = try KernelFile(bytes, memoryBytes: memoryBytes)
+        var map = MemoryMap(memoryBytes: memoryBytes)
+        try kernel.add(to: &map)
+        let entry = try kernel.physicalEntry()
+        let is32 = kernel.fileClass == .bits32
+        let start = try StartTables(is32 ? .protected32 : .long64, in: &map)
+        let stack = try map.place(stackBytes, alignment: 16, .low, .stack, named: "stack")
+        var plan = LaunchPlan(
+            format: .elf, mode: is32 ? .protected32 : .long64, map: map, entryPoint: entry,
+            registers: [.rsp: stack + stackBytes], start: start, facts: [LaunchPlan.Fact("file", kernel.className)])
+        if kernel.entry != entry {
+            plan.facts.append(
+                LaunchPlan.Fact("entry", "\(kernel.entry.hexadecimal) by e_entry, \(entry.hexadecimal) in memory"))
+        }
+        plan.notes = notes(bytes)
+        return plan
+    }
+
+    /// A header that was meant to be one and is not is worth a word.
+    private static func notes(_ bytes: ImageBytes) -> [String] {
+        guard let place = MultibootHeader.places(in: bytes).first else { return [] }
+        return [
+            "the Multiboot header at byte \(place) has a wrong checksum, so the kernel starts bare; --format multiboot tells more"
+        ]
+    }
+}
