@@ -38,6 +38,18 @@ struct Board {
     var pc: PCDevices?
     private(set) var unclaimedWrites: UInt64 = 0
 
+    /// A board as a job finds it.
+    ///
+    /// - Parameters:
+    ///   - memoryBytes: guest memory.
+    ///   - romBytes: the ROM; 0 for none.
+    init(_ kind: BoardKind = .bare, memoryBytes: UInt64 = 0, romBytes: UInt64 = 0) {
+        switch kind {
+        case .bare: pc = nil
+        case .pc: pc = PCDevices(memoryBytes: memoryBytes, romBytes: romBytes)
+        }
+    }
+
     /// The devices as the guest has set them, without what belongs to one job: its input, and what is counted of it.
     var settings: Board {
         var board = Board()

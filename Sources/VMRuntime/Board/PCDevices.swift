@@ -9,6 +9,7 @@
 /// | 0x70, 0x71 | ``RealTimeClock`` |
 /// | 0x80 | firmware's progress codes: taken, and read back |
 /// | 0x92 | system control port A: bit 0 resets the processor, bit 1 is address line 20, which is always on |
+/// | 0x170-0x177, 0x376, 0x1F0-0x1F7, 0x3F6 | disk interfaces without drives: zeros, which is not busy and not ready |
 /// | 0x402 | SeaBIOS's debug console: a byte written goes to the console, a read gives 0xE9 |
 /// | 0x510, 0x511 | ``FirmwareConfiguration`` |
 /// | 0xCF8, 0xCFC-0xCFF | ``HostBridge`` |
@@ -23,6 +24,7 @@ struct PCDevices: Sendable, Equatable {
     static let systemControlPort: UInt16 = 0x92
     static let resetControlPort: UInt16 = 0xCF9
 
+    private static let diskPorts = Set<UInt16>(Array(0x170...0x177) + Array(0x1F0...0x1F7) + [0x376, 0x3F6])
     private static let (fastReset, addressLine20): (UInt8, UInt8) = (0x01, 0x02)
     private static let resetProcessor: UInt8 = 0x04
     private static let consoleIdentity: UInt8 = 0xE9
@@ -78,6 +80,7 @@ struct PCDevices: Sendable, Equatable {
         case Self.progressPort: progress
         case Self.systemControlPort: Self.addressLine20
         case Self.firmwareConsole: Self.consoleIdentity
+        case let port where Self.diskPorts.contains(port): 0
         case FirmwareConfiguration.dataPort: firmware.read()
         case HostBridge.dataPorts: bridge.read(port)
         default: nil
@@ -96,6 +99,7 @@ struct PCDevices: Sendable, Equatable {
         case Self.firmwareConsole: return .console(value)
         // A byte written there is taken without effect, as on QEMU.
         case FirmwareConfiguration.selectorPort, FirmwareConfiguration.dataPort: break
+        case let port where Self.diskPorts.contains(port): break
         case HostBridge.dataPorts: bridge.write(value, to: port)
         case Self.resetControlPort: return value & Self.resetProcessor != 0 ? .reset : Effect.none
         default: return nil

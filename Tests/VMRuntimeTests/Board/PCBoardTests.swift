@@ -8,11 +8,7 @@ import Testing
 
 @Suite("The ports of a PC")
 struct PCBoardTests {
-    private static func makeBoard() -> Board {
-        var board = Board()
-        board.pc = PCDevices(memoryBytes: 64 << 20, romBytes: 1 << 18)
-        return board
-    }
+    private static func makeBoard() -> Board { Board(.pc, memoryBytes: 64 << 20, romBytes: 1 << 18) }
 
     @Test("A bare board has none of its devices")
     func bare() {
@@ -126,6 +122,17 @@ struct PCBoardTests {
         #expect(effects == [.exit(code: 7), .ready])
     }
 
+    @Test(
+        "A disk interface without a drive is neither busy nor ready",
+        arguments: [0x177, 0x1F7, 0x376, 0x3F6] as [UInt16])
+    func disks(port: UInt16) {
+        var board = Self.makeBoard()
+        let status = board.read(port, size: 1)
+        #expect(status == 0)
+        let effect = board.write(port, size: 1, value: 0xEC)
+        #expect(effect == .none)
+    }
+
     @Test("A progress code is taken, and what no device has is counted")
     func unclaimed() {
         var board = Self.makeBoard()
@@ -133,9 +140,9 @@ struct PCBoardTests {
         let progress = board.read(0x80, size: 1)
         #expect(progress == 0x12)
         #expect(board.unclaimedWrites == 0)
-        let effect = board.write(0x1F0, size: 2, value: 0x1234)
-        #expect(effect == .unclaimed(PortWrite(port: 0x1F0, size: 2, value: 0x1234)))
-        let nothing = board.read(0x1F0, size: 2)
+        let effect = board.write(0x2F8, size: 2, value: 0x1234)
+        #expect(effect == .unclaimed(PortWrite(port: 0x2F8, size: 2, value: 0x1234)))
+        let nothing = board.read(0x2F8, size: 2)
         #expect(nothing == 0xFFFF)
         #expect(board.unclaimedWrites == 1)
     }
@@ -189,7 +196,9 @@ struct FirmwareRegistersTests {
         #expect(registers.read(0x8B) == 0)
     }
 
-    @Test("All others are none of the board's", arguments: [0, 0x10, 0x25A, 0x270, 0x4B56_4D01, 0xC000_0080] as [UInt32])
+    @Test(
+        "All others are none of the board's",
+        arguments: [0, 0x10, 0x25A, 0x270, 0x4B56_4D01, 0xC000_0080] as [UInt32])
     func others(number: UInt32) {
         let registers = Held(FirmwareRegisters())
         #expect(registers.read(number) == nil)
