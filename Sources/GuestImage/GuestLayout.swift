@@ -27,6 +27,8 @@ public struct GuestLayout: Sendable, Hashable {
     public let system: SystemRegisters
     /// Whether CR4 is exactly what ``system`` says, because the job set it; otherwise the machine may turn on what it has.
     public let fixesCR4: Bool
+    /// What ends at 4 GiB and the guest cannot write; empty for none.
+    public let rom: [UInt8]
 
     /// Decides where an image goes and how it starts, by the job's wishes or by the mode's defaults.
     ///
@@ -38,24 +40,28 @@ public struct GuestLayout: Sendable, Hashable {
     /// A boot sector is an image of 512 bytes that ends in 55 AA. With ``JobSpec/pieces`` the first of them is the load address,
     /// and the job names the entry point. All registers that the job does not set are zero, but for bit 1 of RFLAGS.
     public init(flat image: [UInt8], spec: JobSpec) throws(Refusal) {
-        let memory = spec.memoryBytes
         guard !image.isEmpty else { throw Refusal(.imageEmpty, "the image has no bytes") }
-        let bounds = Self.minimumMemoryBytes...Self.maximumMemoryBytes
-        guard bounds.contains(memory), memory % Self.pageBytes == 0 else {
-            throw Refusal(
-                .memorySize, "guest memory of \(memory) bytes: it must be whole pages of 4 KiB, from 1 MiB to 1 GiB",
-                limit: Self.maximumMemoryBytes, value: memory)
-        }
+        try Self.checkMemory(spec.memoryBytes)
         let system = try InitialState.systemRegisters(of: spec)
         let placement = try ImagePlacement(of: image, spec: spec, system: system)
         let entry = try Self.checkEntry(placement.entryPoint, system: system, spec: spec)
 
         mode = spec.mode
-        memoryBytes = memory
+        memoryBytes = spec.memoryBytes
         pieces = SystemArea.pieces(for: spec.mode, startingWith: system) + placement.pieces(of: image)
         registers = try Self.registers(entry: entry, load: placement.loadAddress, spec: spec)
         self.system = system
         fixesCR4 = spec.controls[.cr4] != nil
+        rom = []
+    }
+
+    /// A layout of which all is decided.
+    init(
+        mode: GuestMode, memoryBytes: UInt64, pieces: [Piece], registers: Registers, system: SystemRegisters,
+        rom: [UInt8]
+    ) {
+        (self.mode, self.memoryBytes, self.pieces, self.rom) = (mode, memoryBytes, pieces, rom)
+        (self.registers, self.system, fixesCR4) = (registers, system, false)
     }
 
     /// The least guest memory: 1 MiB.
@@ -82,6 +88,15 @@ public struct GuestLayout: Sendable, Hashable {
     /// 512 bytes that end in 55 AA.
     public static func isBootSector(_ image: [UInt8]) -> Bool {
         image.count == 512 && image[510] == 0x55 && image[511] == 0xAA
+    }
+
+    static func checkMemory(_ memory: UInt64) throws(Refusal) {
+        let bounds = minimumMemoryBytes...maximumMemoryBytes
+        guard bounds.contains(memory), memory % pageBytes == 0 else {
+            throw Refusal(
+                .memorySize, "guest memory of \(memory) bytes: it must be whole pages of 4 KiB, from 1 MiB to 1 GiB",
+                limit: maximumMemoryBytes, value: memory)
+        }
     }
 
     /// The first instruction is looked for at the code segment's base plus the entry point, with no wrap at 1 MiB: KVM does not
@@ -113,7 +128,7 @@ public struct GuestLayout: Sendable, Hashable {
     /// The bit of RFLAGS that always reads one.
     static let fixedFlag: UInt64 = 2
 
-    private static func registers(entry: UInt64, load: UInt64, spec: JobSpec) throws(Refusal) -> Registers {
+    static func registers(entry: UInt64, load: UInt64, spec: JobSpec) throws(Refusal) -> Registers {
         var registers = Registers()
         registers.rip = entry
         registers.rsp = spec.mode == .real16 ? load & 0xFFFF : spec.memoryBytes

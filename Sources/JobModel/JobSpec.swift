@@ -53,6 +53,10 @@ public struct JobSpec: Sendable, Hashable {
     public var priority = JobPriority.normal
     /// The most nanoseconds that it may wait for its first start, at least 1; nil for as long as it takes.
     public var waitLimit: UInt64?
+    /// What the guest finds around its processor.
+    public var board = BoardKind.bare
+    /// Whether the image is a ROM: it ends at 4 GiB, and the processor starts in it as behind a reset. Only on ``BoardKind/pc``.
+    public var isROM = false
     /// Whether the worker takes the job over, and under which key; nil for a job that belongs to its connection.
     public var detachment: Detachment?
 

@@ -9,6 +9,8 @@ public enum GuestFeatures: Sendable, Hashable {
     case supported
     /// What every x86-64 processor has, by one fixed table.
     case baseline
+    /// ``supported`` without what is KVM's own, for the board of a PC.
+    case board
 }
 
 /// What CPUID answers for one leaf.

@@ -50,14 +50,35 @@ struct CPUIDTable: Sendable {
 
     /// Takes features out of a leaf's first sub-leaf.
     private mutating func hide(leaf: UInt32, ecx features: UInt32) {
+        change { entry in
+            if entry.function == leaf { entry.ecx &= ~features }
+        }
+    }
+
+    /// The same for the board of a PC, which has one processor, number 0, and no devices of KVM's: its clock would have the host write
+    /// into guest memory.
+    var forBoard: CPUIDTable {
+        var table = self
+        table.change { entry in
+            switch entry.function {
+            case 0x4000_0000...0x4000_FFFF: (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0)
+            case 1: entry.ebx &= 0x00FF_FFFF
+            case 0xB, 0x1F: entry.edx = 0
+            case 0x8000_001E: entry.eax = 0
+            default: break
+            }
+        }
+        return table
+    }
+
+    private mutating func change(_ edit: (inout kvm_cpuid_entry2) -> Void) {
         unsafe bytes.withUnsafeMutableBytes { raw in
             // SAFETY: every index is below the count, which is checked against the buffer's size.
             let announced = Int(unsafe raw.loadUnaligned(as: UInt32.self))
             for index in 0..<min(announced, Self.maximumEntries) {
                 let offset = Self.headerBytes + index * Self.entryBytes
                 var entry = unsafe raw.loadUnaligned(fromByteOffset: offset, as: kvm_cpuid_entry2.self)
-                guard entry.function == leaf else { continue }
-                entry.ecx &= ~features
+                edit(&entry)
                 unsafe raw.storeBytes(of: entry, toByteOffset: offset, as: kvm_cpuid_entry2.self)
             }
         }

@@ -9,6 +9,8 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case xcrs = 56, syncRegisters = 74, readOnlyMemory = 81, immediateExit = 136, coalescedPIO = 162
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    case interruptControllers = 0, setTSSAddress = 4, activityState = 14, intervalTimer = 33, setIdentityMapAddress = 37
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case manualDirtyLog = 168
     // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
     case userSpaceMSR = 188, msrFilter = 189, binaryStatistics = 203, largeXSAVE = 208, tripleFaultEvent = 218
@@ -33,6 +35,11 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .binaryStatistics: "KVM_CAP_BINARY_STATS_FD"
         case .largeXSAVE: "KVM_CAP_XSAVE2"
         case .tripleFaultEvent: "KVM_CAP_X86_TRIPLE_FAULT_EVENT"
+        case .interruptControllers: "KVM_CAP_IRQCHIP"
+        case .setTSSAddress: "KVM_CAP_SET_TSS_ADDR"
+        case .activityState: "KVM_CAP_MP_STATE"
+        case .intervalTimer: "KVM_CAP_PIT2"
+        case .setIdentityMapAddress: "KVM_CAP_SET_IDENTITY_MAP_ADDR"
         }
     }
 
@@ -49,6 +56,8 @@ public enum Capability: UInt32, Sendable, Hashable, CaseIterable {
         case .userSpaceMSR, .msrFilter: "keeping model-specific registers from guests"
         case .tripleFaultEvent: "forgetting a fault that a kick came upon"
         case .readOnlyMemory: "ROM"
+        case .interruptControllers, .intervalTimer, .activityState: "the board of a PC"
+        case .setTSSAddress, .setIdentityMapAddress: "real mode on older processors of Intel's, on the board of a PC"
         case .coalescedMMIO, .coalescedPIO: "console output without an exit per byte"
         }
     }

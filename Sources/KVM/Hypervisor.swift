@@ -62,14 +62,16 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///   - inSmallPages: whether ``GuestMemory/residentBytes()`` will be asked; the guest's memory is slower to take then.
     ///   - filter: the model-specific registers that the guest may read and write; nil for all that KVM has, which is also what
     ///     it gets where the kernel has no filters.
+    ///   - board: the interrupt controllers, the timer and the ROM of a PC; nil for none of them.
     ///   - coalescedPorts: the ports whose writes of one byte wait for ``VirtualCPU/takeCoalescedWrites(_:)``, if
     ///     ``coalescesPortWrites``. The end of such a machine makes its thread wait for many milliseconds.
     /// - Throws: ``KVMError/call(_:errno:)`` when the host is out of memory or of descriptors.
     ///
-    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_ENABLE_CAP`, `KVM_REGISTER_COALESCED_MMIO`, `KVM_SET_USER_MEMORY_REGION`.
+    /// `KVM_CREATE_VM`, `KVM_X86_SET_MSR_FILTER`, `KVM_ENABLE_CAP`, `KVM_REGISTER_COALESCED_MMIO`, `KVM_SET_USER_MEMORY_REGION`;
+    /// what ``PCHardware`` says.
     public borrowing func makeVirtualMachine(
         memoryBytes: UInt64, restoring policy: RestorePolicy = .giveBack, logsWrites: Bool = false,
-        inSmallPages: Bool = false, filter: MSRFilter? = nil, coalescedPorts: [UInt16] = []
+        inSmallPages: Bool = false, filter: MSRFilter? = nil, board: PCHardware? = nil, coalescedPorts: [UInt16] = []
     ) throws(KVMError) -> VirtualMachine {
         precondition(!(logsWrites && policy.isSticky), "a sticky log tells what was ever written, not what is new")
         // A signal to this thread cuts the call short, as an alarm is that an earlier job has left behind: see VCPUThread.
@@ -78,6 +80,7 @@ public struct Hypervisor: ~Copyable, Sendable {
         let vm = OwnedDescriptor(try KVMError.check(made, .createVM))
         let filter = capabilities[.msrFilter] == nil ? nil : fulfillable(filter)
         try filter?.install(in: vm.number)
+        try board?.install(in: vm.number, capabilities)
         for port in coalescedPorts { _ = try KVMError.check(ckvm_coalesce_port(vm.number, port), .coalescePort) }
         let tellsTripleFaults = capabilities[.tripleFaultEvent] != nil
         if tellsTripleFaults {
@@ -93,8 +96,10 @@ public struct Hypervisor: ~Copyable, Sendable {
         let memory = try GuestMemory(bytes: memoryBytes, inSmallPages: inSmallPages || policy.needsLog)
         try memory.install(in: vm.number, logsWrites: logs)
         let history = MemoryHistory(policy, pages: memory.changed.pages, logs: logs)
+        let rom = try board?.makeROM(in: vm.number)
         return VirtualMachine(
-            descriptor: vm, filter: filter, tellsTripleFaults: tellsTripleFaults, memory: memory, history: history)
+            descriptor: vm, filter: filter, tellsTripleFaults: tellsTripleFaults, memory: memory, history: history,
+            rom: rom)
     }
 
     /// The worker cannot serve accesses of which it does not hear.
@@ -118,11 +123,19 @@ public struct Hypervisor: ~Copyable, Sendable {
         countsEmulation: Bool = true, translations: TranslationReset = .unneeded, exchangesGS: Bool = true
     ) throws(KVMError) -> VirtualCPU {
         let traits = VCPUTraits(
-            runAreaBytes: runAreaBytes, cpuid: features == .baseline ? baseline : cpuid, capabilities: capabilities,
+            runAreaBytes: runAreaBytes, cpuid: table(of: features), capabilities: capabilities,
             ringPage: ringPage, countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil,
             translations: translations, exchangesGS: exchangesGS, filter: machine.filter,
             unfilteredMSRs: machine.filter == nil ? try MSRValues.candidates(of: descriptor.number) : [])
         return try VirtualCPU(machine: machine.descriptor.number, number: number, traits)
+    }
+
+    private func table(of features: GuestFeatures) -> CPUIDTable {
+        switch features {
+        case .supported: cpuid
+        case .baseline: baseline
+        case .board: cpuid.forBoard
+        }
     }
 
     /// Whether a machine can have coalesced ports.
@@ -176,4 +189,6 @@ public struct VirtualMachine: ~Copyable, Sendable {
     /// Guest physical memory from address 0 on.
     public let memory: GuestMemory
     let history: MemoryHistory
+    /// The ROM of a PC.
+    let rom: ReadOnlyMemory?
 }

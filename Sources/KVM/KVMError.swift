@@ -54,6 +54,12 @@ public enum KVMError: Error, Sendable, Hashable {
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case residentPages = "mincore", giveBack = "madvise", countInstructions = "perf_event_open", forget = "mprotect"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case createIRQChip = "KVM_CREATE_IRQCHIP", createPIT = "KVM_CREATE_PIT2", getIRQChip = "KVM_GET_IRQCHIP"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case setTSSAddress = "KVM_SET_TSS_ADDR", setIdentityMapAddress = "KVM_SET_IDENTITY_MAP_ADDR"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+        case getMPState = "KVM_GET_MP_STATE", getLAPIC = "KVM_GET_LAPIC"
+        // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case coalescePort = "KVM_REGISTER_COALESCED_MMIO", coalescedRing = "KVM's ring of coalesced writes"
         // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
         case mapMemory = "mmap(guest memory)", mapRunArea = "mmap(kvm_run)"

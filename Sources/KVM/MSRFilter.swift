@@ -43,11 +43,14 @@ public struct MSRFilter: Sendable, Hashable {
     public let allowed: [Range]
     /// What it accesses by way of the worker: ``VMExit/msrRead(number:)`` and ``VMExit/msrWrite(number:value:)``.
     public let served: [Range]
+    /// Whether the worker hears of every access that is not allowed, those that it does not serve included.
+    let tellsDenied: Bool
 
-    private init(allowed: [Range], served: [Range] = []) {
+    private init(allowed: [Range], served: [Range] = [], tellsDenied: Bool = false) {
         precondition(
             allowed.count <= Self.rangesLimit && allowed.allSatisfy { (1...Self.rangeLimit).contains($0.count) })
         (self.allowed, self.served) = (allowed, served)
+        self.tellsDenied = tellsDenied || !served.isEmpty
     }
 
     /// Which of them turns long mode on.
@@ -79,6 +82,17 @@ public struct MSRFilter: Sendable, Hashable {
     /// instruction of long mode.
     public static let noted = MSRFilter(allowed: bases + readable, served: modes + modelSpecific)
 
+    /// For the board of a PC: the same registers by the guest itself, the time-stamp counter to read, and to read and write what
+    /// belongs to the processor's own interrupt controller, its base and its deadline. The worker hears of all others, and answers for the
+    /// board.
+    ///
+    /// What a guest leaves in those two no reset takes back: a machine with this filter serves one job.
+    public static let board = MSRFilter(
+        allowed: repeatable.allowed + [
+            Range(first: 0x10, count: 1, isWritable: false), Range(first: 0x1B, count: 1),
+            Range(first: 0x6E0, count: 1),
+        ], tellsDenied: true)
+
     /// The registers that a guest may write and that are no part of ``SystemRegisters``.
     static let writable = modelSpecific.flatMap { range in (0..<range.count).map { range.first + $0 } }
 
@@ -92,7 +106,7 @@ public struct MSRFilter: Sendable, Hashable {
     ///
     /// `KVM_X86_SET_MSR_FILTER`, and `KVM_CAP_X86_USER_SPACE_MSR` where the worker has to serve.
     func install(in machine: Int32) throws(KVMError) {
-        if !served.isEmpty {
+        if tellsDenied {
             let capability = Capability.userSpaceMSR.rawValue
             _ = try KVMError.check(
                 ckvm_enable(machine, capability, UInt64(CKVM_MSR_EXIT_REASON_FILTER)), .enableCapability)

@@ -17,6 +17,19 @@ extension VirtualCPU {
         unsafe runData.pointee.msr.error = values[number] == nil ? 1 : 0
     }
 
+    /// Answers ``VMExit/msrRead(number:)`` with a value of the worker's own; nil is a #GP.
+    public borrowing func answerMSRRead(_ value: UInt64?) {
+        // SAFETY: see `runData`.
+        unsafe runData.pointee.msr.data = value ?? 0
+        unsafe runData.pointee.msr.error = value == nil ? 1 : 0
+    }
+
+    /// Likewise ``VMExit/msrWrite(number:value:)``.
+    public borrowing func answerMSRWrite(isTaken: Bool) {
+        // SAFETY: see `runData`.
+        unsafe runData.pointee.msr.error = isTaken ? 0 : 1
+    }
+
     /// The guest's time-stamp counter, by what KVM says of it; nil where it does not. Backends that show guests the host's say something
     /// else.
     ///

@@ -62,6 +62,7 @@ private enum Probe {
         profile.translations = try TranslationProbe.run(hypervisor, profile, thread)
         try ProgramProbe.run(hypervisor, &profile, thread)
         profile.coalescesPortWrites = hypervisor.coalescesPortWrites
+        profile.missingForPC = hypervisor.missingForPC
         return profile
     }
 

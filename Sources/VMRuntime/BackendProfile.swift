@@ -44,6 +44,9 @@ public struct BackendProfile: Sendable, Hashable {
     /// KVM can gather a guest's port writes without an exit for each.
     public internal(set) var coalescesPortWrites = false
 
+    /// What this KVM lacks for the board of a PC: the names of capabilities.
+    public internal(set) var missingForPC: [String] = []
+
     /// SYSCALL goes where LSTAR says and stays at ring 3.
     public internal(set) var callsStayAtRing3 = false
     /// What a guest's time-stamp counter shows.

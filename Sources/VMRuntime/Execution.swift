@@ -53,6 +53,8 @@ final class Execution {
     var watch: BudgetWatch
     /// When to look again at what the guest writes without an exit; never on a machine where each byte is one.
     var nextConsoleLook = UInt64.max
+    /// When to look again whether the guest has halted; never on a machine where each HLT is an exit.
+    var nextHaltLook = UInt64.max
     var digest: RunDigest?
     /// The step budget with all that it was extended by.
     var stepLimit: UInt64?
@@ -137,8 +139,9 @@ final class Execution {
         }
         do throws(KVMError) {
             startConsoleLooks()
+            startHaltLooks()
             // Only now: an alarm that has been set before, and goes off behind this line, finds the vCPU.
-            try thread.setAlarm(by: min(watch.nextLook, nextConsoleLook))
+            try thread.setAlarm(by: min(watch.nextLook, nextConsoleLook, nextHaltLook))
             if inquiry.isTraced, tracer == nil { tracer = Tracer(startingWith: try machine.vcpu.registers()) }
             var ending = try runToEnd()
             guard let pause = try pause(at: &ending) else { return .ended(try conclude(ending)) }
@@ -260,10 +263,10 @@ final class Execution {
             return .goOn
         case .interrupted: return interruption().map { .end($0, retired: false) } ?? .goOn
         case .msrRead(let number):
-            try machine.vcpu.serveMSRRead(number)
+            try readRegister(number)
             return .goOn
         case .msrWrite(let number, let value):
-            try machine.vcpu.serveMSRWrite(number, value)
+            try writeRegister(number, value)
             return .goOn
         case .debug, .taskPriorityChanged: return .goOn
         case .halt: return .end(.halted, retired: true)
@@ -324,6 +327,7 @@ final class Execution {
         case .consoleBytes(let bytes): append(bytes, to: .console)
         case .exit(let code): .exited(code: code)
         case .ready: readyOutcome
+        case .reset: .halted
         case .unclaimed(let write): reportsPortWrites ? append(write.record, to: .portWrites) : nil
         }
     }
@@ -345,7 +349,7 @@ final class Execution {
         _ = machine.vcpu.takeKick()
         if let canceller = control.canceller { return .cancelled(by: canceller) }
         let now = MonotonicClock.now
-        if let outcome = watch.look(at: now, machine.vm.memory) { return outcome }
+        if let outcome = watch.look(at: now, machine.vm.memory) ?? lookForHalt(at: now) { return outcome }
         if isOutputDue(at: now) { return flush() }
         setAlarm(at: output.dueAt)
         return nil
@@ -353,7 +357,7 @@ final class Execution {
 
     /// When a budget asks for it, or earlier. A failure is as good as none: the timer exists, and its argument is right.
     private func setAlarm(at instant: UInt64? = nil) {
-        try? thread.setAlarm(by: min(instant ?? .max, watch.nextLook, nextConsoleLook))
+        try? thread.setAlarm(by: min(instant ?? .max, watch.nextLook, nextConsoleLook, nextHaltLook))
     }
 
     /// When the present slice ends, if the meter runs the guest in slices. Behind it the alarm is set anew.

@@ -23,10 +23,10 @@ final class Machine {
     init(_ kind: MachineKind, on hypervisor: borrowing Hypervisor) throws(KVMError) {
         let vm = try hypervisor.makeVirtualMachine(
             memoryBytes: kind.memoryBytes, restoring: kind.restore, logsWrites: kind.logsWrites,
-            inSmallPages: kind.countsPages, filter: kind.filter,
+            inSmallPages: kind.countsPages, filter: kind.filter, board: kind.hardware,
             coalescedPorts: kind.coalescesConsole ? Board.consolePorts : [])
         vcpu = try hypervisor.makeVirtualCPU(
-            in: vm, features: kind.isDeterministic ? .baseline : .supported, countsEmulation: kind.countsEmulation,
+            in: vm, features: kind.features, countsEmulation: kind.countsEmulation,
             translations: kind.translations, exchangesGS: kind.exchangesGS)
         self.vm = vm
         self.kind = kind
@@ -45,6 +45,7 @@ final class Machine {
             try vcpu.load(state(at: start), omitting: omitted)
             // Behind the vCPU: what a guest left half done may write once more, and be mapped for that.
             try vm.restore(to: start.memory)
+            guard vm.fillROM(start.rom) else { throw .unexpectedReply(.setUserMemoryRegion) }
             if omitted != .translations { try vm.forgetTranslations(of: vcpu) }
         } catch {
             retire()
@@ -80,7 +81,7 @@ final class Machine {
     /// Whether no other job may be given to it.
     var mustRetire: Bool {
         // A triple fault that a kick came upon stays where the kernel cannot take it back.
-        isSpoilt || vcpu.hasPendingAccess || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
+        kind.hardware != nil || isSpoilt || vcpu.hasPendingAccess || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
     }
 
     /// From here on ``mustRetire``.

@@ -30,11 +30,26 @@ struct MachineKind: Sendable, Hashable {
     var tenant: UInt32?
     /// Whether bytes that the guest writes to the console wait in the kernel, without an exit for each.
     var coalescesConsole = false
+    /// What the kernel has of a PC's board; nil on a bare board. Such a machine serves one job: no reset takes back what a guest leaves in
+    /// the interrupt controllers and the timer.
+    var hardware: PCHardware?
 }
 
 extension MachineKind {
     /// What keeps model-specific registers from the guest.
-    var filter: MSRFilter { isDeterministic ? .repeatable : isCounted ? .direct : .noted }
+    var filter: MSRFilter {
+        hardware != nil ? .board : isDeterministic ? .repeatable : isCounted ? .direct : .noted
+    }
+
+    /// What CPUID tells the guest.
+    var features: GuestFeatures { hardware != nil ? .board : isDeterministic ? .baseline : .supported }
+
+    /// The kind that a job on the board of a PC needs.
+    init(memoryBytes: UInt64, hardware: PCHardware, plan: MeterPlan, budget: Budget, on profile: BackendProfile) {
+        self.init(
+            memoryBytes: memoryBytes, isCounted: plan != .none, countsEmulation: plan.countsEmulation(on: profile),
+            countsPages: budget.touchedBytes != nil, restore: .giveBack, translations: .unneeded, hardware: hardware)
+    }
 
     /// The kind that a job needs.
     init(

@@ -94,6 +94,7 @@ extension BackendProfile {
 
     /// Why a job cannot run here, if it cannot.
     public func refusal(of spec: JobSpec) -> Refusal? {
+        if let refusal = boardRefusal(of: spec) { return refusal }
         guard modes[spec.mode] != nil else {
             return Refusal(
                 .modeUnavailable, "this machine's KVM cannot run \(spec.mode.name) guests; see kvmjob doctor")
@@ -121,7 +122,7 @@ extension BackendProfile {
 
 extension JobSpec {
     /// Whether somebody has to count the guest's steps.
-    fileprivate var needsSteps: Bool { budget.steps != nil || meter != nil || isStopped || snapshot?.isBySteps == true }
+    var needsSteps: Bool { budget.steps != nil || meter != nil || isStopped || snapshot?.isBySteps == true }
 
     /// Whether the guest is looked at after each of its steps.
     fileprivate var isStopped: Bool {

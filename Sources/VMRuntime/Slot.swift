@@ -58,14 +58,25 @@ public struct AdmittedJob: Sendable {
         reportsPortWrites = spec.reportsPortWrites
         pauses = spec.pausesWhenStepsRunOut
         self.start = start
+        kind = Self.kind(start, spec, plan: plan, on: profile, reusesMachine: reusesMachine)
+        inquiry = Inquiry(spec)
+        snapshotOrder = spec.snapshot.flatMap { point in keeping.map { SnapshotOrder(point: point, terms: $0) } }
+    }
+
+    private static func kind(
+        _ start: StartingPoint, _ spec: JobSpec, plan: MeterPlan, on profile: BackendProfile, reusesMachine: Bool
+    ) -> MachineKind {
+        guard spec.board == .bare else {
+            return MachineKind(
+                memoryBytes: start.memory.bytes, hardware: PCHardware(romBytes: UInt64(start.rom.count)), plan: plan,
+                budget: spec.budget, on: profile)
+        }
         var kind = MachineKind(
-            memoryBytes: start.memory.bytes, mode: start.mode, plan: plan, budget: budget,
+            memoryBytes: start.memory.bytes, mode: start.mode, plan: plan, budget: spec.budget,
             isDeterministic: spec.isDeterministic, on: profile)
         kind.coalescesConsole = MachineKind.coalescesConsole(
             of: spec, plan: plan, reusesMachine: reusesMachine, on: profile)
-        self.kind = kind
-        inquiry = Inquiry(spec)
-        snapshotOrder = spec.snapshot.flatMap { point in keeping.map { SnapshotOrder(point: point, terms: $0) } }
+        return kind
     }
 }
 

@@ -16,6 +16,8 @@ public final class StartingPoint: Sendable {
     let processor: Processor
     /// The devices.
     let board: Board
+    /// What ends at 4 GiB and the guest cannot write; empty for none.
+    let rom: [UInt8]
     /// The process, for a Linux program.
     let program: ProgramStart?
     /// Bytes of host memory that it holds: those of the image and of its mode's tables, and a page for each that they cover in
@@ -36,24 +38,26 @@ public final class StartingPoint: Sendable {
         guard spec.mode != .linux else {
             throw Refusal(.invalidField, "a job of mode linux has a program and files, and no image")
         }
-        self.init(try GuestLayout(flat: image, spec: spec))
+        let layout = spec.isROM ? try GuestLayout(rom: image, spec: spec) : try GuestLayout(flat: image, spec: spec)
+        self.init(layout, on: spec.board)
     }
 
     /// The start of an image.
-    init(_ layout: GuestLayout) {
+    init(_ layout: GuestLayout, on board: BoardKind = .bare) {
         mode = layout.mode
         memory = PristineMemory(
             bytes: layout.memoryBytes, pieces: layout.pieces.map { (address: $0.address, bytes: $0.bytes) })
-        byteCount = Int(memory.storedBytes)
+        rom = layout.rom
+        byteCount = Int(memory.storedBytes) + rom.count
         processor = .new(layout.registers, layout.system, fixesCR4: layout.fixesCR4)
-        board = Board()
+        self.board = Board(board, memoryBytes: layout.memoryBytes, romBytes: UInt64(layout.rom.count))
         program = nil
     }
 
     /// A start of which all is known.
     init(mode: GuestMode, processor: Processor, memory: PristineMemory, board: Board, program: ProgramStart? = nil) {
         byteCount = Int(memory.storedBytes)
-        (self.mode, self.processor, self.memory, self.board) = (mode, processor, memory, board)
+        (self.mode, self.processor, self.memory, self.board, rom) = (mode, processor, memory, board, [])
         self.program = program
     }
 

@@ -154,6 +154,8 @@ struct StartKey: Sendable, Hashable {
     private let tables: [TableName: DescriptorTable]
     private let controls: [ControlName: UInt64]
     private let pieces: [MemoryRange]
+    private let board: BoardKind
+    private let isROM: Bool
 
     /// Of a program all of it counts: its layers by their digests, and the seed where it was given.
     init(_ program: ProgramSpec, _ spec: JobSpec) { self.init(.program(program), spec) }
@@ -173,6 +175,7 @@ struct StartKey: Sendable, Hashable {
         (mode, memoryBytes, loadAddress, entryPoint) = (spec.mode, spec.memoryBytes, spec.loadAddress, spec.entryPoint)
         (registers, segments, tables) = (spec.registers, spec.segments, spec.tables)
         (controls, pieces) = (spec.controls, spec.pieces)
+        (board, isROM) = (spec.board, spec.isROM)
     }
 
     /// Bytes of host memory that it holds.

@@ -206,6 +206,8 @@ extension Submit {
         fields.big("wait_budget", waitBudget)
         fields.flag("detach", detach)
         fields.text("key", key)
+        fields.small("board", board?.rawValue)
+        fields.flag("rom", rom)
     }
 }
 

@@ -6,12 +6,6 @@ import Testing
 
 @testable import VMRuntime
 
-/// The test macros take values apart and cannot call what mutates them; a reference can be asked.
-private final class Held<Value> {
-    var value: Value
-    init(_ value: Value) { self.value = value }
-}
-
 extension Held where Value == Uart16550 {
     var wantsInput: Bool { value.wantsInput }
     var consumed: Int { value.consumed }

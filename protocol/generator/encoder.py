@@ -287,6 +287,8 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "wait_budget": (0x8025, u64),
         "detach": (0x8026, flag),
         "key": (0x8027, words),
+        "board": (0x8028, u8),
+        "rom": (0x8029, flag),
     },
     "ACCEPTED": {"queue_position": (1, u32), "id": (2, u64), "wait_ns": (3, u64), "repeated": (4, flag)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},

@@ -269,6 +269,8 @@ def program_refusals(talks: Conversations) -> None:
         (program(30, layers=[(HI_DIGEST, 64 * MIB), TOOLS_LAYER]), 65),
         (program(31, memory_bytes=4097), 67),
         (program(32, wall_budget=0), 71),
+        (program(33, board=0), 64),
+        (program(34, rom=False), 64),
     ]
     for job, (made, code) in enumerate(cases, 1):
         s.client(made).worker(refusal(job, code))

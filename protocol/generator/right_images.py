@@ -132,10 +132,12 @@ def snapshots(talks: Conversations) -> None:
         (message("SUBMIT", 16, mode=1, image_bytes=9, snapshot=(2, 5), pause=True), 64),
         (message("SUBMIT", 17, mode=1, image_bytes=9, snapshot=(3, 0x1000), trace=True), 64),
         (resume(18, step_budget=0), 71),
+        (resume(19, board=1), 64),
+        (resume(20, rom=True), 64),
     ]
     for job, (made, code) in enumerate(cases, 1):
         s.client(made).worker(refusal(job, code))
-    s.run(20).worker(halted(20))
+    s.run(30).worker(halted(30))
 
 
 def wrong_images(talks: Conversations) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from generator.encoder import Json, data, exit_record, message
 from generator.values import (
     COUNTERS,
+    HI_DIGEST,
     HLT,
     KIB,
     MIB,
@@ -122,6 +123,17 @@ def states(frames: RightFrames) -> None:
         "a job that is told step by step, and that runs the same way each time",
         message("SUBMIT", 9, mode=1, image_bytes=9, trace=True, deterministic=True),
     )
+    for board, name in enumerate(["bare", "pc"]):
+        frames.add(
+            f"submit-board-{name}",
+            "what the guest finds around its processor",
+            message("SUBMIT", 9, mode=1, image_bytes=9, board=board),
+        )
+    frames.add(
+        "submit-rom",
+        "an image that is a ROM, on the board that has a place for it",
+        message("SUBMIT", 9, mode=1, image_bytes=1 << 17, image_digest=HI_DIGEST, board=1, rom=True),
+    )
     noisy = message("SUBMIT", 9, mode=1, image_bytes=1, segments=[(5, (0, 0, 0, 0xFFFF))])
     quiet = message("SUBMIT", 9, mode=1, image_bytes=1, segments=[(5, (0, 0, 0, 0x1FFF))])
     frames.add(
@@ -131,7 +143,7 @@ def states(frames: RightFrames) -> None:
     )
     frames.add(
         "submit-everything",
-        "every field there is, every list at its most: 18,251 bytes, which only a frame_limit above 4096 takes",
+        "every field there is, every list at its most: 18,265 bytes, which only a frame_limit above 4096 takes",
         message(
             "SUBMIT",
             MOST32,
@@ -154,6 +166,8 @@ def states(frames: RightFrames) -> None:
             snapshot=(3, MOST64),
             priority=9,
             wait_budget=MOST64,
+            board=1,
+            rom=True,
             **{"from": "ee" * 32},
         ),
     )

@@ -76,11 +76,13 @@ def list_values(bad: BadFrames) -> None:
         (0x8012, "report", ["20", "40", "80", "3f", "ff"]),
         (0x8018, "trace", ["02", "80"]),
         (0x8019, "deterministic", ["02", "10"]),
+        (0x8028, "board", ["02", "ff"]),
+        (0x8029, "rom", ["02", "ff"]),
     ]:
         for value in wrong_values:
             bad.payload(
                 f"value-submit-{name}-{value}",
-                "meters are 1 and 2, flags 0 and 1, what to report a sum up to 31",
+                "meters are 1 and 2, boards and flags 0 and 1, what to report a sum up to 31",
                 submit(tlv(tag, value)),
                 VALUE,
                 tag,

@@ -58,7 +58,7 @@ extension Submit {
             (dumps?.isEmpty == false, "dumps"), (trace == true, "trace"),
             (deterministic == true, "deterministic: say clock and seed"),
             (imageDigest != nil, "image_digest: its layers have digests"),
-            (isAtStep, "a snapshot but when it is ready"),
+            (isAtStep, "a snapshot but when it is ready"), (board != nil, "board"), (rom != nil, "rom"),
         ]
         return fields.first(where: \.0)?.1
     }

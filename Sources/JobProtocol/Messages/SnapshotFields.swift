@@ -72,7 +72,8 @@ extension Submit {
             (memoryBytes != nil, "a size of memory"), (segments?.isEmpty == false, "segments"),
             (tables?.isEmpty == false, "tables"), (controls?.isEmpty == false, "controls"),
             (pieces?.isEmpty == false, "pieces"), (deterministic != nil, "deterministic"),
-            (imageDigest != nil, "an image's digest"), (hasProgramField, "a program"),
+            (imageDigest != nil, "an image's digest"), (hasProgramField, "a program"), (board != nil, "a board"),
+            (rom != nil, "rom"),
         ]
         return fields.first(where: \.0)?.1
     }

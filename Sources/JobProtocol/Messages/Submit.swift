@@ -91,6 +91,10 @@ public struct Submit: Sendable, Hashable {
     public var detach: Bool?
     /// The name under which a detached job is submitted once.
     public var key: String?
+    /// What the guest finds around its processor.
+    public var board: BoardKind?
+    /// Whether the image is a ROM.
+    public var rom: Bool?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
@@ -145,6 +149,7 @@ public struct Submit: Sendable, Hashable {
         priority = spec.priority == JobPriority.normal ? nil : spec.priority
         waitBudget = spec.waitLimit
         (detach, key) = (spec.detachment == nil ? nil : true, spec.detachment?.key)
+        (board, rom) = (spec.board == .bare ? nil : spec.board, spec.isROM ? true : nil)
         spec.program.map { describe($0) }
     }
 
@@ -172,6 +177,7 @@ public struct Submit: Sendable, Hashable {
         spec.program = programSpec
         (spec.priority, spec.waitLimit) = (priority ?? JobPriority.normal, waitBudget)
         spec.detachment = detach == true ? Detachment(key: key) : nil
+        (spec.board, spec.isROM) = (board ?? .bare, rom ?? false)
         return spec
     }
 
@@ -200,6 +206,7 @@ public struct Submit: Sendable, Hashable {
         case dumps, trace, deterministic, imageDigest, snapshot, from
         case program, arguments, environment, layers, clock, seed, scratchBytes
         case priority, waitBudget, detach, key
+        case board, rom
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -249,6 +256,8 @@ public struct Submit: Sendable, Hashable {
             case .waitBudget: waitBudget = try field.integer()
             case .detach: detach = try field.flag()
             case .key: key = try field.key()
+            case .board: board = try field.known()
+            case .rom: rom = try field.flag()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -318,6 +327,8 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.waitBudget, waitBudget)
         fields.put(Tag.detach, flag: detach)
         fields.put(Tag.key, text: key, atMost: Detachment.keyLimit)
+        fields.put(Tag.board, board?.rawValue)
+        fields.put(Tag.rom, flag: rom)
         return fields.finish()
     }
 

@@ -29,6 +29,8 @@ internal import JobProtocol
 /// | `path`, `argument`, `variable` | of a program |
 /// | `clock`, `seed`, `scratch` | of a program |
 /// | `port-writes`, `deterministic` | yes |
+/// | `board` | `pc` |
+/// | `rom` | yes |
 /// | `report` | the bits of what the result tells, as on the wire |
 /// | `dump` | `ADDRESS,COUNT` of each window |
 ///
@@ -55,6 +57,8 @@ struct JobIdentity {
         if let program = spec.program { add(program) }
         if spec.reportsPortWrites { add("port-writes", "1") }
         if spec.isDeterministic { add("deterministic", "1") }
+        if spec.board != .bare { add("board", spec.board.name) }
+        if spec.isROM { add("rom", "1") }
         if !spec.report.isEmpty { add("report", spec.report.rawValue) }
         for dump in spec.dumps { add("dump", "\(dump.address),\(dump.count)") }
     }

@@ -29,14 +29,14 @@ struct ManifestDraft {
         switch field {
         case .image, .hex, .from, .program, .root, .file, .env: try setSource(field, value)
         case .format, .append, .module: try setKernel(field, value)
-        case .mode, .load, .entry, .set, .memoryAt, .meter: try setStart(field, value)
+        case .board, .rom, .mode, .load, .entry, .set, .memoryAt, .meter: try setStart(field, value)
         case .memory, .steps, .wallTime, .cpuTime, .exits, .outputLimit, .touchedMemory, .scratch:
             try setLimit(field, value)
         case .clock: run.limits.clock = try value.named(ProgramSpec.Clock.init(argument:))
         case .seed: run.limits.seed = try value.parsed(WholeNumber.parse)
         case .stdin, .stdinText: try setInput(field, value)
         case .priority, .wait: try setQueue(field, value)
-        case .registers, .fpu, .dump, .portWrites, .deterministic, .digest: try setReport(field, value)
+        case .registers, .fpu, .dump, .screen, .portWrites, .deterministic, .digest: try setReport(field, value)
         case .label: try setLabel(value)
         }
     }
@@ -78,6 +78,8 @@ struct ManifestDraft {
 
     private mutating func setStart(_ field: ManifestField, _ value: FieldValue) throws(FieldProblem) {
         switch field {
+        case .board: submit.guest.namedBoard = try value.named(BoardKind.init(argument:))
+        case .rom: submit.guest.rom = try value.flag()
         case .mode: submit.guest.namedMode = try value.named(GuestMode.init(argument:))
         case .load: submit.guest.load = try value.parsed(WholeNumber.parse)
         case .entry: submit.guest.entry = try value.parsed(WholeNumber.parse)
@@ -141,6 +143,7 @@ struct ManifestDraft {
             submit.inspection.dump = try Self.each(try value.texts()) { element throws(FieldProblem) in
                 try element.named(MemoryRangeText.parse)
             }
+        case .screen: submit.inspection.screen = try value.flag()
         case .portWrites: submit.portWrites = try value.flag()
         case .deterministic: submit.deterministic = try value.flag()
         case .digest: submit.digest = try value.flag()

@@ -10,13 +10,14 @@ enum ManifestField: String, CaseIterable, Sendable {
     case image, hex, from, program
     case root, file, env
     case format, append, module
+    case board, rom
     case mode, load, entry, set
     case memory, memoryAt = "memory_at"
     case steps, wallTime = "wall_time", cpuTime = "cpu_time", exits, outputLimit = "output_limit"
     case touchedMemory = "touched_memory", meter, scratch, clock, seed
     case stdin, stdinText = "stdin_text"
     case priority, wait
-    case registers, fpu, dump, portWrites = "port_writes", deterministic, digest
+    case registers, fpu, dump, screen, portWrites = "port_writes", deterministic, digest
     case label
 
     /// What a line runs, for which not every field makes sense.
@@ -25,9 +26,9 @@ enum ManifestField: String, CaseIterable, Sendable {
     /// Nil for a field of every line.
     var kind: Kind? {
         switch self {
-        case .image, .hex, .from, .format, .append, .module, .mode, .load, .entry, .set, .memoryAt, .steps, .exits,
-            .touchedMemory, .meter,
-            .registers, .fpu, .dump, .portWrites, .deterministic, .digest:
+        case .image, .hex, .from, .format, .append, .module, .board, .rom, .mode, .load, .entry, .set, .memoryAt,
+            .steps,
+            .exits, .touchedMemory, .meter, .registers, .fpu, .dump, .screen, .portWrites, .deterministic, .digest:
             .image
         case .program, .root, .file, .env, .scratch, .clock, .seed: .program
         case .memory, .wallTime, .cpuTime, .outputLimit, .stdin, .stdinText, .priority, .wait, .label: nil

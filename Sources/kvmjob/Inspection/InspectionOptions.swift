@@ -20,6 +20,9 @@ struct InspectionOptions: ParsableArguments {
         transform: MemoryRangeText.parse)
     var dump: [MemoryRange] = []
 
+    @Flag(help: "Show the text screen as it is at the end: 80 by 25 characters from 0xb8000 on.")
+    var screen = false
+
     @Option(
         help: ArgumentHelp("Write all of guest memory and the registers to an ELF core for gdb.", valueName: "file"),
         completion: .file())
@@ -30,14 +33,13 @@ struct InspectionOptions: ParsableArguments {
 
     func validate() throws {
         guard core != "" else { throw ValidationError("--core needs the name of a file.") }
-        let windows = dump.count + (core == nil ? 0 : 1)
-        guard windows <= MemoryRange.dumpLimit else {
-            let other = core == nil ? "" : ", the core being one of them"
+        guard windows.count + (core == nil ? 0 : 1) <= MemoryRange.dumpLimit else {
+            let other = core == nil && !screen ? "" : ", core and screen being one of them each"
             throw ValidationError("--dump can be given \(MemoryRange.dumpLimit) times\(other).")
         }
         // Each is at most the limit where the sum is looked at, and there are 64, so that it cannot overflow.
-        guard dump.allSatisfy({ $0.count <= MemoryDump.byteLimit }),
-            dump.reduce(0, { $0 + $1.count }) <= MemoryDump.byteLimit
+        guard windows.allSatisfy({ $0.count <= MemoryDump.byteLimit }),
+            windows.reduce(0, { $0 + $1.count }) <= MemoryDump.byteLimit
         else {
             throw ValidationError(
                 "--dump shows at most \(SizeText.describe(MemoryDump.byteLimit)) in all; --core writes all memory to a file."
@@ -54,17 +56,20 @@ struct InspectionOptions: ParsableArguments {
     func apply(to spec: inout JobSpec, json: Bool) {
         if registers || json { spec.report.formUnion([.exits, .code, .stack]) }
         if fpu { spec.report.insert(.fpu) }
-        spec.dumps = dump
+        spec.dumps = windows
         if core != nil { spec.dumps.append(MemoryRange(address: 0, count: spec.memoryBytes)) }
         spec.isTraced = trace
     }
+
+    /// The windows of memory that are asked for, but for the core's: the screen is the last.
+    private var windows: [MemoryRange] { dump + (screen ? [TextScreen.window] : []) }
 
     /// How the answer is shown.
     var inspection: Inspection {
         var sections: PostMortemText.Sections = []
         if registers { sections.formUnion([.code, .stack, .exits]) }
         if fpu { sections.insert(.fpu) }
-        return Inspection(sections: sections, dumps: dump, corePath: core)
+        return Inspection(sections: sections, dumps: windows, endsInScreen: screen, corePath: core)
     }
 }
 
@@ -74,6 +79,8 @@ struct Inspection: Sendable {
     var sections: PostMortemText.Sections = []
     /// The windows of memory that were asked for, but for the core's.
     var dumps: [MemoryRange] = []
+    /// Whether the last of them is the text screen.
+    var endsInScreen = false
     /// Where the core goes.
     var corePath: String?
 }

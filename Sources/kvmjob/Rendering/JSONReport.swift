@@ -43,7 +43,7 @@ internal import LinuxPersonality
 /// | `control` | `cr0`, `cr2`, `cr3`, `cr4`, `cr8`, `efer`, `apic_base` |
 /// | `digest` | SHA-256 in hexadecimal of what another run must bring forth again, where it was asked for |
 /// | `job` | with `--deterministic`: all that `kvmjob replay` needs, see ``JobDescription`` |
-/// | `post_mortem`, `dumps` | see ``PostMortemJSON`` |
+/// | `post_mortem`, `dumps`, `screen` | see ``PostMortemJSON`` |
 /// | `stderr_base64`, `stderr_truncated` | of a Linux program: what it wrote to its standard error, by the rules of `output_base64` |
 /// | `program` | of a Linux program: `signal` (its number) and `place` (a symbol) of a fault, `system_calls` (a count), `unknown_calls` (names), `peak_bytes` |
 struct JSONReport {

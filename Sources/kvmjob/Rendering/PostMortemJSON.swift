@@ -16,13 +16,17 @@ internal import JobModel
 /// | `last_exits` | of each: `kind`, `address`, `size`, `count`, `value`, `rip` |
 /// | `fpu` | with `--fpu`: `fcw`, `fsw`, `ftw`, `fop`, `fip`, `fdp`, `mxcsr`, `st` and `xmm` (digits of each), `fxsave_base64` |
 /// | `dumps` | behind `post_mortem`; with `--dump`: `address`, `length`, `complete`, `base64` of each window, null of a job that never ran |
+/// | `screen` | with `--screen`: 25 strings, the lines from the top without the blanks at their ends |
 ///
 /// Bytes are in hexadecimal, with spaces. Targets of jumps in `text` are offsets in the code segment, as RIP is.
 struct PostMortemJSON {
     let report: JobReport
 
     var members: [(key: String, value: JSONValue)] {
-        [("post_mortem", postMortem), ("dumps", report.dumps.map { .array($0.map(Self.dump)) } ?? .null)]
+        [
+            ("post_mortem", postMortem), ("dumps", report.dumps.map { .array($0.map(Self.dump)) } ?? .null),
+            ("screen", report.screen.map { .array($0.lines.map(JSONValue.string)) } ?? .null),
+        ]
     }
 
     private var postMortem: JSONValue {

@@ -27,7 +27,8 @@ internal import JobModel
 /// | `pieces`, `dumps` | lists of `address` and `count` |
 /// | `report` | a list of `exit_log`, `code`, `stack`, `fpu`, `digest` |
 /// | `snapshot` | an object of one of `ready` (true), `at_step` (a number), `at_address` (an address) |
-/// | `port_writes`, `pause`, `trace`, `deterministic` | true or false |
+/// | `board` | `bare` or `pc` |
+/// | `port_writes`, `pause`, `trace`, `deterministic`, `rom` | true or false |
 ///
 /// Addresses and the values of registers are strings in hexadecimal, as everywhere in kvmjob's JSON; counts are numbers. A key of
 /// `spec` that is not listed is an error: without what it asks for, the job would be another one.
@@ -95,6 +96,7 @@ private struct SpecFields: Codable {
     var stepBudget: UInt64?, wallBudget: UInt64?, cpuBudget: UInt64?
     var exitBudget: UInt64?, outputBudget: UInt64?, memoryBudget: UInt64?
     var portWrites: Bool?, pause: Bool?, trace: Bool?, deterministic: Bool?
+    var board: String?, rom: Bool?
     var meter: String?
     var segments: [String: SegmentFields]?
     var tables: [String: TableFields]?
@@ -105,7 +107,7 @@ private struct SpecFields: Codable {
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case label, mode, registers, pause, trace, deterministic, meter, segments, tables, controls, pieces, dumps,
-            report, snapshot
+            report, snapshot, board, rom
         case loadAddress = "load_address", entryPoint = "entry_point", memoryBytes = "memory_bytes"
         case stepBudget = "step_budget", wallBudget = "wall_budget_ns", cpuBudget = "cpu_budget_ns"
         case exitBudget = "exit_budget", outputBudget = "output_budget", memoryBudget = "memory_budget"
@@ -194,6 +196,7 @@ extension SpecFields {
         (outputBudget, memoryBudget) = (spec.budget.outputBytes, spec.budget.touchedBytes)
         (portWrites, pause) = (spec.reportsPortWrites, spec.pausesWhenStepsRunOut)
         (trace, deterministic) = (spec.isTraced, spec.isDeterministic)
+        (board, rom) = (spec.board == .bare ? nil : spec.board.name, spec.isROM ? true : nil)
         meter = spec.meter?.name
         segments = Dictionary(
             uniqueKeysWithValues: spec.segments.map { name, segment in
@@ -251,6 +254,7 @@ extension SpecFields {
         )
         (portWrites, pause) = (try optional(.portWrites), try optional(.pause))
         (trace, deterministic) = (try optional(.trace), try optional(.deterministic))
+        (board, rom) = (try optional(.board), try optional(.rom))
         (pieces, dumps, report) = (try optional(.pieces), try optional(.dumps), try optional(.report))
         snapshot = try optional(.snapshot)
     }
@@ -273,6 +277,11 @@ extension SpecFields {
         }
         spec.pausesWhenStepsRunOut = pause ?? false
         (spec.isTraced, spec.isDeterministic) = (trace ?? false, deterministic ?? false)
+        spec.isROM = rom ?? false
+        spec.board =
+            try board.map { text in
+                try Self.named(text, .board, path) { name in BoardKind.allCases.first { $0.name == name } }
+            } ?? .bare
         spec.controls = try settings(controls, .controls, path) { name in ControlName.allCases.first { $0.name == name }
         }
         spec.segments = try segmentValues(path)

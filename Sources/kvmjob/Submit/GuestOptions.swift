@@ -15,6 +15,19 @@ struct GuestOptions: ParsableArguments {
     var namedMode: GuestMode?
 
     @Option(
+        name: .customLong("board"),
+        help: ArgumentHelp(
+            "What is around the processor: bare, a serial port and nothing that interrupts, or pc, enough of a PC for "
+                + "firmware and small kernels. (default: bare)",
+            valueName: "board"),
+        completion: .list(BoardKind.names), transform: BoardKind.init(argument:))
+    var namedBoard: BoardKind?
+
+    @Flag(
+        help: "The image is a ROM: it ends at 4 GiB, and the processor starts in it as behind a reset. On --board pc.")
+    var rom = false
+
+    @Option(
         help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
         transform: WholeNumber.parse)
     var load: UInt64?
@@ -84,7 +97,16 @@ struct GuestOptions: ParsableArguments {
 
     var mode: GuestMode { namedMode ?? .real16 }
 
+    /// A ROM has no place on another board.
+    var board: BoardKind { namedBoard ?? (rom ? .pc : .bare) }
+
     func validate() throws {
+        guard !rom || board == .pc else {
+            throw ValidationError("--rom needs --board pc: board bare has no place for a ROM.")
+        }
+        guard !rom || (load == nil && entry == nil) else {
+            throw ValidationError("--rom has its place and its start: leave --load and --entry out.")
+        }
         do {
             let state = try ProcessorState(set, mode: mode)
             guard entry == nil || state.entryPoint == nil else {
@@ -107,6 +129,7 @@ struct GuestOptions: ParsableArguments {
             reportsPortWrites: reportsPortWrites, hasInput: hasInput)
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         spec.meter = meter
+        (spec.board, spec.isROM) = (board, rom)
         return spec
     }
 
@@ -129,6 +152,18 @@ extension GuestMode {
             throw ValueError("\"\(argument)\" is no mode: write \(Self.names.joined(separator: ", "))")
         }
         self = mode
+    }
+}
+
+extension BoardKind {
+    fileprivate static var names: [String] { allCases.map(\.name) }
+
+    /// The board that an argument names.
+    init(argument: String) throws(ValueError) {
+        guard let board = Self.allCases.first(where: { $0.name == argument }) else {
+            throw ValueError("\"\(argument)\" is no board: write \(Self.names.joined(separator: " or "))")
+        }
+        self = board
     }
 }
 

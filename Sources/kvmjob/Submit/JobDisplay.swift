@@ -145,7 +145,11 @@ struct JobDisplay {
     /// Completes the report without showing it.
     mutating func conclude(_ end: JobEnd) {
         report.end = end
-        if !presentation.inspection.dumps.isEmpty { report.dumps = memory.dumps(of: end) }
+        guard !presentation.inspection.dumps.isEmpty else { return }
+        var dumps = memory.dumps(of: end)
+        if presentation.inspection.endsInScreen, let page = dumps.popLast() { report.screen = TextScreen(page.bytes) }
+        let asksForMore = presentation.inspection.dumps.count > (presentation.inspection.endsInScreen ? 1 : 0)
+        if asksForMore { report.dumps = dumps }
     }
 
     private mutating func showEnd() async throws {
@@ -163,6 +167,7 @@ struct JobDisplay {
         await console.say(
             ([lineBreak + Verdict(report: report).line] + registers + inspected.lines).joined(separator: "\n"))
         for dump in report.dumps ?? [] { await show(dump) }
+        if let screen = report.screen { await console.say(screen.text.joined(separator: "\n")) }
     }
 
     /// The name of the snapshot, or why there is none.

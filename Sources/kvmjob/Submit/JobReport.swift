@@ -27,6 +27,8 @@ struct JobReport: Sendable, Hashable {
     var entries: [UInt64] = []
     /// The windows of memory that were asked for; nil where nobody asked, or where there is no memory to show.
     var dumps: [MemoryDump]?
+    /// The text screen, likewise.
+    var screen: TextScreen?
 
     /// The most bytes of a job's output that a report holds: 64 MiB.
     static let outputLimit = 64 << 20

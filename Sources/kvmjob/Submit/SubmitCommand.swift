@@ -109,7 +109,8 @@ struct SubmitCommand: AsyncParsableCommand {
             (image.firstGiven != nil, image.firstGiven ?? ""),
             (guest.namedMode != nil, "--mode"), (guest.load != nil, "--load"), (guest.entry != nil, "--entry"),
             (!guest.set.isEmpty, "--set"), (!memory.pieces.isEmpty, "--memory-at"),
-            (deterministic, "--deterministic"), (guest.namedMemory != nil && inspection.core == nil, "--memory"),
+            (deterministic, "--deterministic"), (guest.namedBoard != nil, "--board"), (guest.rom, "--rom"),
+            (guest.namedMemory != nil && inspection.core == nil, "--memory"),
         ]
         if let (_, option) = decided.first(where: \.0) {
             throw ValidationError("\(option) goes with kvmjob snapshot: --from starts from what was decided there.")
@@ -124,7 +125,7 @@ struct SubmitCommand: AsyncParsableCommand {
         guard detaching.detach else { return }
         let excluded = [
             (from != nil, "--from"), (onExhausted == .pause, "--on-exhausted pause"), (inspection.trace, "--trace"),
-            (!inspection.dump.isEmpty, "--dump"), (inspection.core != nil, "--core"),
+            (!inspection.dump.isEmpty, "--dump"), (inspection.screen, "--screen"), (inspection.core != nil, "--core"),
         ]
         if let (_, option) = excluded.first(where: \.0) {
             throw ValidationError("\(option) and --detach exclude each other: nobody need be there to see it.")

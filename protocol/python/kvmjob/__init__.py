@@ -14,14 +14,14 @@ from .errors import (
     ConnectError, ConnectionLost, KVMJobError, Left, ProtocolError, Refused, Rejection, WorkerError,
 )  # fmt: skip
 from .model import (
-    Acceptance, Attachment, Canceller, Channel, Chunk, Completed, Counters, DetachedJob, DetachedState, Exit, ExitKind,
-    Exits, Fault, Forgotten, Histogram, Image, JobSpec, JobState, Limits, ListedJob, MemoryRange, MemoryRecord,
+    Acceptance, Attachment, Board, Canceller, Channel, Chunk, Completed, Counters, DetachedJob, DetachedState, Exit,
+    ExitKind, Exits, Fault, Forgotten, Histogram, Image, JobSpec, JobState, Limits, ListedJob, MemoryRange, MemoryRecord,
     MemoryWindow, Meter, Mode, Outcome, Pause, PointKind, Program, Report, Result, Sample, Segment, Snapshot,
     SnapshotPoint, Start, Step, System, Table, Tenant, WorkerStatus, WorkerTerms,
 )  # fmt: skip
 
 __all__ = [
-    "Acceptance", "AsyncClient", "AsyncJob", "Attachment", "Canceller", "Channel", "Chunk", "Client",
+    "Acceptance", "AsyncClient", "AsyncJob", "Attachment", "Board", "Canceller", "Channel", "Chunk", "Client",
     "Completed", "ConnectError", "ConnectionLost", "Counters", "DetachedJob", "DetachedState", "Exit",
     "ExitKind", "Exits", "Fault", "File", "Forgotten", "Histogram", "Image", "Job", "JobSpec", "JobState",
     "KVMJobError", "Leaving", "Left", "Limits", "Link", "ListedJob", "MemoryRange", "MemoryRecord",

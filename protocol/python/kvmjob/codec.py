@@ -439,6 +439,8 @@ FIELDS: dict[str, Table] = {
         0x8025: ("wait_budget", U64),
         0x8026: ("detach", FLAG),
         0x8027: ("key", key(128)),
+        0x8028: ("board", uint(1, 0, 1)),
+        0x8029: ("rom", FLAG),
     },
     "ACCEPTED": {
         0x0001: ("queue_position", U32),

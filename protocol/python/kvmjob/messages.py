@@ -67,6 +67,7 @@ def submission(spec: JobSpec, has_input: bool) -> Fields:
         "pause": spec.pause or None,
         "trace": spec.trace or None,
         "deterministic": spec.deterministic or None,
+        "board": int(spec.board) or None,
     }
     return fields | {name: value for name, value in choices.items() if value is not None}
 
@@ -94,6 +95,7 @@ def of_image(image: Image) -> Fields:
             ({"register": place(name, TABLES)} | vars(table) for name, table in image.tables.items()), key=order
         ),
         "pieces": ranges(image.pieces),
+        "rom": image.rom or None,
     }
     if len(image.data) >= LEAST_OFFERED:
         fields["image_digest"] = hashlib.sha256(image.data).hexdigest()

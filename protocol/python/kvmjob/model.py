@@ -82,7 +82,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Image:
-    """Bytes to run. Registers, segments, tables and controls are by name: `rax`, `cs`, `gdt`, `cr0`."""
+    """Bytes to run. Registers, segments, tables and controls are by name: `rax`, `cs`, `gdt`, `cr0`.
+
+    With `rom` it ends at 4 GiB, and the processor starts in it as behind a reset; such a job needs `Board.PC`.
+    """
 
     data: bytes
     mode: Mode = Mode.REAL16
@@ -93,6 +96,7 @@ class Image:
     tables: Mapping[str, Table] = field(default_factory=dict)
     controls: Mapping[str, int] = field(default_factory=dict)
     pieces: Sequence[MemoryRange] = ()
+    rom: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,13 @@ class Snapshot:
     """A state that an earlier job ended in, by the name in its result."""
 
     name: bytes
+
+
+class Board(_Named):
+    """What the guest finds around its processor: PROTOCOL.md section 3.20."""
+
+    BARE = 0
+    PC = 1
 
 
 class PointKind(_Named):
@@ -164,6 +175,7 @@ class JobSpec:
     trace: bool = False
     deterministic: bool = False
     snapshot: Optional[SnapshotPoint] = None
+    board: Board = Board.BARE
 
 
 # What is told

@@ -229,6 +229,16 @@ class Sending(unittest.TestCase):
         made.receive(encode(Frame("WANT_IMAGE", job, 0, {"layers": 5})))
         self.assertEqual(b"".join(frame.data for frame in sent(made)), b"a" * 10 + b"c" * 30)
 
+    def test_a_board_and_a_rom_are_said_where_they_are_not_the_usual(self) -> None:
+        made = greeted()
+        made.submit(self.SPEC)
+        usual = sent(made)[0].fields
+        self.assertNotIn("board", usual)
+        self.assertNotIn("rom", usual)
+        made.submit(kvmjob.JobSpec(kvmjob.Image(bytes(1 << 16), rom=True), board=kvmjob.Board.PC))
+        submit = sent(made)[0].fields
+        self.assertEqual((submit["board"], submit["rom"]), (1, True))
+
     def test_a_large_image_holds_up_no_other_job(self) -> None:
         made = greeted()
         large = made.submit(kvmjob.JobSpec(kvmjob.Image(bytes(1 << 20))))
