@@ -28,6 +28,8 @@ final class Connection {
     /// Whether more frames may be there already.
     private var isReading = false
     private var isFlushDue = false
+    /// What the dispatcher knows of the bytes that the session holds of uploads.
+    private var notedUploads: UInt64 = 0
 
     init(terms: WorkerTerms, channel: any Channel, peer: Peer, dispatcher: Dispatcher) {
         session = ServerSession(terms: terms)
@@ -139,14 +141,20 @@ final class Connection {
 
     /// Lets the session act, with what all connections together leave for images that are still arriving.
     private func countingUploads(_ act: (inout ServerSession) -> [ServerAction]) -> [ServerAction] {
-        let before = session.uploadBytes
         session.uploadRoom = dispatcher.uploadRoom
         session.tenantUploadRoom = dispatcher.uploadRoom(of: peer.owner)
-        defer { dispatcher.noteUploads(from: before, to: session.uploadBytes, of: peer.owner) }
+        defer { noteUploads() }
         return act(&session)
     }
 
+    /// Tells the dispatcher what the session holds of uploads. After whatever may have changed that.
+    private func noteUploads() {
+        dispatcher.noteUploads(from: notedUploads, to: session.uploadBytes, of: peer.owner)
+        notedUploads = session.uploadBytes
+    }
+
     func perform(_ actions: [ServerAction]) {
+        noteUploads()
         for (refusal, spec) in session.takeRefusals() { dispatcher.noteRefusal(refusal, of: spec, from: peer) }
         var starts: [SchedulerAction] = []
         for action in actions {

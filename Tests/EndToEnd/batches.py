@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from detached import KeptWorker  # noqa: E402
-from live import PATIENCE, Checks, Programs  # noqa: E402
+from live import PATIENCE, Checks, LiveWorker, Programs  # noqa: E402
 
 JOBS = int(os.environ.get("BATCH_JOBS", "500"))
 KILLS = int(os.environ.get("BATCH_KILLS", "4"))
@@ -195,6 +195,22 @@ def failures(checks: Checks, bench: Bench) -> None:
     checks.equal("--only-failed runs what failed", again, [results[3]["job_id"]])
 
 
+def crowd(checks: Checks, bench: Bench) -> None:
+    """More than a worker has room for at a time waits: a refusal that passes is no result."""
+    for number in range(40):
+        (bench.folder / f"large-{number}.bin").write_bytes(b"\xf4" + os.urandom(1 << 20))
+    manifest = bench.write("crowd.jsonl", [{"image": f"large-{number}.bin", "mode": "long64"} for number in range(40)])
+    with LiveWorker(bench.programs, "--bytes-in-flight", "3MiB", "--image-cache", "16MiB") as narrow:
+        ended = subprocess.run(
+            [str(bench.programs.kvmjob), "batch", manifest, "--socket", narrow.path], capture_output=True, text=True, check=False
+        )
+    outcomes = collections.Counter(json.loads(line)["outcome"] for line in ended.stdout.splitlines())
+    checks.equal("what a worker has no room for waits", (dict(outcomes), ended.returncode), ({"halted": 40}, 0))
+    missing = bench.write("refused.jsonl", [{"hex": "f4", "memory": "512GiB", "label": "ann"}])
+    refused = bench.run(missing)
+    checks.that("what is refused for good is told with its reason", "line 1: refused: " in refused.stderr, refused.stderr)
+
+
 # What outlives it
 
 
@@ -298,7 +314,7 @@ def live_view(checks: Checks, bench: Bench) -> None:
     subprocess.run([*tmux, "new-session", "-d", "-x", "100", "-y", "12", f"{command}; sleep 60"], check=True)
     view = ""
     patience = time.monotonic() + PATIENCE
-    while not re.search(r"\d+/101 done, 4 running, \d+ wall-time-exhausted, .* jobs/s, .* left", view) and time.monotonic() < patience:
+    while not re.search(r"\d+/101 done, 4 in flight, \d+ wall-time-exhausted, .* jobs/s, .* left", view) and time.monotonic() < patience:
         time.sleep(0.05)
         view = subprocess.run([*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True).stdout
     checks.that("on a terminal there is a live view", time.monotonic() < patience, view.strip())
@@ -307,7 +323,7 @@ def live_view(checks: Checks, bench: Bench) -> None:
             break
         time.sleep(0.05)
     subprocess.run([*tmux, "kill-server"], check=False)
-    checks.that("which the summary takes the place of", "OUTCOME" in end and "running" not in end, end.strip())
+    checks.that("which the summary takes the place of", "OUTCOME" in end and "in flight" not in end, end.strip())
     if keep := os.environ.get("BATCH_LIVE"):
         pathlib.Path(keep).write_text(f"{view.rstrip()}\n\n{end.rstrip()}\n")
 
@@ -358,6 +374,7 @@ def main() -> int:
         order(checks, bench, wanted)
         output_files(checks, bench)
         failures(checks, bench)
+        crowd(checks, bench)
         live_view(checks, bench)
         detached(checks, bench, worker, wanted)
         lost_worker(checks, bench, worker, wanted)

@@ -272,6 +272,16 @@ def retention(checks: Checks, worker: KeptWorker) -> None:
     checks.equal("of more than may be kept the first to end are forgotten", kept, ids[-3:])
 
 
+def uploads(checks: Checks, worker: KeptWorker) -> None:
+    """What a job held while it came is free when the worker has it."""
+    sh = shutil.which("dash") or shutil.which("sh") or "sh"
+    made = [worker.kvmjob("run", "--detach", "--", sh, "-c", f"exit {n % 3}").returncode for n in range(8)]
+    checks.equal("programs come one after the other, however many", made, [0] * 8)
+    held = json.loads(worker.kvmjob("status", "--json").stdout)["tenants"]
+    checks.that("and nothing is held for them", eventually(lambda: all(
+        one["in_flight_bytes"] == 0 for one in json.loads(worker.kvmjob("status", "--json").stdout)["tenants"])), held)  # fmt: skip
+
+
 def full_disk(checks: Checks, programs: Programs, folder: str) -> None:
     """Where nothing can be kept, accepted jobs wait, and go on when there is room."""
     pathlib.Path(folder).mkdir()
@@ -330,7 +340,13 @@ def main() -> int:
             retention(checks, worker)
         finally:
             worker.process.send_signal(signal.SIGKILL)
-        full_disk(checks, programs, f"{folder}/three")
+        pathlib.Path(folder, "three").mkdir()
+        worker = KeptWorker(programs, f"{folder}/three", "--tenant-bytes-in-flight", "6MiB")
+        try:
+            uploads(checks, worker)
+        finally:
+            worker.process.send_signal(signal.SIGKILL)
+        full_disk(checks, programs, f"{folder}/four")
     return checks.finish()
 
 

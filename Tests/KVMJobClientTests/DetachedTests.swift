@@ -129,16 +129,13 @@ private let keeping: ScriptedWorker.Script = { order, session in
     }
 
     @Test func `a job that nobody holds is let go of`() async throws {
-        let left = NIOLockedValueBox<[UInt32]>([])
-        let (client, worker) = try await ScriptedWorker.connect { order, session in
-            if case .leave(let job) = order { left.withLockedValue { $0.append(job) } }
+        let (left, leaving) = AsyncStream.makeStream(of: UInt32.self)
+        let (client, _) = try await ScriptedWorker.connect { order, session in
+            if case .leave(let job) = order { leaving.yield(job) }
             return keeping(order, &session)
         }
         _ = try await client.attach(AttachRequest(id: 9))
-        for await order in worker.orders {
-            if case .leave(1) = order { break }
-        }
-        #expect(left.withLockedValue { $0 } == [1])
+        #expect(await left.first { _ in true } == 1)
         await client.shutdown()
     }
 

@@ -4,6 +4,8 @@
 internal import ArgumentParser
 internal import Foundation
 internal import Glibc
+internal import JobModel
+internal import KVMJobClient
 
 /// `kvmjob batch`: runs the jobs of a manifest.
 struct BatchCommand: AsyncParsableCommand {
@@ -170,7 +172,7 @@ struct BatchCommand: AsyncParsableCommand {
         let end = await session.run { feed in
             if let farm { return try await farm.run(feed, into: results) }
             let supply = try await WorkerSupply(choice)
-            let engine = engine(supply, collected)
+            let engine = try await engine(supply, collected, on: choice, isDone: { done.contains($0) })
             let end = await Result.catching { try await engine.run(feed, into: results) }
             await supply.close()
             try end.get()
@@ -182,12 +184,19 @@ struct BatchCommand: AsyncParsableCommand {
         return status
     }
 
-    private func engine(_ supply: WorkerSupply, _ collected: CollectedJobs) -> any BatchEngine {
+    private func engine(
+        _ supply: WorkerSupply, _ collected: CollectedJobs, on choice: WorkerChoice,
+        isDone: @escaping @Sendable (String) -> Bool
+    ) async throws -> any BatchEngine {
         guard detach || attach else {
             return LocalEngine(worker: supply, jobLimit: jobs, outputFolder: outputDir, retries: retry)
         }
+        let isOperator = try await supply.current.connection.client.workerReport().isOperator
+        // An operator sees everybody's, and over ssh is known by another number: then none is taken for one's own.
+        let (user, isRemote) = (Tenant.user(getuid()), choice.isRemote)
         return DetachedEngine(
-            worker: supply, goal: detach ? .handOver : .collect, collected: collected, jobLimit: jobs,
+            worker: supply, goal: detach ? .handOver : .collect, collected: collected,
+            isOwn: { !isOperator || (!isRemote && $0.tenant == user) }, isDone: isDone, jobLimit: jobs,
             outputFolder: outputDir, retries: retry)
     }
 

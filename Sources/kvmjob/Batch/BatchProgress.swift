@@ -15,10 +15,10 @@ struct BatchProgress: Sendable {
     /// Jobs per second lately; nil where none has ended.
     var rate: Double?
 
-    /// Such as `412/2000 done, 256 running, 3 faulted, 1234 jobs/s, 1.2 s left`.
+    /// Such as `412/2000 done, 256 in flight, 3 faulted, 1234 jobs/s, 1.2 s left`.
     func line(width: Int) -> String {
         let parts: [String?] =
-            [total.map { "\(done)/\($0) done" } ?? "\(done) done", "\(running) running"]
+            [total.map { "\(done)/\($0) done" } ?? "\(done) done", "\(running) in flight"]
             + failures.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
             + [rate.map { "\(ShortText.oneDecimal(UInt64(($0 * 1000).rounded()), 1000)) jobs/s" }, left]
         return ShortText.plain("kvmjob: " + parts.compactMap(\.self).joined(separator: ", "), width: width)

@@ -25,6 +25,8 @@ struct BatchResult: Sendable, Hashable {
     var isFinal: Bool
     var wallNanoseconds: UInt64?
     var steps: UInt64?
+    /// Why it has no end of its own: of one that was refused or lost, or that the host broke.
+    var reason: String?
     /// The worker's number for the job, of one that it keeps.
     var detachedID: UInt64?
     /// The object and a newline.
@@ -78,6 +80,7 @@ struct BatchResult: Sendable, Hashable {
         (self.line, self.id, outcome, status) = (line, id, end.name, ExitStatus.status(of: end))
         if case .ended(let result) = end { (wallNanoseconds, steps) = (result.wallNanoseconds, result.steps) }
         isFinal = id != nil && end.isFinal
+        reason = end.reason
         let front: JSONReport.Members = [
             ("line", .count(line)), ("job_id", .text(id)), ("label", .text(label)),
             ("output_file", .text(files?.output)), ("stderr_file", .text(files?.errors)),
@@ -97,6 +100,7 @@ struct BatchResult: Sendable, Hashable {
             throw JSONProblem(message: "a results line has \"line\", \"job_id\" and \"outcome\"", offset: 0)
         }
         (self.line, self.id, self.outcome, bytes) = (line, id.string, outcome, text + [UInt8(ascii: "\n")])
+        reason = node["error"]?["message"]?.string ?? node["host_error"]?.string
         wallNanoseconds = node["wall_ns"]?.number
         steps = node["steps"]?["used"]?.number
         let recorded = RecordedEnd(node, outcome: outcome)
@@ -108,6 +112,15 @@ struct BatchResult: Sendable, Hashable {
 }
 
 extension JobEnd {
+    /// See ``BatchResult/reason``.
+    fileprivate var reason: String? {
+        switch self {
+        case .lost(let message): message
+        case .refused(let rejection): rejection.message
+        case .ended(let result): if case .hostError(let text) = result.outcome { text } else { nil }
+        }
+    }
+
     /// See ``BatchResult/isFinal``.
     fileprivate var isFinal: Bool {
         switch self {

@@ -10,7 +10,7 @@ struct BatchSummary {
     var nanoseconds: UInt64
 
     var lines: [String] {
-        [headline] + (tally.jobs == 0 ? [] : outcomes) + spreads
+        [headline] + (tally.jobs == 0 ? [] : outcomes) + tally.reasons + spreads
     }
 
     private var headline: String {

@@ -8,13 +8,21 @@ struct BatchTally: Sendable {
     private(set) var outcomes: [String: Int] = [:]
     /// Outcomes that are no success, by name.
     private(set) var failures: [String: Int] = [:]
+    /// Of the first results that say nothing about their jobs, which they are and why: ``reasonsLimit``.
+    private(set) var reasons: [String] = []
     /// Nanoseconds that guests ran.
     private(set) var wall = Spread()
     private(set) var steps = Spread()
     /// As of `kvmjob submit` with several jobs.
     private(set) var status: Int32 = 0
 
+    /// The most reasons that are told: 5.
+    static let reasonsLimit = 5
+
     mutating func add(_ result: BatchResult) {
+        if let reason = result.reason, reasons.count < Self.reasonsLimit {
+            reasons.append("line \(result.line): \(result.outcome): \(ShortText.plain(reason))")
+        }
         jobs += 1
         outcomes[result.outcome, default: 0] += 1
         if !result.isSuccess { failures[result.outcome, default: 0] += 1 }

@@ -14,6 +14,10 @@ struct DetachedEngine: BatchEngine {
     let worker: WorkerSupply
     let goal: Goal
     let collected: CollectedJobs
+    /// Whether a job that the worker tells of is this user's.
+    let isOwn: @Sendable (DetachedJob) -> Bool
+    /// Whether a job of this id has its result already.
+    let isDone: @Sendable (_ id: String) -> Bool
     /// The most jobs in flight; nil for as many as the worker takes.
     var jobLimit: Int?
     /// Where output goes, if not into the results.
@@ -25,8 +29,12 @@ struct DetachedEngine: BatchEngine {
     static let lossLimit = 100
 
     func run(_ feed: BatchFeed, into results: BatchResults) async throws {
-        let window = JobWindow(limit: jobLimit, worker: await worker.current.connection.client.terms)
-        let end = await Result.catching { try await window.run(feed, into: results) { try await perform($0) } }
+        let client = await worker.current.connection.client
+        let window = JobWindow(limit: jobLimit, worker: client.terms)
+        let kept = goal == .collect ? try await kept(by: client) : [:]
+        let end = await Result.catching {
+            try await window.run(feed, into: results) { job in try await perform(job, kept[job.id]) }
+        }
         // Also of a batch that was cancelled, with its task.
         let (worker, collected) = (worker, collected)
         let forgetting = Task { try await collected.forget(over: await worker.current.connection.client) }
@@ -35,10 +43,22 @@ struct DetachedEngine: BatchEngine {
         try hasForgotten.get()
     }
 
+    /// The numbers of the jobs that the worker has, by their keys. What has its result already is forgotten.
+    private func kept(by client: JobClient) async throws -> [String: UInt64] {
+        let jobs = try await client.detachedJobs().filter(isOwn)
+        var (kept, done): ([String: UInt64], [UInt64]) = ([:], [])
+        for job in jobs {
+            guard let key = job.key else { continue }
+            if isDone(key) { done.append(job.id) } else { kept[key] = job.id }
+        }
+        _ = try await client.forget(done)
+        return kept
+    }
+
     /// What came of one try over one connection.
     private enum Turn {
         case handedOver(Acceptance)
-        case ended(JobEnd, id: UInt64?)
+        case ended(JobEnd)
         /// Nobody told the end here. The worker has the job all the same, or will when it is handed over again.
         case letGo(String, Link)
     }
@@ -47,11 +67,13 @@ struct DetachedEngine: BatchEngine {
     private enum Link { case all, nothingNew, nothing }
 
     /// Nil for a job that was left alone with the batch.
-    private func perform(_ job: BatchJob) async throws -> BatchResult? {
+    ///
+    /// - Parameter known: the worker's number for the job, if it has the job.
+    private func perform(_ job: BatchJob, _ known: UInt64?) async throws -> BatchResult? {
         let files = goal == .collect ? OutputFiles(folder: outputFolder, job) : nil
-        let backoff = RetryPause()
-        var collection = try await Collection(job, files)
-        var (attempt, losses) = (0, 0)
+        var retries = JobRetries(limit: retries)
+        var collection = try await Collection(job, files, id: known)
+        var losses = 0
         while !Task.isCancelled {
             let link = await worker.current
             let client = link.connection.client
@@ -60,18 +82,18 @@ struct DetachedEngine: BatchEngine {
             case .letGo(let message, let use):
                 losses += 1
                 guard losses <= Self.lossLimit else { throw CommandFailure.broken("lost the worker: \(message)") }
-                try await Task.sleep(for: RetryPause.first)
+                try await Task.sleep(for: JobRetries.firstPause)
                 if use != .all { try await worker.replace(link, isLost: use == .nothing) }
-            case .ended(let end, let id):
-                guard attempt < retries, let pause = backoff.pause(after: end, attempt: attempt) else {
+            case .ended(let end):
+                guard let pause = retries.pause(after: end) else {
                     var result = BatchResult(job, collection.output.concluded(end), files: files)
-                    result.detachedID = id
+                    result.detachedID = collection.listening?.id
                     return result
                 }
-                (attempt, losses) = (attempt + 1, 0)
+                losses = 0
                 try await Task.sleep(for: pause)
                 // A job that is kept would have the same end for ever.
-                if let id { _ = try? await client.forget([id]) }
+                if let id = collection.listening?.id { _ = try? await client.forget([id]) }
                 collection = try await Collection(job, files)
             }
         }
@@ -81,62 +103,68 @@ struct DetachedEngine: BatchEngine {
     /// What has come of a job over all connections.
     private struct Collection {
         var output: BatchJobOutput
-        /// The worker's number for the job, and from where to listen to it.
+        /// The worker's number for the job, and from where to listen to it; nil while it is to be handed over.
         var listening: (id: UInt64, stream: DetachedStream)?
 
-        init(_ job: BatchJob, _ files: OutputFiles?) async throws { output = try await BatchJobOutput(job, files) }
+        init(_ job: BatchJob, _ files: OutputFiles?, id: UInt64? = nil) async throws {
+            output = try await BatchJobOutput(job, files)
+            id.map { listen(to: $0) }
+        }
+
+        mutating func listen(to id: UInt64) {
+            listening = (id, DetachedStream(AttachRequest(id: id)))
+            output.accept(Acceptance(id: id))
+        }
     }
 
     private func turn(_ job: BatchJob, _ collection: inout Collection, _ client: JobClient) async throws -> Turn {
-        var id: UInt64?
         do {
             try await collected.forget(over: client, atLeast: CollectedJobs.portion)
-            let acceptance = try await job.handOver(to: client)
-            if goal == .handOver { return .handedOver(acceptance) }
-            id = acceptance.id
-            return try await listen(job, acceptance, &collection, client)
+            if collection.listening == nil {
+                let acceptance = try await job.handOver(to: client)
+                if goal == .handOver { return .handedOver(acceptance) }
+                guard let id = acceptance.id else { return .letGo("it did not say the job's number", .nothing) }
+                collection.listen(to: id)
+            }
+            return try await listen(job, &collection, client)
         } catch let cancellation as CancellationError {
             throw cancellation
+        } catch let error as JobClientError where error.refusal?.name == "job-unknown" {
+            // Forgotten since it was handed over: it is handed over again.
+            collection = try await Collection(job, collection.output.files)
+            return .letGo(error.message, .all)
         } catch {
-            return Self.turn(try JobEnd(ofJob: error), id)
+            return Self.turn(try JobEnd(ofJob: error))
         }
     }
 
-    private func listen(
-        _ job: BatchJob, _ acceptance: Acceptance, _ collection: inout Collection, _ client: JobClient
-    ) async throws -> Turn {
-        guard let id = acceptance.id else { return .letGo("it did not say the job's number", .nothing) }
-        if collection.listening?.id != id {
-            // The first time, or another job since the one that was listened to has been forgotten.
-            collection = try await Collection(job, collection.output.files)
-            collection.listening = (id, DetachedStream(AttachRequest(id: id)))
-        }
-        guard let stream = collection.listening?.stream else { preconditionFailure("it was set above") }
-        collection.output.accept(acceptance)
+    private func listen(_ job: BatchJob, _ collection: inout Collection, _ client: JobClient) async throws -> Turn {
+        guard let (id, stream) = collection.listening else { return .letGo("it has not been handed over", .all) }
         let found = try await stream.listen(over: client) { event in
             switch event {
             case .attached: break
             case .beganAnew:
                 collection.output = try await BatchJobOutput(job, collection.output.files)
-                collection.output.accept(acceptance)
+                collection.output.accept(Acceptance(id: id))
             case .output(let chunk): try await collection.output.receive(chunk)
             }
         }
         switch found.end {
-        case .result(let result): return .ended(.ended(result), id: id)
+        case .result(let result): return .ended(.ended(result))
         case .left(.drain): return .letGo("it is shutting down", .nothingNew)
-        case .left(.asked), .left(.told), .left(.forgotten): return .letGo("it let go of the job", .all)
+        case .left(.asked), .left(.told): return .letGo("it let go of the job", .all)
+        case .left(.forgotten):
+            collection = try await Collection(job, collection.output.files)
+            return .letGo("it forgot the job", .all)
         }
     }
 
     /// What to make of a try that has no result.
-    private static func turn(_ end: JobEnd, _ id: UInt64?) -> Turn {
+    private static func turn(_ end: JobEnd) -> Turn {
         switch end {
         case .lost(let message): .letGo(message, .nothing)
         case .refused(let rejection) where rejection.code == "draining": .letGo(rejection.message, .nothingNew)
-        // Forgotten since it was handed over.
-        case .refused(let rejection) where rejection.code == "job-unknown": .letGo(rejection.message, .all)
-        case .refused, .ended: .ended(end, id: id)
+        case .refused, .ended: .ended(end)
         }
     }
 }

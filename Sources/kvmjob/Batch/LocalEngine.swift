@@ -22,21 +22,22 @@ struct LocalEngine: BatchEngine {
 
     /// Nil for a job that was stopped with the batch.
     private func perform(_ job: BatchJob) async throws -> BatchResult? {
-        let backoff = RetryPause()
         let files = OutputFiles(folder: outputFolder, job)
-        for attempt in 0... {
+        var retries = JobRetries(limit: retries)
+        while true {
             let link = await worker.current
             let report = try await job.run(on: link.connection.client, files: files)
-            guard attempt < retries, let pause = backoff.pause(after: report.end, attempt: attempt) else {
-                return try result(job, report, files)
-            }
             // Whoever is cancelled while it waits has nothing to tell but what it had.
-            guard case .success = await Result.catching({ try await Task.sleep(for: pause) }), !Task.isCancelled else {
+            guard let pause = retries.pause(after: report.end), await Self.sleep(pause) else {
                 return try result(job, report, files)
             }
             if report.end.needsConnection { try await worker.replace(link, isLost: report.end.isLost) }
         }
-        preconditionFailure("attempts are counted without end")
+    }
+
+    /// Returns false if the task is cancelled before.
+    private static func sleep(_ pause: Duration) async -> Bool {
+        (try? await Task.sleep(for: pause)) != nil && !Task.isCancelled
     }
 
     private func result(

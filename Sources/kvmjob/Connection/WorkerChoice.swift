@@ -10,6 +10,9 @@ enum WorkerChoice: Hashable, Sendable {
     /// One inside this process.
     case embedded
 
+    /// Whether it is on another machine.
+    var isRemote: Bool { if case .remote = self { true } else { false } }
+
     /// Where the service's socket is.
     static let defaultPath = "/run/kvmjob/kvmjobd.sock"
     /// The environment variable that names another one.

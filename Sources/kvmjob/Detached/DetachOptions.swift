@@ -29,14 +29,17 @@ struct DetachOptions: ParsableArguments {
     }
 }
 
-/// The option that says how long a worker that went away is waited for.
+/// The option that says how long a worker that is away is waited for.
 struct PatienceOption: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "How long to try to find the worker again when it is lost, as while it is restarted.", valueName: "duration"
-        ),
+            "How long to wait for a worker that is away, also at the start. (default: 30 s for one that goes away meanwhile, as while it is restarted)",
+            valueName: "duration"),
         transform: DurationText.parse)
-    var patience = Duration.seconds(30)
+    var patience: Duration?
+
+    /// For a worker that was there: 30 s.
+    static let usual = Duration.seconds(30)
 }
 
 extension WorkerChoice {

@@ -46,7 +46,7 @@ struct LogsCommand: AsyncParsableCommand {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
             let connection = PatientConnection(
-                choice: try worker.choice.forDetaching(), patience: patience.patience, console: console)
+                choice: try worker.choice.forDetaching(), patience: patience, console: console)
             let id = id
             _ = try await DetachedListener(request: request, connection: connection).listen { event in
                 try await Self.show(event, of: id, console)

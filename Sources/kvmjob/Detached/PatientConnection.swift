@@ -10,7 +10,19 @@ struct PatientConnection: Sendable {
     let choice: WorkerChoice
     /// How long the worker is looked for, counted from when something last came of it.
     let patience: Duration
+    /// Whether one that is not there at the start is looked for, too.
+    var waitsForFirst = false
     let console: Console
+
+    init(choice: WorkerChoice, patience: Duration, console: Console) {
+        (self.choice, self.patience, self.console) = (choice, patience, console)
+    }
+
+    /// As a command's user wants it.
+    init(choice: WorkerChoice, patience: PatienceOption, console: Console) {
+        self.init(choice: choice, patience: patience.patience ?? PatienceOption.usual, console: console)
+        waitsForFirst = patience.patience != nil
+    }
 
     /// The wait before the first try to find the worker again, and the longest one: each is twice the one before.
     static let delays = (first: Duration.milliseconds(100), longest: Duration.seconds(2))
@@ -23,7 +35,7 @@ struct PatientConnection: Sendable {
         _ work: @escaping @Sendable (JobClient, _ onProgress: @escaping @Sendable () -> Void) async throws -> Value
     ) async throws -> Value {
         let clock = ContinuousClock()
-        let last = NIOLockedValueBox<ContinuousClock.Instant?>(nil)
+        let last = NIOLockedValueBox<ContinuousClock.Instant?>(waitsForFirst ? clock.now : nil)
         var delay = Self.delays.first
         while true {
             let before = last.withLockedValue { $0 }
@@ -33,7 +45,7 @@ struct PatientConnection: Sendable {
                     return try await work(client) { last.withLockedValue { $0 = clock.now } }
                 }
             } catch {
-                // A worker that was never there is no worker that went away.
+                // Unless somebody says so, a worker that was never there is no worker that went away.
                 guard Self.canPass(error), let seen = last.withLockedValue({ $0 }), clock.now - seen < patience else {
                     throw Self.told(error)
                 }

@@ -34,7 +34,7 @@ struct WaitCommand: AsyncParsableCommand {
         let console = Console.standard
         throw try await ExitCode(telling: console) {
             let connection = PatientConnection(
-                choice: try worker.choice.forDetaching(), patience: patience.patience, console: console)
+                choice: try worker.choice.forDetaching(), patience: patience, console: console)
             var worst = ExitStatus(isOnlyJob: false)
             for id in ids {
                 let report = try await wait(for: id, over: connection)

@@ -38,8 +38,12 @@ struct ChunkRun: Sendable {
 
     private func run(_ job: SpoolJob, on client: JobClient) async throws {
         let prepared = try await prepare(job)
+        var retries = JobRetries(limit: retries)
         var report = try await prepared.run(on: client)
-        for _ in 0..<retries where report.end.isHostError { report = try await prepared.run(on: client) }
+        while !report.end.isLost, let pause = retries.pause(after: report.end) {
+            try await Task.sleep(for: pause)
+            report = try await prepared.run(on: client)
+        }
         // What a job comes to that is stopped with its worker is no result.
         try Task.checkCancellation()
         if case .lost(let reason) = report.end {
@@ -66,13 +70,6 @@ struct ChunkRun: Sendable {
             line: job.line, id: job.jobID, label: job.label, image: job.image, spec: spec,
             source: spec.program == nil ? .image(images[0]) : .program(images), input: input,
             hasOwnWallTime: job.hasOwnWallTime)
-    }
-}
-
-extension JobEnd {
-    fileprivate var isHostError: Bool {
-        guard case .ended(let result) = self, case .hostError = result.outcome else { return false }
-        return true
     }
 }
 

@@ -135,7 +135,8 @@ import Testing
     }
 
     @Test func `the first failure is the last result where that was asked for`() async throws {
-        let results = BatchResults(ByteSink(.nullDevice, name: "null"), endsAtFailure: true)
+        let null = try FileHandle(forWritingTo: URL(fileURLWithPath: "/dev/null"))
+        let results = BatchResults(ByteSink(null, name: "null"), endsAtFailure: true)
         await results.expect(line: 1)
         await results.expect(line: 2)
         try await results.add(halted(1))
@@ -234,28 +235,42 @@ import Testing
             total: 2000, done: 412, running: 256, failures: ["faulted": 3, "exited": 1], rate: 794)
         #expect(
             progress.line(width: 100)
-                == "kvmjob: 412/2000 done, 256 running, 1 exited, 3 faulted, 794 jobs/s, 2 s left")
+                == "kvmjob: 412/2000 done, 256 in flight, 1 exited, 3 faulted, 794 jobs/s, 2 s left")
         #expect(progress.line(width: 20).count == 20)
         (progress.total, progress.rate) = (nil, nil)
-        #expect(progress.line(width: 100) == "kvmjob: 412 done, 256 running, 1 exited, 3 faulted")
+        #expect(progress.line(width: 100) == "kvmjob: 412 done, 256 in flight, 1 exited, 3 faulted")
     }
 }
 
-@Suite struct RetryPauseTests {
-    @Test func `only what is no fault of the guest's runs again, when the worker says`() {
-        let pause = RetryPause()
-        func after(_ outcome: Outcome) -> Duration? {
-            pause.pause(after: .ended(JobResult(outcome: outcome)), attempt: 0)
+@Suite struct JobRetriesTests {
+    private func pauses(_ end: JobEnd, limit: Int, asking count: Int) -> [Duration?] {
+        var retries = JobRetries(limit: limit)
+        return (0..<count).map { _ in retries.pause(after: end) }
+    }
+
+    @Test func `what the host broke runs again as often as was asked for, and nothing that is the guest's`() {
+        for outcome in [Outcome.halted, .exited(code: 1), .tripleFault, .cancelled(by: .client)] {
+            #expect(pauses(.ended(JobResult(outcome: outcome)), limit: 9, asking: 1) == [nil])
         }
-        #expect(after(.halted) == nil && after(.exited(code: 1)) == nil && after(.tripleFault) == nil)
-        #expect(after(.hostError("x")) == RetryPause.first && after(.cancelled(by: .drain)) != nil)
-        #expect(pause.pause(after: .lost("x"), attempt: 3) == RetryPause.first * 8)
-        #expect(pause.pause(after: .lost("x"), attempt: 1000) == RetryPause.longest)
+        let first = JobRetries.firstPause
+        #expect(
+            pauses(.ended(JobResult(outcome: .hostError("x"))), limit: 3, asking: 4)
+                == [first, first * 2, first * 4, nil])
+        #expect(pauses(.ended(JobResult(outcome: .cancelled(by: .drain))), limit: 0, asking: 1) == [nil])
+        #expect(pauses(.lost("x"), limit: 1000, asking: 12).last == JobRetries.longestPause)
+    }
+
+    @Test func `a worker without room is waited for, however often it says so, and not for ever`() {
         var full = Rejection(code: "queue-full", message: "", isRetryable: true)
         full.retryNanoseconds = 7
-        #expect(pause.pause(after: .refused(full), attempt: 0) == .nanoseconds(7))
+        #expect(pauses(.refused(full), limit: 0, asking: 3) == Array(repeating: .nanoseconds(7), count: 3))
         full.retryNanoseconds = .max
-        #expect(pause.pause(after: .refused(full), attempt: 0) == RetryPause.longest)
-        #expect(pause.pause(after: .refused(.unreadable("x")), attempt: 0) == nil)
+        #expect(pauses(.refused(full), limit: 0, asking: 1) == [JobRetries.longestPause])
+        #expect(pauses(.refused(.unreadable("x")), limit: 9, asking: 1) == [nil])
+        var retries = JobRetries(limit: 0)
+        let begin = ContinuousClock.now
+        #expect(retries.pause(after: .refused(full), at: begin) != nil)
+        #expect(retries.pause(after: .refused(full), at: begin + JobRetries.roomPatience - .seconds(1)) != nil)
+        #expect(retries.pause(after: .refused(full), at: begin + JobRetries.roomPatience) == nil)
     }
 }
