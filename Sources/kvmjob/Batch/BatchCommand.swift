@@ -18,6 +18,10 @@ struct BatchCommand: AsyncParsableCommand {
             {"image": "boot.bin", "steps": 100000, "set": {"ax": 2}}
             {"program": ["sort", "-n"], "stdin": "numbers.txt", "cpu_time": "2s", "label": "sorted"}
 
+            Fields of an image's line: \(ManifestField.names(of: .image)). Of a program's: \(ManifestField.names(of: .program)). Of both: \
+            \(ManifestField.names(of: nil)). They are the options of kvmjob submit and kvmjob run, but for label, which is yours, and \
+            stdin_text, which is the input itself; program is a list of words, env and file are objects.
+
             Paths are from the manifest's folder. All lines are checked before the first job runs; those of standard input one by one, \
             where a wrong line is refused and the batch goes on. A results line is what kvmjob submit --json tells, with line, job_id and \
             label in front. A job_id is made of what the job does and of nothing else. Ctrl-C stops the batch, and --resume goes on with \

@@ -35,6 +35,11 @@ enum ManifestField: String, CaseIterable, Sendable {
         }
     }
 
+    /// The names of an image's fields, of a program's, or of both.
+    static func names(of kind: Kind?) -> String {
+        allCases.filter { $0.kind == kind }.map(\.rawValue).joined(separator: ", ")
+    }
+
     /// Options of `submit` and `run` that are no fields, and why.
     static let leftOut: [String: String] = [
         "initrd": "write \"module\", which is the same",
@@ -42,7 +47,7 @@ enum ManifestField: String, CaseIterable, Sendable {
         "trace": "a stream of its own beside the result: submit that job by itself",
         "on-exhausted": "somebody would have to answer each pause",
         "repeat": "write the line as often: each gets a job_id of its own",
-        "detach": "all lines of a batch are attached to it",
+        "detach": "all lines are handed over with batch --detach",
         "key": "a line is known by its job_id",
         "json": "every result of a batch is JSON",
         "verbose": "what it tells is in the results",

@@ -15,17 +15,20 @@ struct ResultLine: Decodable {
     struct ExhaustedPart: Decodable { var budget: String?, limit: UInt64? }
     struct CancelledPart: Decodable { var by: String? }
     struct StepsPart: Decodable { var used: UInt64? }
+    struct ProgramPart: Decodable { var signal: UInt64?, place: String? }
 
     var outcome: String
     var line: UInt64?, jobID: String?, label: String?
     var image: String?, name: String?
     var code: UInt64?, error: Failure?, fault: FaultPart?, unemulatable: InstructionPart?
-    var exhausted: ExhaustedPart?, cancelled: CancelledPart?, hostError: String?, snapshot: String?
+    var exhausted: ExhaustedPart?, cancelled: CancelledPart?, program: ProgramPart?, hostError: String?,
+        snapshot: String?
     var steps: StepsPart?, wallNanoseconds: UInt64?, queueNanoseconds: UInt64?, cpuNanoseconds: UInt64?
     var outputBytes: UInt64?, output: String?, outputFile: String?
 
     private enum CodingKeys: String, CodingKey {
-        case outcome, line, label, image, name, code, error, fault, unemulatable, exhausted, cancelled, snapshot, steps
+        case outcome, line, label, image, name, code, error, fault, unemulatable, exhausted, cancelled, snapshot, steps,
+            program
         case jobID = "job_id", hostError = "host_error", output = "output_base64", outputBytes = "output_bytes"
         case outputFile = "output_file"
         case wallNanoseconds = "wall_ns", queueNanoseconds = "queue_ns", cpuNanoseconds = "cpu_ns"
@@ -48,6 +51,7 @@ struct ResultLine: Decodable {
         let text = [
             code.map { "code \($0)" }, fault.map(Self.describe), unemulatable.map(Self.describe),
             exhausted.map(Self.describe), cancelled?.by.map { "by \($0)" }, hostError, error?.message,
+            program?.signal.map { "signal \($0)" }, program?.place.map { "in \($0)" },
             snapshot.map { "snapshot \($0)" },
         ]
         return text.compactMap(\.self).joined(separator: "; ")
