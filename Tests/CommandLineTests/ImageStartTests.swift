@@ -57,6 +57,14 @@ import Testing
         #expect(job.spec.pieces.last == MemoryRange(address: 0x10_0000, count: UInt64(try kernel.count)))
     }
 
+    @Test func `a core is all of the memory that a kernel gets`() async throws {
+        let linux = try #require(InspectedImage.all.first { $0.name == "Linux" }).image
+        let command = try SubmitCommand.parse(["image", "--dump", "0:16", "--core", "c"])
+        let start = try command.submission(console: .standard).start
+        let job = try await LoadedStart(start, limit: 0).apply(to: linux, command.spec)
+        #expect(job.spec.dumps == [.init(address: 0, count: 16), .init(address: 0, count: 256 << 20)])
+    }
+
     @Test func `pieces of memory come beside those of a kernel`() async throws {
         let start = try await LoadedSurroundings([MemoryPiece(argument: "0x8000=0a ff")], ImageStart(), limit: 1 << 20)
         let loaded = try start.join(kernel, from: .file("k"), JobSpec())

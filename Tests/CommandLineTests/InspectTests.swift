@@ -259,7 +259,7 @@ extension InspectedImage {
                 00001080-000010f3  116 bytes  structure  Multiboot information
                 000010f4-000fffff   1020 KiB  -          free
                 00100000-0010002b   44 bytes  image      image
-                0010002c-00101fff      8 KiB  zeros      zeros of the image
+                0010002c-00101fff      8 KiB  zeros      zeros of image
                 00102000-00ffffff     15 MiB  -          free
 
                 """),

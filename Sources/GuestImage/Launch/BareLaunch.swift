@@ -20,7 +20,7 @@ enum BareLaunch {
         let entry = try kernel.physicalEntry()
         let is32 = kernel.fileClass == .bits32
         let start = try StartTables(is32 ? .protected32 : .long64, in: &map)
-        let stack = try map.place(stackBytes, alignment: 16, .low, .stack, named: "stack")
+        let stack = try map.place(MemoryMap.Item(name: "stack", count: stackBytes, role: .stack))
         var plan = LaunchPlan(
             format: .elf, mode: is32 ? .protected32 : .long64, map: map, entryPoint: entry,
             registers: [.rsp: stack + stackBytes], start: start, facts: [LaunchPlan.Fact("file", kernel.className)])

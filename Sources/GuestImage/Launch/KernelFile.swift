@@ -83,10 +83,10 @@ struct KernelFile {
         for segment in segments {
             let physical = segment.physical
             try map.add(
-                bytes[physical.fileOffset, physical.fileBytes], count: physical.memoryBytes, at: physical.address,
-                named: "segment \(segment.number), \(physical.rights.text)",
-                zerosNamed: "zeros of segment \(segment.number), \(physical.rights.text)",
-                by: (ELFProgramHeader.Space.physical.field, segment.place))
+                MemoryMap.Claim(
+                    name: "segment \(segment.number), \(physical.rights.text)", address: physical.address,
+                    count: physical.memoryBytes, bytes: bytes[physical.fileOffset, physical.fileBytes],
+                    field: (ELFProgramHeader.Space.physical.field, segment.place)))
         }
     }
 

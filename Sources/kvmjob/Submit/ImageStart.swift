@@ -15,14 +15,17 @@ struct ImageStart: Hashable, Sendable {
     var entryPoint: UInt64?
     var memoryBytes: UInt64?
     var registers: [RegisterAssignment] = []
+    /// Whether the last window of memory that is asked for is all of it, which a kernel can have more of.
+    var wantsCore = false
 
     /// Nothing said: each image starts by its bytes alone.
     init() {}
 
-    init(_ image: ImageOptions, _ guest: GuestOptions) {
+    init(_ image: ImageOptions, _ guest: GuestOptions, wantsCore: Bool = false) {
         (format, commandLine, modules) = (image.format, image.append, image.module)
         (mode, loadAddress, entryPoint) = (guest.namedMode, guest.load, guest.namedEntry)
         (memoryBytes, registers) = (guest.namedMemory, guest.set)
+        self.wantsCore = wantsCore
     }
 
     /// Whether it takes a plan to start this image: one without a header is a job as it is, and the worker knows its place.
@@ -94,6 +97,7 @@ struct LoadedStart: Sendable {
         var spec = spec
         (spec.registers, spec.entryPoint) = (state.registers, nil)
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
+        if start.wantsCore, let core = spec.dumps.indices.last { spec.dumps[core].count = plan.memoryBytes }
         return try plan.job(spec)
     }
 }
