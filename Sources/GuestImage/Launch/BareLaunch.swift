@@ -32,11 +32,19 @@ enum BareLaunch {
         return plan
     }
 
-    /// A header that was meant to be one and is not is worth a word.
+    /// A header by which the kernel was to be started otherwise is worth a word.
     private static func notes(_ bytes: ImageBytes) -> [String] {
-        guard let place = MultibootHeader.places(in: bytes).first else { return [] }
-        return [
-            "the Multiboot header at byte \(place) has a wrong checksum, so the kernel starts bare; --format multiboot tells more"
-        ]
+        var notes: [String] = []
+        if let place = MultibootHeader.places(in: bytes).first {
+            notes.append(
+                "the Multiboot header at byte \(place) has a wrong checksum, so the kernel starts bare; --format multiboot tells more"
+            )
+        }
+        if let place = MultibootHeader.findSecondVersion(in: bytes) {
+            notes.append(
+                "there is a header of Multiboot 2 at byte \(place), of which nothing is known here: the kernel starts bare"
+            )
+        }
+        return notes
     }
 }

@@ -64,7 +64,7 @@ struct KernelFile {
         _ headers: [ELFProgramHeader], _ bytes: ImageBytes, memoryBytes: UInt64
     ) throws(ELFError) -> [Segment] {
         var segments: [Segment] = []
-        for (number, header) in headers.enumerated() where header.type == .load && header.memoryBytes > 0 {
+        for (number, header) in headers.enumerated() where header.belongsInMemory {
             let physical = try header.segment(in: bytes, at: .physical, addressLimit: memoryBytes)
             segments.append(
                 Segment(
