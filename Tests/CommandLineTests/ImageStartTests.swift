@@ -94,7 +94,7 @@ import Testing
         #expect(job.image.firstRange(of: Array(path.utf8) + [0]) != nil)
         await #expect(throws: Rejection.self) { _ = try await self.job(self.kernel, "--module", "/nonexistent/file") }
         var start = ImageStart()
-        start.modules = [path, path]
+        start.modules = [ModuleFile(path: path, text: "a"), ModuleFile(path: path, text: "b")]
         let limited = start
         await #expect(throws: Rejection.self) { _ = try await LoadedStart(limited, limit: 5) }
     }

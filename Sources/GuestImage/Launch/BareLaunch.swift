@@ -9,9 +9,9 @@ enum BareLaunch {
     /// Bytes of the stack: 64 KiB.
     static let stackBytes: UInt64 = 0x1_0000
 
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .elf)
         try options.checkNothingIsPassed(to: .elf)
         let kernel = try KernelFile(bytes, memoryBytes: memoryBytes)

@@ -6,9 +6,9 @@ internal import JobModel
 /// Starts Linux at its 64-bit entry: long mode with the first 4 GiB at their own addresses, selectors 0x10 and 0x18, RSI the address
 /// of `boot_params`.
 enum LinuxLaunch {
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .linux)
         let header = try LinuxHeader(bytes)
         try check(options, header)

@@ -11,9 +11,9 @@ enum MultibootLaunch {
     /// What the structure calls us.
     static let loaderName = "kvmjob"
 
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .multiboot)
         let header = try MultibootHeader(in: bytes)
         var map = MemoryMap(memoryBytes: memoryBytes)

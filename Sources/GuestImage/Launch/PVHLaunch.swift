@@ -5,9 +5,9 @@ internal import JobModel
 
 /// Starts a kernel as Xen's PVH protocol has it: 32-bit protected mode without paging, EBX the address of `hvm_start_info`.
 enum PVHLaunch {
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .pvh)
         let kernel = try KernelFile(bytes, memoryBytes: memoryBytes)
         let note = try KernelFile.pvhEntry(bytes)

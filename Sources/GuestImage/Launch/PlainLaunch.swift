@@ -52,9 +52,9 @@ enum PlainLaunch {
     }
 
     /// Firmware: the processor begins as after a reset, at F000:FFF0 with a base that leads to the end of the ROM.
-    static func rom(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func rom(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .rom)
         try options.checkNothingIsPassed(to: .rom)
         let rom = try ROMImage(bytes)

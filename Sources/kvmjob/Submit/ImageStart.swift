@@ -8,8 +8,7 @@ internal import JobModel
 struct ImageStart: Hashable, Sendable {
     var format: ImageFormat?
     var commandLine: String?
-    /// Paths.
-    var modules: [String] = []
+    var modules: [ModuleFile] = []
     var mode: GuestMode?
     var loadAddress: UInt64?
     var entryPoint: UInt64?
@@ -21,8 +20,13 @@ struct ImageStart: Hashable, Sendable {
     /// Nothing said: each image starts by its bytes alone.
     init() {}
 
+    init(_ image: ImageOptions) {
+        (format, commandLine) = (image.format, image.append)
+        modules = image.module.map { ModuleFile(path: $0, text: $0) }
+    }
+
     init(_ image: ImageOptions, _ guest: GuestOptions, wantsCore: Bool = false) {
-        (format, commandLine, modules) = (image.format, image.append, image.module)
+        self.init(image)
         (mode, loadAddress, entryPoint) = (guest.namedMode, guest.load, guest.namedEntry)
         (memoryBytes, registers) = (guest.namedMemory, guest.set)
         self.wantsCore = wantsCore
@@ -35,6 +39,13 @@ struct ImageStart: Hashable, Sendable {
     }
 }
 
+/// A file that becomes a module.
+struct ModuleFile: Hashable, Sendable {
+    var path: String
+    /// The module's text: the path as the user wrote it, wherever that was.
+    var text: String
+}
+
 /// How images start, with the files read that this takes.
 struct LoadedStart: Sendable {
     private let start: ImageStart
@@ -44,10 +55,10 @@ struct LoadedStart: Sendable {
     /// - Throws: ``Rejection``.
     init(_ start: ImageStart, limit: UInt64) async throws {
         var (modules, left) = ([LaunchOptions.Module](), limit)
-        for path in start.modules {
-            let bytes = try await ImageSource.file(path).load(limit: left)
+        for file in start.modules {
+            let bytes = try await ImageSource.file(file.path).load(limit: left)
             left -= UInt64(bytes.count)
-            modules.append(LaunchOptions.Module(text: Array(path.utf8), bytes: bytes))
+            modules.append(LaunchOptions.Module(text: Array(file.text.utf8), bytes: bytes))
         }
         (self.start, self.modules) = (start, modules)
     }
