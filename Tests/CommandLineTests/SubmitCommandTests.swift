@@ -79,6 +79,8 @@ import Testing
         (["a", "--memory-at", "0x1000"], "ADDRESS=BYTES"), (["a", "--memory-at", "0x1000="], "no bytes"),
         (["a", "--memory-at", "x=90"], "not a number"), (["a", "--memory-at", "1=9"], "whole bytes"),
         (["a"] + (0..<1024).flatMap { ["--memory-at", "\($0)=90"] }, "1024 times"),
+        (["a", "--format", "exe"], "flat, boot-sector, rom, elf, multiboot, pvh, linux"),
+        (["--memory-at", "0x1000=90", "--entry", "1", "--append", "x"], "--append is for an image"),
         (["a", "--mode", "real"], "real16, protected32, long64, user64"), (["a", "--wall-time", "10"], "no unit"),
         (["a", "--memory", "1MB"], "not a unit"), (["a", "--load", "7c00h"], "not a number"),
         (["a", "--steps", "-"], "number"), (["a", "--cpu-time", "5"], "no unit"),
@@ -104,11 +106,17 @@ extension SubmitCommandTests {
         (["--memory", "16MiB"], "--memory goes with"), (["--load", "1"], "--load goes with"),
         (["--entry", "1"], "--entry goes with"), (["--set", "ax=1"], "--set goes with"),
         (["--memory-at", "1=90"], "--memory-at goes with"), (["--deterministic"], "--deterministic goes with"),
-        (["--core", "c"], "needs --memory"),
+        (["--core", "c"], "needs --memory"), (["--format", "elf"], "--format goes with"),
+        (["--append", ""], "--append goes with"), (["--initrd", "a"], "--module goes with"),
     ]
 
     @Test func `a snapshot decides the start, and what else says something of it is told`() {
         for (arguments, reason) in Self.wrongBesideFrom { expectWrong(["--from", Self.name] + arguments, reason) }
+    }
+
+    @Test func `a kernel has a limited number of modules`() {
+        let modules = [[String]](repeating: ["--module", "m"], count: 65).flatMap { $0 }
+        expectWrong(["a"] + modules, "64 times")
     }
 
     @Test func `a snapshot's name is whole`() {

@@ -145,7 +145,7 @@ public struct ELFFile: Sendable, Hashable {
         _ headers: [ELFProgramHeader], _ bytes: ImageBytes, addressLimit: UInt64
     ) throws(ELFError) -> [Segment] {
         var segments: [Segment] = []
-        for header in headers where header.type == .load && (header.memoryBytes > 0 || header.fileBytes > 0) {
+        for header in headers where header.belongsInMemory {
             segments.append(try header.segment(in: bytes, addressLimit: addressLimit))
         }
         guard !segments.isEmpty else {

@@ -49,6 +49,9 @@ struct ELFProgramHeader {
         alignment = fileClass.address(bytes, at: behindFlags)
     }
 
+    /// Whether a loader makes a segment of this. One that has bytes in the file and none in memory is wrong, and not passed over.
+    var belongsInMemory: Bool { type == .load && (memoryBytes > 0 || fileBytes > 0) }
+
     /// The segment that a loader makes of this, its numbers checked one against the other.
     ///
     /// - Parameter addressLimit: the first address that the segment may not reach.

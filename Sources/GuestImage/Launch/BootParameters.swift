@@ -36,8 +36,8 @@ struct BootParameters {
             page.set(range.count, at: place + 8)
             page.set(range.kind.rawValue, at: place + 16)
         }
-        address = try map.place(UInt64(Self.byteCount), alignment: 0x1000, named: "boot_params") { _ in page.bytes[...]
-        }
+        let item = MemoryMap.Item(name: "boot_params", count: UInt64(Self.byteCount), alignment: 0x1000)
+        address = try map.place(item) { _ in page.bytes[...] }
     }
 
     /// Several disks are one after the other, each filled up to whole words, as the kernel reads them. Without any, address and count
@@ -48,9 +48,10 @@ struct BootParameters {
         let disk = join(modules)
         guard !disk.isEmpty else { return (0, 0) }
         let count = UInt64(disk.count)
-        let address = try map.place(
-            count, alignment: GuestLayout.pageBytes, .high(below: limit + 1), .module, named: "initial RAM disk"
-        ) { _ in disk }
+        let item = MemoryMap.Item(
+            name: "initial RAM disk", count: count, role: .module, alignment: GuestLayout.pageBytes,
+            search: .high(below: limit + 1))
+        let address = try map.place(item) { _ in disk }
         return (address, count)
     }
 

@@ -64,7 +64,7 @@ struct KernelFile {
         _ headers: [ELFProgramHeader], _ bytes: ImageBytes, memoryBytes: UInt64
     ) throws(ELFError) -> [Segment] {
         var segments: [Segment] = []
-        for (number, header) in headers.enumerated() where header.type == .load && header.memoryBytes > 0 {
+        for (number, header) in headers.enumerated() where header.belongsInMemory {
             let physical = try header.segment(in: bytes, at: .physical, addressLimit: memoryBytes)
             segments.append(
                 Segment(
@@ -83,10 +83,10 @@ struct KernelFile {
         for segment in segments {
             let physical = segment.physical
             try map.add(
-                bytes[physical.fileOffset, physical.fileBytes], count: physical.memoryBytes, at: physical.address,
-                named: "segment \(segment.number), \(physical.rights.text)",
-                zerosNamed: "zeros of segment \(segment.number), \(physical.rights.text)",
-                by: (ELFProgramHeader.Space.physical.field, segment.place))
+                MemoryMap.Claim(
+                    name: "segment \(segment.number), \(physical.rights.text)", address: physical.address,
+                    count: physical.memoryBytes, bytes: bytes[physical.fileOffset, physical.fileBytes],
+                    field: (ELFProgramHeader.Space.physical.field, segment.place)))
         }
     }
 

@@ -6,21 +6,15 @@ internal import JobModel
 /// Starts Linux at its 64-bit entry: long mode with the first 4 GiB at their own addresses, selectors 0x10 and 0x18, RSI the address
 /// of `boot_params`.
 enum LinuxLaunch {
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .linux)
         let header = try LinuxHeader(bytes)
         try check(options, header)
         var map = MemoryMap(memoryBytes: memoryBytes)
         let load = try loadAddress(header, memoryBytes: memoryBytes)
-        try map.add(
-            bytes[header.setupBytes, header.kernelBytes], count: header.kernelBytes, at: load, named: "kernel",
-            zerosNamed: "kernel", by: ("pref_address", 0x258))
-        try map.add(
-            [], count: header.memoryBytes - header.kernelBytes, at: load + header.kernelBytes, .workspace,
-            named: "room to unpack",
-            zerosNamed: "room to unpack", by: ("init_size", 0x260))
+        try add(header, bytes, at: load, to: &map)
         let start = try StartTables(.linux, in: &map)
         let parameters = try BootParameters(header, options, in: &map)
         var plan = LaunchPlan(
@@ -29,6 +23,20 @@ enum LinuxLaunch {
         plan.needs = [.board]
         plan.leastMemoryBytes = leastMemoryBytes(plan.map)
         return plan
+    }
+
+    private static func add(
+        _ header: LinuxHeader, _ bytes: ImageBytes, at load: UInt64, to map: inout MemoryMap
+    ) throws(LaunchError) {
+        try map.add(
+            MemoryMap.Claim(
+                name: "kernel", address: load, count: header.kernelBytes,
+                bytes: bytes[header.setupBytes, header.kernelBytes], field: ("pref_address", 0x258)))
+        try map.add(
+            MemoryMap.Claim(
+                name: "room to unpack", address: load + header.kernelBytes,
+                count: header.memoryBytes - header.kernelBytes, bytes: [], role: .workspace, field: ("init_size", 0x260)
+            ))
     }
 
     private static func check(_ options: LaunchOptions, _ header: LinuxHeader) throws(LaunchError) {

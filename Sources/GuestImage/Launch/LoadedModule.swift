@@ -15,9 +15,10 @@ struct LoadedModule {
         var loaded: [LoadedModule] = []
         for (number, module) in modules.enumerated() {
             let count = UInt64(module.bytes.count)
-            let address = try map.place(
-                count, alignment: GuestLayout.pageBytes, .behindImage, .module, named: "module \(number)"
-            ) { _ in module.bytes[...] }
+            let item = MemoryMap.Item(
+                name: "module \(number)", count: count, role: .module, alignment: GuestLayout.pageBytes,
+                search: .behindImage)
+            let address = try map.place(item) { _ in module.bytes[...] }
             let text = try map.place(text: module.text, named: "text of module \(number)")
             loaded.append(LoadedModule(address: address, count: count, text: text))
         }
@@ -28,6 +29,7 @@ struct LoadedModule {
 extension MemoryMap {
     /// Puts a text where there is room, with a NUL behind it.
     mutating func place(text: [UInt8], named name: String) throws(LaunchError) -> UInt64 {
-        try place(UInt64(text.count + 1), alignment: 1, .low, .text, named: name) { _ in BootStructure.text(text) }
+        let item = Item(name: name, count: UInt64(text.count + 1), role: .text, alignment: 1)
+        return try place(item) { _ in BootStructure.text(text) }
     }
 }

@@ -17,8 +17,9 @@ extension MultibootHeader.Addresses {
                 "it leaves nothing to load: load_addr is the same")
         }
         try map.add(
-            bytes[start, filled], count: count, at: load, named: "image", zerosNamed: "zeros of the image",
-            by: ("load_addr", offset + 16))
+            MemoryMap.Claim(
+                name: "image", address: load, count: count, bytes: bytes[start, filled],
+                field: ("load_addr", offset + 16)))
         guard entry >= load, entry - load < count else {
             throw LaunchError(
                 .entryOutsideImage, "entry_addr", entry, at: offset + 28,

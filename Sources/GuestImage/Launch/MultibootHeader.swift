@@ -50,6 +50,16 @@ struct MultibootHeader {
         return stride(from: 0, through: end - byteCount, by: 4).filter { bytes.word(at: $0) == magic }
     }
 
+    /// Where a header of Multiboot 2 is whose checksum is right: magic, architecture, length, checksum, in the first 32 KiB.
+    static func findSecondVersion(in bytes: ImageBytes) -> UInt64? {
+        let end = min(bytes.count, 32_768)
+        guard end >= 16 else { return nil }
+        return stride(from: 0, through: end - 16, by: 8).first { place in
+            bytes.word(at: place) == 0xE852_50D6
+                && (0..<4).reduce(UInt32(0)) { $0 &+ bytes.word(at: place + UInt64($1) * 4) } == 0
+        }
+    }
+
     /// - Throws: where there is none, or one that asks for what there is not.
     init(in bytes: ImageBytes) throws(LaunchError) {
         guard let offset = Self.find(in: bytes) else { throw Self.absence(in: bytes) }

@@ -11,9 +11,9 @@ enum MultibootLaunch {
     /// What the structure calls us.
     static let loaderName = "kvmjob"
 
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .multiboot)
         let header = try MultibootHeader(in: bytes)
         var map = MemoryMap(memoryBytes: memoryBytes)
@@ -80,7 +80,7 @@ struct MultibootInformation {
         let text = try map.place(text: options.commandLine ?? [], named: "command line")
         let name = try map.place(text: Array(MultibootLaunch.loaderName.utf8), named: "boot loader's name")
         let ranges = Self.ranges(memoryBytes: map.memoryBytes)
-        let table = try map.place(UInt64(ranges.count), named: "memory map") { _ in ranges[...] }
+        let table = try map.place(.init(name: "memory map", count: UInt64(ranges.count))) { _ in ranges[...] }
         var structure = BootStructure(count: Self.byteCount)
         structure.set(Self.flags, at: 0)
         structure.set(UInt32(PCMemory.lowerEnd / 1024), at: 4)
@@ -91,7 +91,9 @@ struct MultibootInformation {
         structure.set(UInt32(ranges.count), at: 44)
         structure.set(UInt32(truncatingIfNeeded: table), at: 48)
         structure.set(UInt32(truncatingIfNeeded: name), at: 64)
-        address = try map.place(UInt64(Self.byteCount), named: "Multiboot information") { _ in structure.bytes[...] }
+        address = try map.place(.init(name: "Multiboot information", count: UInt64(Self.byteCount))) { _ in
+            structure.bytes[...]
+        }
     }
 
     /// The modules' records: start, end, text, 0. Without modules there are none, and the address is 0.
@@ -103,7 +105,7 @@ struct MultibootInformation {
             records.set(UInt32(truncatingIfNeeded: module.address + module.count), at: index * moduleBytes + 4)
             records.set(UInt32(truncatingIfNeeded: module.text), at: index * moduleBytes + 8)
         }
-        return try map.place(UInt64(records.bytes.count), named: "module list") { _ in records.bytes[...] }
+        return try map.place(.init(name: "module list", count: UInt64(records.bytes.count))) { _ in records.bytes[...] }
     }
 
     /// The memory map: the size of what follows, address, count, kind.

@@ -5,9 +5,9 @@ internal import JobModel
 
 /// Starts a kernel as Xen's PVH protocol has it: 32-bit protected mode without paging, EBX the address of `hvm_start_info`.
 enum PVHLaunch {
-    static func plan(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func plan(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .pvh)
         let kernel = try KernelFile(bytes, memoryBytes: memoryBytes)
         let note = try KernelFile.pvhEntry(bytes)
@@ -53,7 +53,7 @@ struct PVHInformation {
         let records = try Self.place(modules, in: &map)
         let text = try map.place(text: options.commandLine ?? [], named: "command line")
         let ranges = PCMemory.ranges(memoryBytes: map.memoryBytes)
-        let table = try map.place(UInt64(ranges.count * Self.rangeBytes), named: "memory map") { _ in
+        let table = try map.place(.init(name: "memory map", count: UInt64(ranges.count * Self.rangeBytes))) { _ in
             Self.table(ranges)[...]
         }
         var structure = BootStructure(count: Self.byteCount)
@@ -64,7 +64,9 @@ struct PVHInformation {
         structure.set(text, at: 24)
         structure.set(table, at: 40)
         structure.set(UInt32(ranges.count), at: 48)
-        address = try map.place(UInt64(Self.byteCount), named: "hvm_start_info") { _ in structure.bytes[...] }
+        address = try map.place(.init(name: "hvm_start_info", count: UInt64(Self.byteCount))) { _ in
+            structure.bytes[...]
+        }
     }
 
     /// `hvm_modlist_entry`: address, count, text. Without modules there are none, and the address is 0.
@@ -76,7 +78,7 @@ struct PVHInformation {
             records.set(module.count, at: index * moduleBytes + 8)
             records.set(module.text, at: index * moduleBytes + 16)
         }
-        return try map.place(UInt64(records.bytes.count), named: "module list") { _ in records.bytes[...] }
+        return try map.place(.init(name: "module list", count: UInt64(records.bytes.count))) { _ in records.bytes[...] }
     }
 
     /// `hvm_memmap_table_entry`: address, count, kind.

@@ -44,17 +44,17 @@ enum PlainLaunch {
         guard bytes.count > 0 else { throw LaunchError(.truncated, "size", 0, "the image has no bytes") }
         var map = MemoryMap(memoryBytes: memoryBytes)
         try map.add(
-            bytes[0, bytes.count], count: bytes.count, at: load, named: "image", zerosNamed: "image",
-            by: ("--load", nil))
+            MemoryMap.Claim(
+                name: "image", address: load, count: bytes.count, bytes: bytes[0, bytes.count], field: ("--load", nil)))
         return LaunchPlan(
             format: format, mode: mode, map: map, entryPoint: options.entryPoint ?? load, registers: [:], start: nil,
             facts: [])
     }
 
     /// Firmware: the processor begins as after a reset, at F000:FFF0 with a base that leads to the end of the ROM.
-    static func rom(_ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64) throws(LaunchError)
-        -> LaunchPlan
-    {
+    static func rom(
+        _ bytes: ImageBytes, _ options: LaunchOptions, memoryBytes: UInt64
+    ) throws(LaunchError) -> LaunchPlan {
         try options.checkStartIsNotNamed(for: .rom)
         try options.checkNothingIsPassed(to: .rom)
         let rom = try ROMImage(bytes)

@@ -22,7 +22,7 @@ struct StartTables {
     /// Finds room for the tables and lays them down.
     init(_ kind: Kind, in map: inout MemoryMap) throws(LaunchError) {
         let descriptors = Self.descriptors(kind)
-        let gdt = try map.place(UInt64(descriptors.count * 8), named: "GDT") { _ in
+        let gdt = try map.place(MemoryMap.Item(name: "GDT", count: UInt64(descriptors.count * 8))) { _ in
             SystemArea.littleEndian(descriptors)[...]
         }
         tables = [.gdt: DescriptorTable(base: gdt, limit: UInt16(descriptors.count * 8 - 1))]
@@ -32,9 +32,8 @@ struct StartTables {
             controls = [.cr0: ControlRegister.protection | ControlRegister.extensionType, .cr4: 0]
             return
         }
-        let root = try map.place(SystemArea.identityTablesBytes, alignment: 0x1000, named: "page tables") { address in
-            SystemArea.identityTables(at: address)[...]
-        }
+        let pages = MemoryMap.Item(name: "page tables", count: SystemArea.identityTablesBytes, alignment: 0x1000)
+        let root = try map.place(pages) { address in SystemArea.identityTables(at: address)[...] }
         controls = [.cr3: root]
     }
 

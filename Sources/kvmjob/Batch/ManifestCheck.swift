@@ -101,7 +101,7 @@ extension ManifestLine {
         case .image(let source, let pieces, let start):
             if case .file(let path) = source { needs.append(.file(path, field: .image)) }
             for case .file(let path) in pieces.map(\.source) { needs.append(.file(path, field: .memoryAt)) }
-            needs += start.modules.map { .file($0, field: .module) }
+            needs += start.modules.map { .file($0.path, field: .module) }
         case .program(let request, _):
             if let root = request.root { needs.append(.tree(root, field: .root)) }
             needs += request.items.map { .tree($0.host, field: .file) }

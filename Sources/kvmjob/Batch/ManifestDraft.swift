@@ -13,6 +13,8 @@ struct ManifestDraft {
     private(set) var label: String?
     /// The image's path as it is written.
     private(set) var imageName: String?
+    /// The modules' paths as they are written, which kernels are told.
+    private(set) var moduleNames: [String] = []
     private(set) var input: ManifestInput = .none
     /// The folder that relative paths are from.
     private let folder: String
@@ -68,9 +70,8 @@ struct ManifestDraft {
         case .format: submit.image.format = try value.named(ImageFormat.init(argument:))
         case .append: submit.image.append = try value.text()
         case .module:
-            submit.image.module = try Self.each(try value.texts()) { element throws(FieldProblem) in
-                resolved(try element.path())
-            }
+            moduleNames = try Self.each(try value.texts()) { element throws(FieldProblem) in try element.path() }
+            submit.image.module = moduleNames.map(resolved)
             do { try submit.image.validate() } catch { throw value.problem(Self.inFields(error)) }
         default: preconditionFailure("\(field) is no field of this group")
         }

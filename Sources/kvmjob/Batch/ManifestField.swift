@@ -42,7 +42,6 @@ enum ManifestField: String, CaseIterable, Sendable {
 
     /// Options of `submit` and `run` that are no fields, and why.
     static let leftOut: [String: String] = [
-        "initrd": "write \"module\", which is the same",
         "core": "one file for a job's memory: submit that job by itself",
         "trace": "a stream of its own beside the result: submit that job by itself",
         "on-exhausted": "somebody would have to answer each pause",

@@ -106,7 +106,8 @@ struct ManifestLine: Sendable {
             try submit.validate()
             var spec = try submit.spec
             spec.label = draft.label ?? ""
-            let start = ImageStart(submit.image, submit.guest)
+            var start = ImageStart(submit.image, submit.guest)
+            for (index, name) in draft.moduleNames.enumerated() { start.modules[index].text = name }
             return (.image(submit.jobs.images[0].source, submit.memory.pieces, start), spec)
         } catch {
             throw FieldProblem(ManifestDraft.inFields(error))

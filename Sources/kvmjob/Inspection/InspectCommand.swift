@@ -55,8 +55,7 @@ struct InspectCommand: AsyncParsableCommand {
 
     private var loadedStart: LoadedStart {
         get async throws {
-            var start = ImageStart()
-            (start.format, start.commandLine, start.modules) = (options.format, options.append, options.module)
+            var start = ImageStart(options)
             start.memoryBytes = memory
             return try await LoadedStart(start, limit: ImageSource.byteLimit)
         }

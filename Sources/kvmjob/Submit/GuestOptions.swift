@@ -47,7 +47,8 @@ struct GuestOptions: ParsableArguments {
 
     @Option(
         name: .customLong("memory"),
-        help: ArgumentHelp("Guest memory, 1MiB to 1GiB, or in bytes. (default: 16MiB)", valueName: "size"),
+        help: ArgumentHelp(
+            "Guest memory, 1MiB to 1GiB, or in bytes. (default: 16MiB; of a kernel, what it needs)", valueName: "size"),
         transform: SizeText.parse)
     var namedMemory: UInt64?
 

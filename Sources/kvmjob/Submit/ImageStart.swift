@@ -8,21 +8,28 @@ internal import JobModel
 struct ImageStart: Hashable, Sendable {
     var format: ImageFormat?
     var commandLine: String?
-    /// Paths.
-    var modules: [String] = []
+    var modules: [ModuleFile] = []
     var mode: GuestMode?
     var loadAddress: UInt64?
     var entryPoint: UInt64?
     var memoryBytes: UInt64?
     var registers: [RegisterAssignment] = []
+    /// Whether the last window of memory that is asked for is all of it, which a kernel can have more of.
+    var wantsCore = false
 
     /// Nothing said: each image starts by its bytes alone.
     init() {}
 
-    init(_ image: ImageOptions, _ guest: GuestOptions) {
-        (format, commandLine, modules) = (image.format, image.append, image.module)
+    init(_ image: ImageOptions) {
+        (format, commandLine) = (image.format, image.append)
+        modules = image.module.map { ModuleFile(path: $0, text: $0) }
+    }
+
+    init(_ image: ImageOptions, _ guest: GuestOptions, wantsCore: Bool = false) {
+        self.init(image)
         (mode, loadAddress, entryPoint) = (guest.namedMode, guest.load, guest.namedEntry)
         (memoryBytes, registers) = (guest.namedMemory, guest.set)
+        self.wantsCore = wantsCore
     }
 
     /// Whether it takes a plan to start this image: one without a header is a job as it is, and the worker knows its place.
@@ -30,6 +37,13 @@ struct ImageStart: Hashable, Sendable {
         guard format == nil, commandLine == nil, modules.isEmpty else { return true }
         return !ImageFormat(recognising: image).isPlain
     }
+}
+
+/// A file that becomes a module.
+struct ModuleFile: Hashable, Sendable {
+    var path: String
+    /// The module's text: the path as the user wrote it, wherever that was.
+    var text: String
 }
 
 /// How images start, with the files read that this takes.
@@ -41,10 +55,10 @@ struct LoadedStart: Sendable {
     /// - Throws: ``Rejection``.
     init(_ start: ImageStart, limit: UInt64) async throws {
         var (modules, left) = ([LaunchOptions.Module](), limit)
-        for path in start.modules {
-            let bytes = try await ImageSource.file(path).load(limit: left)
+        for file in start.modules {
+            let bytes = try await ImageSource.file(file.path).load(limit: left)
             left -= UInt64(bytes.count)
-            modules.append(LaunchOptions.Module(text: Array(path.utf8), bytes: bytes))
+            modules.append(LaunchOptions.Module(text: Array(file.text.utf8), bytes: bytes))
         }
         (self.start, self.modules) = (start, modules)
     }
@@ -94,6 +108,7 @@ struct LoadedStart: Sendable {
         var spec = spec
         (spec.registers, spec.entryPoint) = (state.registers, nil)
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
+        if start.wantsCore, let core = spec.dumps.indices.last { spec.dumps[core].count = plan.memoryBytes }
         return try plan.job(spec)
     }
 }

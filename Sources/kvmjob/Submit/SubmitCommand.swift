@@ -176,7 +176,7 @@ struct SubmitCommand: AsyncParsableCommand {
         var submission = Submission(
             jobs: jobs, spec: try spec, memory: memory.pieces, input: stdin, presentation: presentation,
             console: console)
-        submission.start = ImageStart(image, guest)
+        submission.start = ImageStart(image, guest, wantsCore: inspection.core != nil)
         if onExhausted == .pause {
             submission.answers = AnswerSource(path: "-", isTerminal: isatty(STDIN_FILENO) == 1)
         }

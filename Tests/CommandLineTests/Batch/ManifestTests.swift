@@ -59,6 +59,19 @@ import Testing
         #expect(pieces.map(\.address) == [0x8000, 0x9000])
     }
 
+    @Test func `a kernel's fields are those of its start`() throws {
+        let line = try line(
+            #"{"image":"k","format":"multiboot","append":"a b","module":["m","/n"],"memory":"2MiB","set":{"eax":7}}"#)
+        guard case .image(_, _, let start) = line.work else {
+            Issue.record("no image")
+            return
+        }
+        #expect(
+            start.format == .multiboot && start.commandLine == "a b" && start.modules.map(\.path) == ["/jobs/m", "/n"])
+        #expect(start.modules.map(\.text) == ["m", "/n"], "wherever the manifest is")
+        #expect(start.memoryBytes == 2 << 20 && start.registers.count == 1 && start.mode == nil)
+    }
+
     @Test(arguments: [
         (#"{"hex":"f4","step":3}"#, 13, "step", "steps"),
         (#"{"hex":"f4","steps":"many"}"#, 21, "steps", "is not a number"),
@@ -69,6 +82,9 @@ import Testing
         (#"{"hex":"f4","set":{"ax":70000}}"#, 25, "set", "does not fit in ax"),
         (#"{"hex":"f4","set":["ax=2"]}"#, 19, "set", "an object of names"),
         (#"{"hex":"f4","mode":"linux"}"#, 20, "mode", "kvmjob run"),
+        (#"{"hex":"f4","format":"exe"}"#, 22, "format", "boot-sector"),
+        (#"{"hex":"f4","module":"a"}"#, 22, "module", "a list of strings"),
+        (#"{"program":["ls"],"append":"a"}"#, 28, "append", "for images"),
         (#"{"hex":"f4","priority":10}"#, 24, "priority", "\"priority\" takes 0 to 9"),
         (#"{"hex":"f4","image":"a"}"#, 21, "image", "exclude each other"),
         (#"{"image":"-"}"#, 10, "image", "standard input"),

@@ -89,6 +89,8 @@ import Testing
     func `each field of a program header is checked`(is32: Bool) {
         let most: UInt64 = is32 ? 0xFFFF_FFFF : .max
         #expect(wrong(is32: is32, headers: Header(fileBytes: 17)) == Wrong(.invalidField, "p_filesz", 17))
+        #expect(wrong(is32: is32, headers: Header(memoryBytes: 0)) == Wrong(.invalidField, "p_filesz", 16))
+        #expect(wrong(is32: is32, headers: Header(fileBytes: 0, memoryBytes: 0)) == Wrong(.invalidField, "p_type"))
         #expect(wrong(is32: is32, headers: Header(memoryBytes: most)) == Wrong(.outsideMemory, "p_memsz", most))
         #expect(wrong(is32: is32, headers: Header(physical: most)) == Wrong(.outsideMemory, "p_paddr", most))
         #expect(
@@ -159,6 +161,14 @@ import Testing
         #expect(Wrong.of(image, options) == Wrong(.option, "--load"))
         (options.loadAddress, options.entryPoint) = (nil, 0)
         #expect(Wrong.of(image, options) == Wrong(.option, "--entry"))
+    }
+
+    @Test func `a header of Multiboot 2 is told of`() throws {
+        var kernel = HandMadeKernel()
+        kernel.body = HandMadeKernel.words([0xE852_50D6, 0, 24, 0 &- (0xE852_50D6 + 24)]) + kernel.body
+        #expect(try LaunchPlan(kernel.bytes).notes.first?.contains("Multiboot 2 at byte 512") == true)
+        #expect(try LaunchPlan(kernel.patched(0x208, 4, 25).bytes).notes.isEmpty, "a wrong checksum")
+        #expect(try LaunchPlan(HandMadeKernel().bytes).notes.isEmpty)
     }
 
     @Test func `a Multiboot header with a wrong checksum is told of`() throws {

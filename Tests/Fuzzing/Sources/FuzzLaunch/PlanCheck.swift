@@ -48,7 +48,7 @@ struct PlanCheck {
 
     /// All that the program headers claim is the image's, as another reader of the file sees it.
     private func checkSegments() {
-        guard plan.format == .elf || plan.format == .pvh else { return }
+        guard plan.facts.contains(where: { $0.name == "file" && $0.text.hasPrefix("ELF") }) else { return }
         for claimed in ProgramHeaders.loaded(image) {
             for region in plan.map.regions where region.address < claimed.upperBound && region.end > claimed.lowerBound
             {
