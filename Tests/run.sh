@@ -67,6 +67,8 @@ A load and its floor
 A slot's machines between jobs
 Jobs on a machine that was used before
 Machines in their slots
+Jobs on the board of a PC
+What cannot be had with a board
 A job from a snapshot goes on as if it had never stopped
 Where a snapshot is taken
 A run can be split anywhere
@@ -86,10 +88,10 @@ END
 }
 
 # The second line is for manual pages and completions; the third for the Python client, the page that kvmjob report
-# makes, and batches on many machines; the others for Linux programs as guests: what compiles some, and others as they are.
+# makes, batches on many machines, and firmware; the others for Linux programs as guests: what compiles some, and others as they are.
 deploy/setup.sh gdb python3 systemd util-linux openssh-client openssh-server procps \
     lowdown mandoc man-db bash-completion zsh fish \
-    python3-venv chromium slurmctld slurmd slurm-client munge parallel rsync iproute2 \
+    python3-venv chromium slurmctld slurmd slurm-client munge parallel rsync iproute2 seabios u-boot-qemu \
     gcc g++ musl-tools golang-go busybox-static bash-static lua5.4 sqlite3 jq xz-utils zstd bzip2 gawk m4 bc dc ed || exit 1
 # Sudo resets the PATH, and systemd's tools live in sbin on some systems.
 PATH=$PATH:/usr/sbin:/sbin
@@ -103,7 +105,7 @@ part 'unit tests' unit
 part 'tests that run guests' guests
 # Beside these there are longer ones, which say themselves what they need: slurm.sh --all, parallel.sh --all, client-package.sh,
 # and batches.py with more jobs and kills.
-for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client \
+for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client firmware \
     sandbox linux python remote images \
     systemd service-access service-state service-stop service-crash service-journal slurm parallel package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do

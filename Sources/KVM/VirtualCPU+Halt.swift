@@ -22,6 +22,16 @@ extension VirtualCPU {
         return try !machine.controllerWakes()
     }
 
+    /// Has the processor wait as behind HLT: the next run lasts until an interrupt comes.
+    ///
+    /// `KVM_SET_MP_STATE`
+    public borrowing func waitForInterrupt() throws(KVMError) {
+        var state = kvm_mp_state(mp_state: UInt32(KVM_MP_STATE_HALTED))
+        // SAFETY: the kernel reads one kvm_mp_state.
+        _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_SET_MP_STATE, &state), .setMPState)
+        notes.mayBeStopped = true
+    }
+
     private static var interruptFlag: UInt64 { 1 << 9 }
 
     private borrowing func hasPendingEvent() throws(KVMError) -> Bool {

@@ -31,11 +31,11 @@ extension BackendProfile {
             return Refusal(
                 .invalidField, "no snapshot is taken on board pc: interrupt controllers and timer are the kernel's")
         }
-        if spec.needsSteps {
+        if spec.isTraced {
             return Refusal(
-                .modeUnavailable,
-                "steps are not counted on board pc, whose timer interrupts the guest between any two of them: leave the step "
-                    + "budget, the meter and the trace out")
+                .invalidField,
+                "there is no trace on board pc, whose timer interrupts the guest between any two instructions: leave it out"
+            )
         }
         guard missingForPC.isEmpty else {
             let missing = missingForPC.joined(separator: ", ")

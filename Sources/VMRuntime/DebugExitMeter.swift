@@ -23,13 +23,13 @@ struct DebugExitMeter: StepMeter {
     unowned let execution: Execution
     let backend: BackendProfile
 
-    private(set) var steps: UInt64 = 0
+    var steps: UInt64 = 0
     /// Where the present run stops.
     var limit: UInt64 = 0
     /// Instructions emulated before the run, where that is what tells of merged ones.
     private var emulated: UInt64?
     /// Instructions emulated before the run, as far as they are known without asking: what an interrupted run is held against.
-    private var emulatedBefore: UInt64 = 0
+    var emulatedBefore: UInt64 = 0
     /// Whether a run was interrupted between a fault and its handler's first instruction, with which the next run begins.
     private var isDelivering = false
     /// Whether the vCPU tells of exceptions, so that only IRETQ needs the count.
@@ -52,7 +52,12 @@ struct DebugExitMeter: StepMeter {
         while steps < stop {
             if isBeyondStepping(point) { return beyondStepping() }
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
-            if instruction.isHalt, point.privilege == 0 { return try halt(instruction) }
+            if instruction.isHalt, point.privilege == 0 {
+                guard machine.kind.hardware != nil else { return try halt(instruction) }
+                if let outcome = try stepHalt(instruction, at: point) { return ending(outcome) }
+                point = try machine.vcpu.executionPoint()
+                continue
+            }
             if try leavesStepping(instruction, at: point) { return beyondStepping() }
             switch try step(instruction, at: point) {
             case .goOn: point = try machine.vcpu.executionPoint()
@@ -116,6 +121,9 @@ struct DebugExitMeter: StepMeter {
         let outcome = try trace(run, told, behind: after)
         if case .end = verdict { return verdict }
         guard run.endsInHalt else { return outcome.map { .end($0, retired: true) } ?? .goOn }
+        guard machine.kind.hardware == nil else {
+            return try waitForInterrupt().map { .end($0, retired: true) } ?? .goOn
+        }
         execution.count(.halt)
         return .end(.halted, retired: true)
     }

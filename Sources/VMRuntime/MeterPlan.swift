@@ -87,7 +87,9 @@ extension BackendProfile {
         case .unavailable: return .none
         case .guestTrap: return .guestTrap
         case .debugExits:
-            let counter = spec.meter == .stepped || spec.isStopped ? nil : counters[spec.mode]
+            // A counter's slices are taken back where they went too far, and interrupt controllers are not.
+            let needsSteps = spec.meter == .stepped || spec.isStopped || spec.board == .pc
+            let counter = needsSteps ? nil : counters[spec.mode]
             return counter.map(MeterPlan.slices) ?? .debugExits
         }
     }
@@ -122,7 +124,7 @@ extension BackendProfile {
 
 extension JobSpec {
     /// Whether somebody has to count the guest's steps.
-    var needsSteps: Bool { budget.steps != nil || meter != nil || isStopped || snapshot?.isBySteps == true }
+    fileprivate var needsSteps: Bool { budget.steps != nil || meter != nil || isStopped || snapshot?.isBySteps == true }
 
     /// Whether the guest is looked at after each of its steps.
     fileprivate var isStopped: Bool {

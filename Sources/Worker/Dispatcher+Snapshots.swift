@@ -26,7 +26,9 @@ extension Dispatcher {
         /// Bytes of host memory that it may take when it runs.
         func runningBytes(_ spec: JobSpec) -> UInt64 {
             let scratch = spec.program?.scratchBytes ?? 0
-            return [memoryBytes, scratch, WorkerLimits.machineOverhead].reduce(0) { sum, part in
+            // A machine has a copy of its ROM.
+            let rom = spec.isROM ? JobSpec.maximumROMBytes : 0
+            return [memoryBytes, scratch, rom, WorkerLimits.machineOverhead].reduce(0) { sum, part in
                 let total = sum.addingReportingOverflow(part)
                 return total.overflow ? .max : total.partialValue
             }

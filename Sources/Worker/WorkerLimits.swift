@@ -23,7 +23,7 @@ public struct WorkerLimits: Sendable, Hashable {
     public var tenant: TenantLimits
     /// Jobs that wait for a slot.
     public var queuedJobs: Int
-    /// Bytes of host memory that running jobs may take together: of each its guest memory, what a program may write to files, and
+    /// Bytes of host memory that running jobs may take together: of each its guest memory, what a program may write to files, 4 MiB for a ROM, and
     /// ``machineOverhead``.
     public var runningMemoryBytes: UInt64
     /// Bytes that jobs which wait for a slot keep in memory. What several start from alike counts once; of what a snapshot holds

@@ -35,6 +35,15 @@ import Testing
         #expect(presentation.inspection.corePath == "/tmp/c")
     }
 
+    @Test func `the screen is a window behind the others, and the core's is behind it`() throws {
+        let windows = try spec("--screen", "--dump", "1:2", "--memory", "2MiB", "--core", "/tmp/c").dumps
+        #expect(
+            windows == [
+                MemoryRange(address: 1, count: 2), MemoryRange(address: 0xB8000, count: 4000),
+                MemoryRange(address: 0, count: 2 << 20),
+            ])
+    }
+
     @Test(arguments: [
         (["--dump", "7"], "write ADDR:LEN"), (["--dump", "1:2:3"], "write ADDR:LEN"),
         (["--dump", ":2"], "not a number"),
@@ -45,6 +54,9 @@ import Testing
         (["--core", "c", "--repeat", "2"], "one job only"), (["--core", "c", "b"], "one job only"),
         (Array(repeating: ["--dump", "0:1"], count: 65).flatMap(\.self), "64 times"),
         (["--core", "c"] + Array(repeating: ["--dump", "0:1"], count: 64).flatMap(\.self), "the core being one"),
+        (["--screen"] + Array(repeating: ["--dump", "0:1"], count: 64).flatMap(\.self), "the screen being one"),
+        (["--rom", "--board", "bare"], "--rom needs --board pc"), (["--rom", "--load", "0"], "leave --load"),
+        (["--rom", "--memory-at", "0=00"], "exclude each other"), (["--board", "mac"], "write bare or pc"),
     ])
     func `wrong usage is told`(arguments: [String], reason: String) {
         let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(["a"] + arguments) }

@@ -710,12 +710,12 @@ static int try_kvm_a_device(surroundings around) {
     return new_request(around->machine, KVM_CREATE_DEVICE, &(char[256]){0});
 }
 
-static int try_kvm_an_interrupt_controller(surroundings around) {
-    return new_request(around->machine, KVM_CREATE_IRQCHIP, NULL);
+static int try_kvm_an_interrupt(surroundings around) {
+    return new_request(around->machine, KVM_IRQ_LINE, &(char[256]){0});
 }
 
-static int try_kvm_a_timer(surroundings around) {
-    return new_request(around->machine, KVM_CREATE_PIT2, &(char[256]){0});
+static int try_kvm_an_interrupt_by_descriptor(surroundings around) {
+    return new_request(around->machine, KVM_IRQFD, &(char[256]){0});
 }
 
 static int try_kvm_an_event_for_a_doorbell(surroundings around) {
@@ -881,8 +881,8 @@ const struct forbidden_act *forbidden_acts(void) {
         {"a request of a file system", FORBIDDEN_BY_SANDBOX, try_a_request_of_a_file_system},
         {"KVM: memory with attributes", FORBIDDEN_BY_SANDBOX, try_kvm_memory_with_attributes},
         {"KVM: a device", FORBIDDEN_BY_SANDBOX, try_kvm_a_device},
-        {"KVM: an interrupt controller", FORBIDDEN_BY_SANDBOX, try_kvm_an_interrupt_controller},
-        {"KVM: a timer", FORBIDDEN_BY_SANDBOX, try_kvm_a_timer},
+        {"KVM: an interrupt", FORBIDDEN_BY_SANDBOX, try_kvm_an_interrupt},
+        {"KVM: an interrupt by a descriptor", FORBIDDEN_BY_SANDBOX, try_kvm_an_interrupt_by_descriptor},
         {"KVM: an event for a doorbell", FORBIDDEN_BY_SANDBOX, try_kvm_an_event_for_a_doorbell},
         {"KVM: an event for an interrupt", FORBIDDEN_BY_SANDBOX, try_kvm_an_event_for_an_interrupt},
         {"KVM: an encrypted guest", FORBIDDEN_BY_SANDBOX, try_kvm_an_encrypted_guest},

@@ -35,8 +35,8 @@ struct SystemCallPolicyTests {
         for request in SystemCallPolicy.requestsOfKVM + SystemCallPolicy.requestsOfCounters {
             #expect(try program.judge(Call.ioctl, [5, UInt64(request)]).0 == .allow)
         }
-        // TIOCSTI, KVM_CREATE_IRQCHIP, KVM_SET_USER_MEMORY_REGION2, KVM_CREATE_DEVICE
-        for request: UInt64 in [0x5412, 0xAE60, 0x40A0_AE49, 0xC00C_AEE0, 0] {
+        // TIOCSTI, KVM_IRQ_LINE, KVM_SET_USER_MEMORY_REGION2, KVM_CREATE_DEVICE
+        for request: UInt64 in [0x5412, 0x4008_AE61, 0x40A0_AE49, 0xC00C_AEE0, 0] {
             #expect(try program.judge(Call.ioctl, [5, request]).0 == .fail(ENOSYS))
         }
     }

@@ -10,7 +10,7 @@ internal import VMRuntime
 /// | key | value |
 /// |---|---|
 /// | `can_run_jobs` | whether `kvmjob submit` would run a job |
-/// | `kvm` | `usable`, `error` (what to do), `api_version`, `backend` (`software` or `hardware`), `abilities`: `paging_32_bit`, `sse_at_ring_0`, `keeps_registers_after_triple_fault` |
+/// | `kvm` | `usable`, `error` (what to do), `api_version`, `backend` (`software` or `hardware`), `abilities`: `paging_32_bit`, `sse_at_ring_0`, `keeps_registers_after_triple_fault`, `board_pc` |
 /// | `modes` | of each: `mode`, `runs`, `steps` (`none`, `exact`, `bounded`), `meter` (what counts, for people), `reason` of `bounded`, `determinism` |
 /// | `capabilities` | of each: `name`, `purpose`, `value` (0 when missing) |
 /// | `worker` | `kind` (`socket` or `embedded`), `path`, `reachable`, `error`, `terms` |

@@ -32,6 +32,7 @@ extension KVMFindings {
             Ability(
                 key: "keeps_registers_after_triple_fault", name: "registers after a triple fault",
                 isThere: profile.keepsRegistersAfterShutdown),
+            Ability(key: "board_pc", name: "board pc", isThere: profile.missingForPC.isEmpty),
         ]
         determinismObstacle = profile.determinism.obstacle
     }

@@ -34,8 +34,10 @@ struct InspectionOptions: ParsableArguments {
     func validate() throws {
         guard core != "" else { throw ValidationError("--core needs the name of a file.") }
         guard windows.count + (core == nil ? 0 : 1) <= MemoryRange.dumpLimit else {
-            let other = core == nil && !screen ? "" : ", core and screen being one of them each"
-            throw ValidationError("--dump can be given \(MemoryRange.dumpLimit) times\(other).")
+            let others = [(core != nil, "the core"), (screen, "the screen")].filter(\.0).map(\.1)
+            let number = others.count == 1 ? "one" : "two"
+            let counted = others.isEmpty ? "" : ", \(others.joined(separator: " and ")) being \(number) of them"
+            throw ValidationError("--dump can be given \(MemoryRange.dumpLimit) times\(counted).")
         }
         // Each is at most the limit where the sum is looked at, and there are 64, so that it cannot overflow.
         guard windows.allSatisfy({ $0.count <= MemoryDump.byteLimit }),

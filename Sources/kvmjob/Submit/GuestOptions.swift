@@ -23,8 +23,7 @@ struct GuestOptions: ParsableArguments {
         completion: .list(BoardKind.names), transform: BoardKind.init(argument:))
     var namedBoard: BoardKind?
 
-    @Flag(
-        help: "The image is a ROM: it ends at 4 GiB, and the processor starts in it as behind a reset. On --board pc.")
+    @Flag(help: "The image is a ROM: it ends at 4 GiB, and the processor starts in it as after a reset; --board pc.")
     var rom = false
 
     @Option(

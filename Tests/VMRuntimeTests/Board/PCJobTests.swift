@@ -66,6 +66,44 @@ struct PCJobTests {
         #expect(result.outcome == .halted)
     }
 
+    // MARK: Steps
+
+    @Test("Steps are exact: a HLT is one, however long it waits, and each handler's instructions count")
+    func steps() async throws {
+        var spec = Self.spec(.real16)
+        spec.meter = .exact
+        let run = try await Run.of(PCGuests.ticks, spec)
+        let result = try run.result
+        #expect(result.outcome == .halted)
+        #expect(run.text == "A")
+        // 23 before the loop, ten times 4 in it and 6 in the handler, 4 behind it.
+        #expect(result.steps == 127)
+        #expect(result.meter == .exact)
+    }
+
+    @Test(
+        "A step budget ends the guest after so many, before, at and behind its HLT",
+        arguments: [1, 24, 25, 26, 126] as [UInt64])
+    func stepBudget(limit: UInt64) async throws {
+        var spec = Self.spec(.real16)
+        spec.budget.steps = limit
+        let result = try await Run.of(PCGuests.ticks, spec).result
+        #expect(result.outcome == .exhausted(.steps, limit: limit, used: limit))
+        #expect(result.steps == limit)
+    }
+
+    @Test("A guest that waits for ever uses up its time, and no steps")
+    func stepsOfWaiting() async throws {
+        var spec = Self.spec(.real16, wallTime: .milliseconds(60))
+        spec.meter = .exact
+        let result = try await Run.of(PCGuests.wait, spec).result
+        guard case .exhausted(.wallTime, _, _) = result.outcome else {
+            Issue.record("it ended as \(result.outcome)")
+            return
+        }
+        #expect(result.steps == 2)
+    }
+
     // MARK: Memory
 
     @Test("Where nothing is reads give all ones and writes vanish, and both are counted")
@@ -188,11 +226,17 @@ struct BoardRefusalTests {
         #expect(user?.rule == .invalidField && user?.message.contains("user64") == true)
     }
 
-    @Test("Steps are not counted: with a budget, a meter, or a trace")
+    @Test("So is a trace")
+    func trace() throws {
+        let trace = try Self.refusal { $0.isTraced = true }
+        #expect(trace?.rule == .invalidField && trace?.message.contains("trace") == true)
+    }
+
+    @Test("Steps are counted by stepping, whatever counter there is")
     func steps() throws {
-        #expect(try Self.refusal { $0.budget.steps = 10 }?.rule == .modeUnavailable)
-        #expect(try Self.refusal { $0.meter = .exact }?.rule == .modeUnavailable)
-        #expect(try Self.refusal { $0.isTraced = true }?.rule == .modeUnavailable)
+        var spec = JobSpec(memoryBytes: 2 << 20, budget: Budget(steps: 10))
+        spec.board = .pc
+        #expect(try Hardware.backend.get().profile.plan(for: spec) == .debugExits)
     }
 
     @Test("A ROM needs the board, and the size and start of one")
