@@ -99,7 +99,7 @@ extension InspectedImage {
                 memory  16 MiB, at least 1 MiB
                 rom     ffff0000-ffffffff, 64 KiB
                 shadow  000f0000-000fffff, the ROM's last 64 KiB
-                needs   memory that cannot be written, below 4 GiB and below 1 MiB
+                needs   memory that cannot be written, below 4 GiB
                 needs   a PC's interrupt controllers and timers
 
                 first instructions

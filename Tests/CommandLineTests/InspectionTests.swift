@@ -55,8 +55,7 @@ import Testing
         (Array(repeating: ["--dump", "0:1"], count: 65).flatMap(\.self), "64 times"),
         (["--core", "c"] + Array(repeating: ["--dump", "0:1"], count: 64).flatMap(\.self), "the core being one"),
         (["--screen"] + Array(repeating: ["--dump", "0:1"], count: 64).flatMap(\.self), "the screen being one"),
-        (["--rom", "--board", "bare"], "--rom needs --board pc"), (["--rom", "--load", "0"], "leave --load"),
-        (["--rom", "--memory-at", "0=00"], "exclude each other"), (["--board", "mac"], "write bare or pc"),
+        (["--board", "mac"], "write bare or pc"),
     ])
     func `wrong usage is told`(arguments: [String], reason: String) {
         let error = #expect(throws: (any Error).self) { try SubmitCommand.parse(["a"] + arguments) }

@@ -37,12 +37,11 @@ import Testing
         #expect(TextScreen([0x41]).lines == ["A"] + Array(repeating: "", count: 24))
     }
 
-    @Test func `a board and a rom go into the job, and a rom brings its board`() throws {
+    @Test func `a board goes into the job`() throws {
         func spec(_ arguments: String...) throws -> JobSpec {
             try SubmitCommand.parse(["a"] + arguments).submission(console: .standard).spec
         }
         #expect(try spec().board == .bare && !spec().isROM)
         #expect(try spec("--board", "pc").board == .pc)
-        #expect(try spec("--rom").board == .pc && spec("--rom").isROM)
     }
 }

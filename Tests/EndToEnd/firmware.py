@@ -42,7 +42,7 @@ class Command:
         return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
     def firmware(self, image: pathlib.Path, *options: str) -> tuple[int, str, str]:
-        return self.run("--rom", "--memory", "64MiB", "--wall-time", f"{PATIENCE}s", *options, str(image))
+        return self.run("--memory", "64MiB", "--wall-time", f"{PATIENCE}s", *options, str(image))
 
 
 def install() -> None:
@@ -105,12 +105,13 @@ def refusals(checks: Checks, command: Command, folder: pathlib.Path) -> None:
     for why, options, word in [
         ("a deterministic job", ["--board", "pc", "--deterministic", "--hex", "f4"], "deterministic"),
         ("ring 3", ["--board", "pc", "--mode", "user64", "--hex", "f4"], "user64"),
-        ("a ROM of an odd size", ["--rom", str(odd)], "70000"),
+        ("a ROM of an odd size", ["--format", "rom", str(odd)], "0x11170"),
     ]:
         status, _, errors = command.run(*options)
-        checks.that(f"{why} is refused on board pc by name", status == 126 and word in errors, errors.strip()[:160])
-    status, _, errors = command.run("--rom", "--board", "bare", str(odd))
-    checks.that("--rom on board bare is wrong usage", status == 64, errors.strip().split("\n")[0][:160])
+        checks.that(f"{why} is refused by name", status == 126 and word in errors, errors.strip()[:160])
+    odd.write_bytes(bytes(65_536))
+    status, _, errors = command.run("--format", "rom", "--board", "bare", str(odd))
+    checks.that("a ROM on board bare is refused by name", status == 126 and "--board pc" in errors, errors.strip()[:160])
 
 
 def main() -> int:

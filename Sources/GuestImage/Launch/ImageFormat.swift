@@ -37,12 +37,13 @@ public enum ImageFormat: String, Sendable, Hashable, CaseIterable {
     /// What the bytes look like. An ELF file or a `bzImage` that is wrong in something is one nevertheless: its fault is told, and it
     /// does not run as something else.
     ///
-    /// A file can be several things at once. A Multiboot header comes first, since its checksum tells it for sure; of an ELF file then
-    /// PVH's note.
+    /// A file can be several things at once. A Multiboot header comes first, since its checksum tells it for sure, unless it asks for the
+    /// place of a ROM in a file that is one, as U-Boot is; of an ELF file then PVH's note.
     public init(recognising image: [UInt8]) {
         let bytes = ImageBytes(image)
-        if MultibootHeader.find(in: bytes) != nil {
-            self = .multiboot
+        if let header = MultibootHeader.find(in: bytes) {
+            let isROM = MultibootHeader.asksForPlaceOfROM(bytes, at: header) && ROMImage.looksLikeOne(bytes)
+            self = isROM ? .rom : .multiboot
         } else if LinuxHeader.isPresent(in: bytes) {
             self = .linux
         } else if bytes.begins(with: [0x7F, 0x45, 0x4C, 0x46]) {

@@ -43,8 +43,8 @@ extension LaunchPlan {
     /// The image and the job as a worker takes them: the bytes of all pieces one after the other, and where each goes.
     ///
     /// - Parameter spec: what the user says of the job. First values of registers that it has stay.
-    /// - Throws: where no worker can do what the plan needs.
-    public func job(_ spec: JobSpec) throws(LaunchError) -> (spec: JobSpec, image: [UInt8]) {
+    public func job(_ spec: JobSpec) -> (spec: JobSpec, image: [UInt8]) {
+        if let rom { return (job(spec, startingIn: rom), Array(rom.bytes)) }
         var spec = spec
         (spec.mode, spec.memoryBytes) = (mode, memoryBytes)
         (spec.loadAddress, spec.entryPoint) = (nil, spec.entryPoint ?? entryPoint)
@@ -52,17 +52,15 @@ extension LaunchPlan {
         spec.segments.merge(segments) { own, _ in own }
         spec.tables.merge(tables) { own, _ in own }
         spec.controls.merge(controls) { own, _ in own }
-        try addROM(to: &spec)
         let pieces = pieces
         spec.pieces = pieces.map { MemoryRange(address: $0.address, count: UInt64($0.bytes.count)) }
         return (spec, pieces.flatMap(\.bytes))
     }
 
-    /// The one place where a ROM becomes a part of a job.
-    private func addROM(to spec: inout JobSpec) throws(LaunchError) {
-        guard let rom else { return }
-        throw LaunchError(
-            .unsupported, "rom", UInt64(rom.bytes.count),
-            "no worker can put a ROM below 4 GiB yet: kvmjob inspect shows where it would go")
+    /// Where a ROM goes and how the processor starts in it, the worker knows; it needs the board of a PC.
+    private func job(_ spec: JobSpec, startingIn rom: ROMImage) -> JobSpec {
+        var spec = spec
+        (spec.isROM, spec.board, spec.mode, spec.memoryBytes) = (true, .pc, mode, memoryBytes)
+        return spec
     }
 }

@@ -29,7 +29,7 @@ public struct LaunchPlan: Sendable, Hashable {
         public var description: String {
             switch self {
             case .board: "a PC's interrupt controllers and timers"
-            case .readOnlyMemory: "memory that cannot be written, below 4 GiB and below 1 MiB"
+            case .readOnlyMemory: "memory that cannot be written, below 4 GiB"
             }
         }
     }

@@ -50,6 +50,12 @@ struct MultibootHeader {
         return stride(from: 0, through: end - byteCount, by: 4).filter { bytes.word(at: $0) == magic }
     }
 
+    /// Whether a header's `load_addr` has the file end at 4 GiB.
+    static func asksForPlaceOfROM(_ bytes: ImageBytes, at header: UInt64) -> Bool {
+        bytes.word(at: header + 4) & addressFlag != 0
+            && UInt64(bytes.word(at: header + 16)) == ROMImage.end - min(bytes.count, ROMImage.end)
+    }
+
     /// Where a header of Multiboot 2 is whose checksum is right: magic, architecture, length, checksum, in the first 32 KiB.
     static func findSecondVersion(in bytes: ImageBytes) -> UInt64? {
         let end = min(bytes.count, 32_768)

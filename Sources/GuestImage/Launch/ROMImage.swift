@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
-/// Firmware as the processor finds it after a reset: it ends at 4 GiB, and its last part is there below 1 MiB once more. Both places
-/// can be read and not written.
+/// Firmware as the processor finds it after a reset: it ends at 4 GiB, where it cannot be written, and its last part is there below
+/// 1 MiB once more, in memory.
 public struct ROMImage: Sendable, Hashable {
     /// The firmware's bytes.
     public let bytes: ArraySlice<UInt8>
@@ -34,10 +34,10 @@ public struct ROMImage: Sendable, Hashable {
         shadowAddress = PCMemory.upperStart - UInt64(shadowBytes.count)
     }
 
-    /// What firmware does before its first jump: NOP, CLI, WBINVD, or a look at whether the processor is in protected mode already
+    /// What firmware does before its first jump: NOP, CLI, CLD, WBINVD, or a look at whether the processor is in protected mode already
     /// (`mov eax, cr0; test al, 1; jz`, over a jump for that).
     private static let preludes: [[UInt8]] = [
-        [0x90], [0xFA], [0x0F, 0x09], [0x0F, 0x20, 0xC0, 0xA8, 0x01, 0x74, 0x05],
+        [0x90], [0xFA], [0xFC], [0x0F, 0x09], [0x0F, 0x20, 0xC0, 0xA8, 0x01, 0x74, 0x05],
     ]
     /// Jumps: near, far and short.
     private static let jumps: Set<UInt8> = [0xE9, 0xEA, 0xEB]

@@ -10,7 +10,7 @@ enum ManifestField: String, CaseIterable, Sendable {
     case image, hex, from, program
     case root, file, env
     case format, append, module
-    case board, rom
+    case board
     case mode, load, entry, set
     case memory, memoryAt = "memory_at"
     case steps, wallTime = "wall_time", cpuTime = "cpu_time", exits, outputLimit = "output_limit"
@@ -26,7 +26,7 @@ enum ManifestField: String, CaseIterable, Sendable {
     /// Nil for a field of every line.
     var kind: Kind? {
         switch self {
-        case .image, .hex, .from, .format, .append, .module, .board, .rom, .mode, .load, .entry, .set, .memoryAt,
+        case .image, .hex, .from, .format, .append, .module, .board, .mode, .load, .entry, .set, .memoryAt,
             .steps,
             .exits, .touchedMemory, .meter, .registers, .fpu, .dump, .screen, .portWrites, .deterministic, .digest:
             .image

@@ -23,9 +23,6 @@ struct GuestOptions: ParsableArguments {
         completion: .list(BoardKind.names), transform: BoardKind.init(argument:))
     var namedBoard: BoardKind?
 
-    @Flag(help: "The image is a ROM: it ends at 4 GiB, and the processor starts in it as after a reset; --board pc.")
-    var rom = false
-
     @Option(
         help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
         transform: WholeNumber.parse)
@@ -97,16 +94,7 @@ struct GuestOptions: ParsableArguments {
 
     var mode: GuestMode { namedMode ?? .real16 }
 
-    /// A ROM has no place on another board.
-    var board: BoardKind { namedBoard ?? (rom ? .pc : .bare) }
-
     func validate() throws {
-        guard !rom || board == .pc else {
-            throw ValidationError("--rom needs --board pc: board bare has no place for a ROM.")
-        }
-        guard !rom || (load == nil && entry == nil) else {
-            throw ValidationError("--rom has its place and its start: leave --load and --entry out.")
-        }
         do {
             let state = try ProcessorState(set, mode: mode)
             guard entry == nil || state.entryPoint == nil else {
@@ -129,7 +117,7 @@ struct GuestOptions: ParsableArguments {
             reportsPortWrites: reportsPortWrites, hasInput: hasInput)
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         spec.meter = meter
-        (spec.board, spec.isROM) = (board, rom)
+        spec.board = namedBoard ?? .bare
         return spec
     }
 

@@ -13,6 +13,7 @@ struct ImageStart: Hashable, Sendable {
     var loadAddress: UInt64?
     var entryPoint: UInt64?
     var memoryBytes: UInt64?
+    var board: BoardKind?
     var registers: [RegisterAssignment] = []
     /// Whether the last window of memory that is asked for is all of it, which a kernel can have more of.
     var wantsCore = false
@@ -28,7 +29,7 @@ struct ImageStart: Hashable, Sendable {
     init(_ image: ImageOptions, _ guest: GuestOptions, wantsCore: Bool = false) {
         self.init(image)
         (mode, loadAddress, entryPoint) = (guest.namedMode, guest.load, guest.namedEntry)
-        (memoryBytes, registers) = (guest.namedMemory, guest.set)
+        (memoryBytes, board, registers) = (guest.namedMemory, guest.namedBoard, guest.set)
         self.wantsCore = wantsCore
     }
 
@@ -104,12 +105,15 @@ struct LoadedStart: Sendable {
 
     /// What `--set` means depends on the mode, which is the plan's.
     private func job(_ plan: LaunchPlan, _ spec: JobSpec) throws -> (spec: JobSpec, image: [UInt8]) {
+        guard plan.rom == nil || start.board != .bare else {
+            throw Rejection(code: "image-unusable", message: "a ROM needs --board pc: board bare has no place for one")
+        }
         let state = try ProcessorState(start.registers, mode: plan.mode)
         var spec = spec
         (spec.registers, spec.entryPoint) = (state.registers, nil)
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         if start.wantsCore, let core = spec.dumps.indices.last { spec.dumps[core].count = plan.memoryBytes }
-        return try plan.job(spec)
+        return plan.job(spec)
     }
 }
 

@@ -19,7 +19,6 @@ struct MemoryOptions: ParsableArguments {
     /// Whether these pieces go with the other options.
     func check(hasImage: Bool, _ guest: GuestOptions) throws {
         guard !pieces.isEmpty else { return }
-        guard !guest.rom else { throw ValidationError("--memory-at and --rom exclude each other: a ROM comes alone.") }
         guard pieces.count + (hasImage ? 1 : 0) <= MemoryRange.pieceLimit else {
             throw ValidationError("--memory-at can be given \(MemoryRange.pieceLimit) times, an image counting as one.")
         }

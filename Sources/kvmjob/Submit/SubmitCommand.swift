@@ -109,7 +109,7 @@ struct SubmitCommand: AsyncParsableCommand {
             (image.firstGiven != nil, image.firstGiven ?? ""),
             (guest.namedMode != nil, "--mode"), (guest.load != nil, "--load"), (guest.entry != nil, "--entry"),
             (!guest.set.isEmpty, "--set"), (!memory.pieces.isEmpty, "--memory-at"),
-            (deterministic, "--deterministic"), (guest.namedBoard != nil, "--board"), (guest.rom, "--rom"),
+            (deterministic, "--deterministic"), (guest.namedBoard != nil, "--board"),
             (guest.namedMemory != nil && inspection.core == nil, "--memory"),
         ]
         if let (_, option) = decided.first(where: \.0) {

@@ -46,10 +46,26 @@ import Testing
         #expect(ImageFormat(recognising: both) == .multiboot)
     }
 
+    @Test func `a ROM whose Multiboot header asks for the place of a ROM is a ROM`() {
+        func image(loadingAt load: UInt32) -> [UInt8] {
+            let flags: UInt32 = 1 << 16
+            let words = [0x1BAD_B002, flags, 0 &- 0x1BAD_B002 &- flags, load, load, 0, 0, load]
+            var image = rom([0xEB, 0xEE])
+            image.replaceSubrange(0..<32, with: words.flatMap { HandMadeKernel.number(UInt64($0), 4) })
+            return image
+        }
+        #expect(ImageFormat(recognising: image(loadingAt: 0xFFFF_0000)) == .rom)
+        #expect(ImageFormat(recognising: image(loadingAt: 0x10_0000)) == .multiboot)
+        var other = image(loadingAt: 0xFFFF_0000)
+        other[other.count - 16] = 0xF4
+        #expect(ImageFormat(recognising: other) == .multiboot)
+    }
+
     @Test func `a ROM has its size and jumps at its end`() {
         for jump in [
             [0xEA, 0x5B, 0xE0, 0x00, 0xF0], [0xE9, 0x10, 0xFF], [0xEB, 0xEE], [0x90, 0x90, 0xE9, 0x5B, 0xFF],
-            [0x0F, 0x09, 0xE9, 1], [0xFA, 0xEB, 0xFE], [0x0F, 0x20, 0xC0, 0xA8, 0x01, 0x74, 0x05, 0xE9, 0x28, 0xFF],
+            [0x0F, 0x09, 0xE9, 1], [0xFA, 0xFC, 0xEB, 0xFE],
+            [0x0F, 0x20, 0xC0, 0xA8, 0x01, 0x74, 0x05, 0xE9, 0x28, 0xFF],
         ] as [[UInt8]] {
             #expect(ImageFormat(recognising: rom(jump)) == .rom, "\(jump)")
         }

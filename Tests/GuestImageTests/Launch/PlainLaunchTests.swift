@@ -54,9 +54,13 @@ import Testing
         #expect(wrong(0x1_0000) == nil, "told to be one, it need not begin with a jump")
     }
 
-    @Test func `no worker has a place for a ROM`() throws {
-        let plan = try LaunchPlan([UInt8](repeating: 0, count: 0x1_0000), LaunchOptions(format: .rom))
-        let error = #expect(throws: LaunchError.self) { try plan.job(JobSpec()) }
-        #expect(error?.rule == .unsupported && error?.field == "rom" && error?.value == 0x1_0000)
+    @Test func `a ROM is a job on the board of a PC, and the worker knows where it goes`() throws {
+        let image = (0..<0x1_0000).map { UInt8(truncatingIfNeeded: $0) }
+        let plan = try LaunchPlan(image, LaunchOptions(format: .rom, memoryBytes: 2 << 20))
+        let job = plan.job(JobSpec(budget: Budget(steps: 7)))
+        var expected = JobSpec(memoryBytes: 2 << 20, budget: Budget(steps: 7))
+        (expected.isROM, expected.board) = (true, .pc)
+        #expect(job.spec == expected && job.image == image)
+        #expect(try GuestLayout(rom: job.image, spec: job.spec).system.cs == plan.segments[.cs])
     }
 }
