@@ -108,7 +108,7 @@ private let keptJobs: [DetachedJob] = {
 }
 
 @Suite struct DetachedReportTests {
-    private func report(_ result: JobResult, output: [DetachedListener.Event] = []) -> DetachedReport {
+    private func report(_ result: JobResult, output: [DetachedStream.Event] = []) -> DetachedReport {
         var report = DetachedReport(id: 9)
         var status = Attached(state: .running, run: 1)
         status.label = "week 7"
@@ -130,7 +130,7 @@ private let keptJobs: [DetachedJob] = {
     }
 
     @Test func `the output of a run that was cut short is not in the report`() {
-        let events: [DetachedListener.Event] = [
+        let events: [DetachedStream.Event] = [
             .output(OutputChunk(channel: .console, bytes: Array("old".utf8))),
             .output(OutputChunk(channel: .portWrites, bytes: [0, 0x80, 1])), .beganAnew,
             .output(OutputChunk(channel: .standardError, bytes: Array("noise".utf8))),
