@@ -28,6 +28,21 @@ struct GuestOptions: ParsableArguments {
     var rom = false
 
     @Option(
+        help: ArgumentHelp(
+            "How many vCPUs, 1 to 16. Each starts at the entry, with its number in rdi (from 0), how many there are in rsi, and a "
+                + "stack of its own; takes a slot of the worker's; and has --steps and --cpu-time for itself. (default: 1)",
+            valueName: "count"),
+        transform: WholeNumber.parse)
+    var vcpus: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "One vCPU at a time, each for so many steps: the same run each time. Without it all run at once.",
+            valueName: "steps"),
+        transform: WholeNumber.parse)
+    var turn: UInt64?
+
+    @Option(
         help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
         transform: WholeNumber.parse)
     var load: UInt64?
@@ -104,6 +119,13 @@ struct GuestOptions: ParsableArguments {
         guard !rom || board == .pc else {
             throw ValidationError("--rom needs --board pc: board bare has no place for a ROM.")
         }
+        guard (1...UInt64(JobSpec.maximumVCPUs)).contains(vcpus ?? 1) else {
+            throw ValidationError("--vcpus takes 1 to \(JobSpec.maximumVCPUs).")
+        }
+        guard turn == nil || vcpus ?? 1 > 1 else {
+            throw ValidationError("--turn is for several vCPUs: ask for them with --vcpus.")
+        }
+        guard turn != 0 else { throw ValidationError("--turn takes at least 1 step.") }
         guard !rom || (load == nil && entry == nil) else {
             throw ValidationError("--rom has its place and its start: leave --load and --entry out.")
         }
@@ -130,6 +152,7 @@ struct GuestOptions: ParsableArguments {
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         spec.meter = meter
         (spec.board, spec.isROM) = (board, rom)
+        (spec.vcpus, spec.turn) = (Int(clamping: vcpus ?? 1), turn)
         return spec
     }
 
