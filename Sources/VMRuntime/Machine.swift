@@ -112,7 +112,8 @@ final class Machine {
     /// Whether no other job may be given to it.
     var mustRetire: Bool {
         // A triple fault that a kick came upon stays where the kernel cannot take it back.
-        kind.hardware != nil || kind.vcpus > 1 || isSpoilt || vcpu.hasPendingAccess || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
+        kind.hardware != nil || kind.vcpus > 1 || isSpoilt || vcpu.hasPendingAccess
+            || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
     }
 
     /// From here on ``mustRetire``.

@@ -45,7 +45,8 @@ public struct AdmittedJob: Sendable {
         from snapshot: Snapshot, spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
     ) throws(Refusal) {
         guard spec.vcpus == 1, spec.turn == nil else {
-            throw Refusal(.invalidField, "a job from a snapshot has one vCPU, as the snapshot has: leave the others out")
+            throw Refusal(
+                .invalidField, "a job from a snapshot has one vCPU, as the snapshot has: leave the others out")
         }
         try self.init(
             snapshot.start, spec: spec.starting(from: snapshot), on: profile, reusesMachine: reusesMachine)

@@ -78,7 +78,9 @@ struct Floor {
         guard let (job, end) = running.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }) else { return nil }
         now = end
         running[job] = nil
-        if let owner = owners[job] { used[owner, default: 0] += times[job, default: 0] * UInt64(widths[job, default: 1]) }
+        if let owner = owners[job] {
+            used[owner, default: 0] += times[job, default: 0] * UInt64(widths[job, default: 1])
+        }
         perform(scheduler.finished(job, at: now))
         takeUp()
         return job

@@ -259,7 +259,7 @@ def post_mortems(frames: RightFrames) -> None:
     several["processors"] = [[i % 3, MOST64 - i, MOST64] for i in range(16)]
     made = message("RESULT", MOST32, **several)
     assert int(made["hex"][:8], 16) < 4096  # section 3.13
-    frames.add("result-vcpus-everything", "with several vCPUs too, as long as their registers stay out of it", made)
+    frames.add("result-vcpus-everything", "with several vCPUs too, as long as their registers and the last exits stay out of it", made)
     several["processor_registers"] = [[i % 2] + [(MOST64 - i) * (i % 2)] * 18 for i in range(16)]
     frames.add(
         "result-vcpus-registers",

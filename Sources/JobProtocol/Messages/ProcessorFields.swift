@@ -5,12 +5,17 @@ internal import JobModel
 
 /// The fields of a RESULT that have an entry for each vCPU.
 extension ResultReport {
-    /// The report as it has a frame with a receiver who takes payloads of so many bytes.
+    /// The report in a frame for a receiver who takes payloads of so many bytes. That of several vCPUs leaves out what does not fit:
+    /// their registers, and then the last exits.
     func frame(job: UInt32, limit: UInt32) -> Frame {
         let frame = frame(job: job)
-        guard frame.header.length > limit, processorRegisters != nil else { return frame }
+        guard frame.header.length > limit, processors != nil else { return frame }
         var shorter = self
-        shorter.processorRegisters = nil
+        if processorRegisters != nil {
+            shorter.processorRegisters = nil
+            return shorter.frame(job: job, limit: limit)
+        }
+        shorter.exitLog = nil
         return shorter.frame(job: job)
     }
 

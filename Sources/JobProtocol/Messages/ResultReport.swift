@@ -5,8 +5,8 @@ public import JobModel
 
 /// The content of a RESULT frame, as it came: what the worker did not say is nil.
 ///
-/// With every field at its most but ``processorRegisters`` it is shorter than the least frame limit, so that there is always a frame for
-/// it: a job with several vCPUs has no list of exits, and is no program.
+/// With every field at its most it is shorter than the least frame limit, so that there is always a frame for it; but for that of a job
+/// with several vCPUs, which leaves something out where it has to.
 public struct ResultReport: Sendable, Hashable {
     /// The largest text and the largest meter reason in bytes.
     public static let textLimit = 512
@@ -72,7 +72,7 @@ public struct ResultReport: Sendable, Hashable {
 
     /// What is known of each vCPU, their registers left out; nil of a job with one.
     public var processors: [ProcessorReport]?
-    /// The registers of each, nil where they are lost; absent where a receiver takes no frame that long.
+    /// The registers of each, nil where they are lost.
     public var processorRegisters: [Registers?]?
 
     /// Bytes of a digest.

@@ -28,7 +28,6 @@ extension BackendProfile {
         if spec.snapshot != nil { return "does not end as a snapshot, which is of one" }
         if spec.isTraced { return "is not traced: a trace tells of one" }
         if spec.pausesWhenStepsRunOut { return "does not pause: the others would not stand between two instructions" }
-        if spec.report.contains(.exits) { return "keeps no list of its last exits, which is of one" }
         for name in [RegisterName.rdi, .rsi] where spec.registers[name] != nil {
             return "finds their numbers in rdi and how many there are in rsi: leave \(name.name) out"
         }

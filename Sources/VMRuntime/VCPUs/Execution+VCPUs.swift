@@ -22,7 +22,7 @@ extension Execution {
 
     /// Runs all vCPUs until they have halted, or one of them or the worker ends the job.
     func runAll() throws(KVMError) -> Ending {
-        for seat in machine.seats { seat.clock = BudgetWatch(budget.ofOneVCPU) }
+        for seat in machine.seats { (seat.clock, seat.exitLog) = (BudgetWatch(budget.ofOneVCPU), exitLog) }
         if let turn = vcpus.turn { runInTurns(of: turn) } else { runAtOnce() }
         return try sumUp()
     }
@@ -139,6 +139,7 @@ extension Execution {
         let late = lateProcessorEnd()
         let seat = late?.seat ?? commonEnd?.seat ?? machine.seats[0]
         machine.current = seat
+        exitLog = seat.exitLog
         var ending = Ending(outcome: late?.outcome ?? commonEnd?.outcome ?? .hostError("no vCPU came to an end"))
         ending.registers = seat.ending?.registers
         guard plan != .none else { return ending }

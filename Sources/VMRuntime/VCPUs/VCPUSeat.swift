@@ -16,6 +16,8 @@ final class VCPUSeat {
     var meter: DebugExitMeter?
     /// Its processor time, and the budget of that.
     var clock: BudgetWatch?
+    /// Its last exits, where they are told.
+    var exitLog: ExitLog?
     /// How it came to its end; nil while it can run.
     var ending: Execution.Ending?
     var state: ProcessorReport.State?

@@ -27,7 +27,8 @@ enum ManifestField: String, CaseIterable, Sendable {
     var kind: Kind? {
         switch self {
         case .image, .hex, .from, .format, .append, .module, .board, .rom, .vcpus, .turn, .mode, .load, .entry,
-            .set, .memoryAt, .steps, .exits, .touchedMemory, .meter, .registers, .fpu, .dump, .screen, .portWrites, .deterministic, .digest:
+            .set, .memoryAt, .steps, .exits, .touchedMemory, .meter, .registers, .fpu, .dump, .screen, .portWrites,
+            .deterministic, .digest:
             .image
         case .program, .root, .file, .env, .scratch, .clock, .seed: .program
         case .memory, .wallTime, .cpuTime, .outputLimit, .stdin, .stdinText, .priority, .wait, .label: nil

@@ -94,8 +94,8 @@ private struct ExpectedTurns {
             ("user64", { $0.mode = .user64 }), ("linux", { $0.mode = .linux }),
             ("snapshot", { $0.snapshot = .ready }), ("traced", { $0.isTraced = true }),
             ("pause", { ($0.pausesWhenStepsRunOut, $0.budget.steps) = (true, 10) }),
-            ("exits", { $0.report = .exits }), ("rdi", { $0.registers[.rdi] = 1 }),
-            ("rsi", { $0.registers[.rsi] = 1 }), ("turn", { $0.isDeterministic = true }),
+            ("rdi", { $0.registers[.rdi] = 1 }), ("rsi", { $0.registers[.rsi] = 1 }),
+            ("turn", { $0.isDeterministic = true }),
             ("turn", { $0.meter = .exact }), ("at least 1 step", { $0.turn = 0 }), ("board", { $0.board = .pc }),
         ]
         for (name, change) in cases {

@@ -34,7 +34,8 @@ enum SeveralVCPUs {
 extension Run {
     /// The guest's word at this address, of a job that dumps its page.
     fileprivate func word(at address: UInt64) -> Int? {
-        for record in memory where record.address <= address && address + 1 < record.address + UInt64(record.bytes.count) {
+        for record in memory
+        where record.address <= address && address + 1 < record.address + UInt64(record.bytes.count) {
             let at = Int(address - record.address)
             return Int(record.bytes[at]) | Int(record.bytes[at + 1]) << 8
         }
@@ -114,7 +115,8 @@ extension JobResult {
 
     // MARK: Budgets
 
-    @Test(arguments: [nil, 100] as [UInt64?]) func `one that uses up its steps ends the job`(turn: UInt64?) async throws {
+    @Test(arguments: [nil, 100] as [UInt64?]) func `one that uses up its steps ends the job`(turn: UInt64?) async throws
+    {
         let spec = SeveralVCPUs.spec(2, turn: turn, Budget(steps: 1001, wallTime: .seconds(60)))
         let result = try await Run.of(SeveralVCPUs.firstSpins, spec).result
         #expect(result.outcome == .exhausted(.steps, limit: 1001, used: 1001))
@@ -163,6 +165,18 @@ extension JobResult {
         }
         #expect(result.outcome == .cancelled(by: .client))
         #expect(result.states.dropFirst() == [.stopped, .stopped])
+    }
+
+    @Test(arguments: [nil, 5] as [UInt64?]) func `the last exits are those of the one that ended the job`(
+        turn: UInt64?
+    ) async throws {
+        // test di, di; jnz spin; in al, 0x61; mov al, 9; out 0xf4, al; spin: out 0x80, al; jmp spin
+        var spec = SeveralVCPUs.spec(2, turn: turn)
+        spec.report = .exits
+        let result = try await Run.of(hex("85ff 7506 e461 b009 e6f4 e680 ebfc"), spec).result
+        #expect(result.outcome == .exited(code: 9))
+        let ports = result.postMortem.exits.map(\.address)
+        #expect(ports.last == 0xF4 && Set(ports).isSubset(of: [0x61, 0xF4]))
     }
 
     @Test func `exits are bounded for all together`() async throws {
