@@ -79,6 +79,9 @@ Page tables that change while a program runs
 Linux programs
 Linux programs with threads and signals
 A batch on many machines
+Several vCPUs in one job
+vCPUs that take turns
+What several vCPUs cannot have
 END
     else
         printf '\n*** THE TESTS THAT RUN GUESTS DID NOT RUN: /dev/kvm is missing or not permitted ***\n\n'
@@ -105,7 +108,7 @@ part 'unit tests' unit
 part 'tests that run guests' guests
 # Beside these there are longer ones, which say themselves what they need: slurm.sh --all, parallel.sh --all, client-package.sh,
 # and batches.py with more jobs and kills.
-for script in options pages journal socket-activation snapshots programs hostile tenants control detached batches report client firmware \
+for script in options pages journal socket-activation snapshots vcpus programs hostile tenants control detached batches report client firmware \
     sandbox linux python remote images \
     systemd service-access service-state service-stop service-crash service-journal slurm parallel package; do
     for file in Tests/EndToEnd/"$script".sh Tests/EndToEnd/"$script".py; do

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from kvmjob.codec import FIELD_HEADER, split_fields
 
 OUTCOME, USED, STEPS, REGISTERS, SYSTEM = 0x0001, 0x0009, 0x000E, 0x0015, 0x0016
+PROCESSORS, PROCESSOR_REGISTERS = 0x0027, 0x0028
 OUTCOME_TAGS = range(0x0002, 0x000C)  # not 0x0021: a snapshot's name follows from the job
 PAGE = 4096
 TIME_AND_MEMORY = (7, 8, 11)  # outcomes whose `used` differs from run to run
@@ -37,6 +38,17 @@ def memory_of(size: int, contents: Iterable[tuple[int, bytes]]) -> bytes:
     return bytes(memory)
 
 
+def processor_parts(fields: dict[int, bytes]) -> list[bytes]:
+    """What it takes of several vCPUs, whose registers the RESULT tells."""
+    parts: list[bytes] = []
+    told, registers = fields.get(PROCESSORS, b""), fields.get(PROCESSOR_REGISTERS, b"")
+    for number in range(len(told) // 17):
+        entry = told[17 * number : 17 * (number + 1)]
+        steps = b"\1" + entry[1:9] if STEPS in fields else b"\0"
+        parts += [entry[:1], steps, registers[145 * number : 145 * (number + 1)]]
+    return parts
+
+
 def digest(result: bytes, console: bytes, port_writes: bytes, memory: bytes) -> bytes:
     """Of a RESULT's payload, all console bytes, all records of channel 3, and all of guest memory at the end."""
     fields = dict(split_fields(result))
@@ -48,4 +60,5 @@ def digest(result: bytes, console: bytes, port_writes: bytes, memory: bytes) -> 
     parts += [b"\1", fields[STEPS]] if STEPS in fields else [b"\0"]
     parts += [b"\1", fields[REGISTERS], fields[SYSTEM]] if {REGISTERS, SYSTEM} <= fields.keys() else [b"\0"]
     parts += [sha256(console), sha256(port_writes), memory_part(memory)]
+    parts += processor_parts(fields)
     return sha256(b"".join(parts))

@@ -76,6 +76,9 @@ public struct GuestLayout: Sendable, Hashable {
     public static let bootSectorLoadAddress: UInt64 = 0x7C00
     /// The first address that a real-mode entry point cannot reach with CS = 0.
     public static let realModeReach: UInt64 = 0x1_0000
+    /// Bytes between the stack pointers that two vCPUs of one job start with, which have consecutive numbers: 16 KiB, and 128 in
+    /// `real16`, where 16 of them end above the interrupt vectors.
+    public static func stackDistance(in mode: GuestMode) -> UInt64 { mode == .real16 ? 128 : 16 << 10 }
     /// A page.
     static let pageBytes: UInt64 = 4096
 

@@ -51,7 +51,7 @@ public struct ExitCounts: Sendable, Hashable {
 public struct JobResult: Sendable, Hashable {
     /// Why it ended.
     public var outcome: Outcome
-    /// Steps taken, or nil when they were not counted.
+    /// Steps taken, by all vCPUs together, or nil when they were not counted.
     public var steps: UInt64?
     /// How ``steps`` were counted.
     public var meter: Meter = .none
@@ -59,7 +59,7 @@ public struct JobResult: Sendable, Hashable {
     public var queueNanoseconds: UInt64 = 0
     /// Nanoseconds between start and end of the guest.
     public var wallNanoseconds: UInt64 = 0
-    /// Nanoseconds of processor time that the vCPU's thread spent on the guest, the worker's service of its exits included.
+    /// Nanoseconds of processor time that the vCPUs' threads spent on the guest, the worker's service of its exits included.
     public var cpuNanoseconds: UInt64 = 0
     /// Bytes of guest memory backed by host memory at the end, in whole pages; nil where nobody asked.
     public var touchedBytes: UInt64?
@@ -71,7 +71,8 @@ public struct JobResult: Sendable, Hashable {
     public var unclaimedPortWrites: UInt64 = 0
     /// Writes to physical addresses outside guest memory, which were dropped.
     public var droppedMemoryWrites: UInt64 = 0
-    /// The general registers at the end, or nil where the job never started or the backend lost them.
+    /// The general registers at the end, or nil where the job never started or the backend lost them. Of several vCPUs these, and what
+    /// else is told of one, are those of the one that ended the job, or of the first.
     public var registers: Registers?
     /// Segments and control registers at the end, or nil likewise.
     public var system: SystemRegisters?
@@ -79,6 +80,8 @@ public struct JobResult: Sendable, Hashable {
     public var postMortem = PostMortem()
     /// What is known of the process besides, for a Linux program.
     public var program: ProgramReport?
+    /// What is known of each vCPU, by number, where the job had more than one; empty otherwise.
+    public var processors: [ProcessorReport] = []
     /// SHA-256 of what a run of the same job must bring forth again; nil where nobody asked.
     public var digest: [UInt8]?
 

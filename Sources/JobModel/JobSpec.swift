@@ -57,6 +57,11 @@ public struct JobSpec: Sendable, Hashable {
     public var board = BoardKind.bare
     /// Whether the image is a ROM: it ends at 4 GiB, and the processor starts in it as behind a reset. Only on ``BoardKind/pc``.
     public var isROM = false
+    /// How many vCPUs the guest has, 1 to ``maximumVCPUs``. Each has its own step and processor-time budget.
+    public var vcpus = 1
+    /// The steps, at least 1, after which the next vCPU's turn comes: one runs at a time then, in the order of their numbers. nil lets
+    /// all run at once.
+    public var turn: UInt64?
     /// Whether the worker takes the job over, and under which key; nil for a job that belongs to its connection.
     public var detachment: Detachment?
 

@@ -97,17 +97,17 @@ extension Scheduler {
 
     private func isAllowed(_ key: JobKey, _ place: Int) -> Bool {
         let account = accounts[place]
-        return account.handedCount < limits.tenant.runningJobs
+        return account.handedSlots <= limits.tenant.runningJobs - (jobs[key]?.slots ?? 1)
             && jobs[key]?.memoryBytes ?? 0 <= limits.tenant.memoryBytes
                 - min(account.memoryBytes, limits.tenant.memoryBytes)
     }
 
-    /// Of two that have had as much, the one goes first that has fewer jobs in the slots, and then the one that came first.
+    /// Of two that have had as much, the one goes first that has fewer slots, and then the one that came first.
     private func goesBefore(_ one: (key: JobKey, place: Int), _ other: (key: JobKey, place: Int)) -> Bool {
         let (left, right) = (accounts[one.place], accounts[other.place])
         let (had, hasHad) = (left.slotTimeAhead(at: clock), right.slotTimeAhead(at: clock))
         if had != hasHad { return had < hasHad }
-        if left.handedCount != right.handedCount { return left.handedCount < right.handedCount }
+        if left.handedSlots != right.handedSlots { return left.handedSlots < right.handedSlots }
         return one.key < other.key
     }
 
@@ -116,16 +116,16 @@ extension Scheduler {
     private mutating func hand(_ key: JobKey, _ place: Int) -> SchedulerAction? {
         guard let job = jobs[key], job.memoryBytes <= limits.memoryBytes - memoryBytes else { return nil }
         if case .requeued = job.state {
-            guard hasFreeSlot else { return nil }
+            guard hasFree(job.slots) else { return nil }
             take(key, place, .running(since: clock))
-            begunCount += 1
-            accounts[place].begin(at: clock)
+            begin(job, at: clock)
             return .resume(key)
         }
-        guard hasFreeSlot || mayGoAhead(job) else { return nil }
+        guard hasFree(job.slots) || mayGoAhead(job) else { return nil }
         let spot = spot(for: job, place)
         take(key, place, .handed)
-        accounts[place].aheadCount += 1
+        lineSlots += job.slots
+        accounts[place].joinLine(slots: job.slots)
         line.insert(key, at: spot ?? line.count)
         return .start(key, before: spot.map { line[$0 + 1] })
     }
@@ -135,13 +135,15 @@ extension Scheduler {
         jobs[key]?.state = state
         accounts[place].line.removeFirst()
         lineCount -= 1
+        if job.slots > 1 { wideCount += 1 }
         memoryBytes += job.memoryBytes
         accounts[place].memoryBytes += job.memoryBytes
     }
 
-    /// One job of a tenant may, and more if they are short; and one that has to go before all that its tenant has there.
+    /// One job of a tenant may, and more if they are short; and one that has to go before all that its tenant has there. None that is
+    /// wide, and none beside one that is.
     private func mayGoAhead(_ job: Job) -> Bool {
-        guard limits.ahead > 0 else { return false }
+        guard limits.ahead > 0, wideCount == 0, job.slots == 1 else { return false }
         let account = accounts[job.account]
         return account.aheadCount == 0 || mayGoAheadAsWell(account)
             || line.allSatisfy { key in
@@ -160,7 +162,7 @@ extension Scheduler {
     private func spot(for job: Job, _ place: Int) -> Int? {
         guard let last = line.last.flatMap({ jobs[$0] }) else { return nil }
         if last.account == place, last.priority >= job.priority { return nil }
-        let (had, running) = (accounts[place].slotTimeAhead(at: clock), accounts[place].runningCount)
+        let (had, running) = (accounts[place].slotTimeAhead(at: clock), accounts[place].runningSlots)
         var counts: [Int: UInt64] = [:]
         var spot: Int?
         for (index, key) in line.enumerated() {
@@ -171,8 +173,8 @@ extension Scheduler {
             }
             let owner = accounts[other.account]
             let hasHad = owner.slotTime(at: clock) &+ counts[other.account, default: 0] &* (owner.meanTime ?? 0)
-            counts[other.account, default: 0] += 1
-            if spot == nil, hasHad > had || hasHad == had && owner.runningCount > running { spot = index }
+            counts[other.account, default: 0] += UInt64(other.slots)
+            if spot == nil, hasHad > had || hasHad == had && owner.runningSlots > running { spot = index }
         }
         return spot
     }
@@ -182,7 +184,7 @@ extension Scheduler {
     /// How many jobs are likely to start before this one, which is not in the queue yet, and how long that may take: its own
     /// tenant's, and of each other tenant as many.
     func prospect(of request: JobRequest, _ place: Int) -> (position: Int, waitNanoseconds: UInt64?) {
-        if hasFreeSlot && lineCount == 0 { return (0, 0) }
+        if hasFree(request.slots) && lineCount == 0 { return (0, 0) }
         let account = accounts[place]
         let own = account.line.countBefore(request.priority) + account.aheadCount
         let others = accounts.indices.reduce(0) { $0 + ($1 == place ? 0 : min(accounts[$1].queuedCount, own)) }

@@ -14,13 +14,17 @@ public struct JobRequest: Sendable, Hashable {
     public var holding: Holding
     /// Bytes of host memory that it may take when it runs.
     public var memoryBytes: UInt64
+    /// How many slots it takes, all at once, at least 1. More than one makes it a wide job.
+    public var slots: Int
 
     /// A job of a tenant's.
     public init(
         tenant: Tenant, priority: UInt8 = JobPriority.normal, holding: Holding = Holding(bytes: 0),
-        memoryBytes: UInt64 = 0
+        memoryBytes: UInt64 = 0, slots: Int = 1
     ) {
+        precondition(slots > 0)
         (self.tenant, self.priority, self.holding, self.memoryBytes) = (tenant, priority, holding, memoryBytes)
+        self.slots = slots
     }
 }
 
@@ -39,6 +43,10 @@ public struct JobRequest: Sendable, Hashable {
 /// slots are in that line already, ahead of their turn: a slot that ends a job has its next one without asking. Such a job still
 /// waits, in every count, and its place is lost to nobody: a cancel takes it out again, and who has had less goes in before it. A
 /// tenant has one such job, or more where its jobs are short.
+///
+/// **Wide jobs.** A job may take several slots: all of them at once, or none. It is given to the slots when as many are free, waits
+/// for that at the head of all as one that lacks memory does, and pays for each slot. It runs in one slot and leaves the others of its
+/// own idle; so, while the slots have a wide job, none goes ahead of its turn, which an idle slot would begin.
 public struct Scheduler: Sendable {
     /// A tenant's jobs ahead take no longer together than this for each slot, as far as its last ones tell: 2 ms.
     public static let aheadTime: UInt64 = 2_000_000
@@ -61,6 +69,7 @@ public struct Scheduler: Sendable {
         let account: Int
         let priority: UInt8
         let memoryBytes: UInt64
+        let slots: Int
         /// Until it has begun.
         var holding: Holding?
         var state: State
@@ -85,6 +94,10 @@ public struct Scheduler: Sendable {
     var lineCount = 0
     /// Jobs that have been begun.
     var begunCount = 0
+    /// The slots of those that have been begun, and of those that have not.
+    var begunSlots = 0, lineSlots = 0
+    /// Wide jobs that the slots have.
+    var wideCount = 0
     /// Bytes of host memory that the jobs may take which the slots have.
     public internal(set) var memoryBytes: UInt64 = 0
     /// As much slot time as the active tenant had that had the least; it never falls.
@@ -108,10 +121,17 @@ public struct Scheduler: Sendable {
     public var pausedCount: Int { jobs.count - queuedCount - runningCount }
     /// Whether no job is left.
     public var isIdle: Bool { jobs.isEmpty }
-    var hasFreeSlot: Bool { handedCount < limits.slots }
+    /// Slots that the jobs have, those included which they will have in their turn.
+    public var handedSlots: Int { begunSlots + lineSlots }
 
-    /// Of so many jobs that the slots have and have not begun, those for which one is free.
-    private func aboutToBegin(of count: Int) -> Int { min(count, max(0, limits.slots - begunCount)) }
+    /// Whether so many slots are free for a job that comes now.
+    func hasFree(_ slots: Int) -> Bool { handedSlots <= limits.slots - slots }
+
+    /// Of so many jobs that the slots have and have not begun, those for which one is free. Nobody is ahead of his turn beside a wide
+    /// job.
+    private func aboutToBegin(of count: Int) -> Int {
+        wideCount > 0 ? count : min(count, max(0, limits.slots - begunSlots))
+    }
 
     /// What a tenant has now.
     public struct Standing: Sendable, Hashable {
@@ -152,13 +172,13 @@ public struct Scheduler: Sendable {
     ) throws(Refusal) -> (position: Int, waitNanoseconds: UInt64?, actions: [SchedulerAction]) {
         precondition(jobs[key] == nil, "a key names one job")
         clock = max(clock, now)
-        try checkMemory(request)
-        try checkRoom(for: request.tenant, holding: request.holding, arriving: arriving)
+        try check(request)
+        try checkRoom(for: request.tenant, holding: request.holding, arriving: arriving, slots: request.slots)
         let place = activePlace(of: request.tenant)
         let (position, wait) = prospect(of: request, place)
         jobs[key] = Job(
-            account: place, priority: request.priority, memoryBytes: request.memoryBytes, holding: request.holding,
-            state: .queued)
+            account: place, priority: request.priority, memoryBytes: request.memoryBytes, slots: request.slots,
+            holding: request.holding, state: .queued)
         accounts[place].waiting.add(request.holding)
         waiting.add(request.holding)
         join(key)
@@ -168,13 +188,13 @@ public struct Scheduler: Sendable {
     /// Says why a job that would keep this in memory is not taken now. To be asked before much is made for a job: then none is taken,
     /// whatever it keeps.
     public func checkRoom(
-        for tenant: Tenant, holding: Holding = Holding(bytes: 1), arriving: Int = 0
+        for tenant: Tenant, holding: Holding = Holding(bytes: 1), arriving: Int = 0, slots: Int = 1
     ) throws(Refusal) {
         guard !isDraining else {
             throw Refusal(.draining, "the worker is shutting down", retryNanoseconds: Self.longRetry)
         }
         // What can start at once does not wait, so that bounds of 0 still let jobs run.
-        guard !hasFreeSlot || lineCount > 0 else { return }
+        guard !hasFree(slots) || lineCount > 0 else { return }
         try checkQueues(of: tenant)
         try checkBytes(of: tenant, holding, arriving)
     }
@@ -214,7 +234,22 @@ public struct Scheduler: Sendable {
     }
 
     /// Says why a job could not even run alone: it would wait for ever.
-    public func checkMemory(_ request: JobRequest) throws(Refusal) {
+    public func check(_ request: JobRequest) throws(Refusal) {
+        try checkMemory(request)
+        try checkWidth(request)
+    }
+
+    private func checkWidth(_ request: JobRequest) throws(Refusal) {
+        let bounds = [(limits.slots, "slots"), (limits.tenant.runningJobs, "tenant-running-jobs")]
+        for (limit, name) in bounds where request.slots > limit && request.slots > 1 {
+            throw Refusal(
+                .invalidField,
+                "the job takes \(request.slots) slots at once, one for each vCPU, and no more than \(limit) can be had",
+                limit: UInt64(max(0, limit)), value: UInt64(request.slots), limitName: name)
+        }
+    }
+
+    private func checkMemory(_ request: JobRequest) throws(Refusal) {
         let bounds = [(limits.memoryBytes, "memory"), (limits.tenant.memoryBytes, "tenant-memory")]
         for (limit, name) in bounds where request.memoryBytes > limit {
             throw Refusal(
@@ -235,22 +270,27 @@ public struct Scheduler: Sendable {
         case .stopping(let canceller, since: nil): jobs[key]?.state = .stopping(canceller, since: now)
         case .queued, .running, .stopping, .paused, .requeued, .ending: return []
         }
-        leaveLine(key, job.account)
+        leaveLine(key, job)
         stopHolding(key)
-        begunCount += 1
-        accounts[job.account].begin(at: now)
+        begin(job, at: now)
         return fill()
     }
 
-    /// The job's run is over and its slot, if it had one, is free.
+    mutating func begin(_ job: Job, at now: UInt64) {
+        begunCount += 1
+        begunSlots += job.slots
+        accounts[job.account].begin(at: now, slots: job.slots)
+    }
+
+    /// The job's run is over and its slots, if it had any, are free.
     public mutating func finished(_ key: JobKey, at now: UInt64) -> [SchedulerAction] {
         clock = max(clock, now)
         guard let job = jobs[key] else { preconditionFailure("a job finishes once") }
         switch job.state {
         case .running(let since), .stopping(_, let since?): leaveSlot(job, since)
         case .handed, .stopping(_, nil):
-            leaveLine(key, job.account)
-            giveMemoryBack(job)
+            leaveLine(key, job)
+            giveBack(job)
         case .ending: accounts[job.account].pausedCount -= 1
         case .queued, .paused, .requeued:
             preconditionFailure("only a job that the slots have or was told to end can finish")
@@ -269,19 +309,23 @@ public struct Scheduler: Sendable {
 
     private mutating func leaveSlot(_ job: Job, _ since: UInt64) {
         begunCount -= 1
-        accounts[job.account].leave(begunAt: since, at: clock)
+        begunSlots -= job.slots
+        accounts[job.account].leave(begunAt: since, at: clock, slots: job.slots)
         meanTime = Self.mean(meanTime, clock - min(since, clock))
-        giveMemoryBack(job)
+        giveBack(job)
     }
 
-    private mutating func giveMemoryBack(_ job: Job) {
+    /// What it had been given with its slots.
+    private mutating func giveBack(_ job: Job) {
+        if job.slots > 1 { wideCount -= 1 }
         memoryBytes -= job.memoryBytes
         accounts[job.account].memoryBytes -= job.memoryBytes
     }
 
-    private mutating func leaveLine(_ key: JobKey, _ place: Int) {
+    private mutating func leaveLine(_ key: JobKey, _ job: Job) {
         if line.first == key { line.removeFirst() } else { line.removeAll { $0 == key } }
-        accounts[place].aheadCount -= 1
+        lineSlots -= job.slots
+        accounts[job.account].leaveLine(slots: job.slots)
     }
 
     mutating func stopHolding(_ key: JobKey) {

@@ -10,7 +10,7 @@ public struct SchedulerLimits: Sendable, Hashable {
 
         /// Jobs that wait.
         public var queuedJobs: Int
-        /// Jobs that the slots have.
+        /// Jobs that the slots have; one that takes several slots counts as so many.
         public var runningJobs: Int
         /// Bytes of host memory that those may take.
         public var memoryBytes: UInt64

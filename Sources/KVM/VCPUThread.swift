@@ -16,14 +16,16 @@ public final class VCPUThread {
 
     /// Prepares the calling thread, and opens what it may need: a worker that has put itself into its sandbox opens nothing more.
     ///
+    /// - Parameter countsInstructions: whether ``counter`` may be wanted; not of a thread that is made later than the sandbox.
+    ///
     /// `pthread_sigmask`, `timer_create` with `SIGEV_THREAD_ID`, `perf_event_open`.
-    public init() throws(KVMError) {
+    public init(countsInstructions: Bool = true) throws(KVMError) {
         _ = try KVMError.check(ckvm_prepare_thread(), .prepareThread)
         var timer: UInt = 0
         // SAFETY: the call stores one id.
         _ = try KVMError.check(unsafe ckvm_timer_create(&timer), .makeTimer)
         self.timer = timer
-        counter = try? InstructionCounter()
+        counter = countsInstructions ? try? InstructionCounter() : nil
     }
 
     deinit { ckvm_timer_delete(timer) }

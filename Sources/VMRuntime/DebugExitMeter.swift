@@ -12,7 +12,7 @@ internal import KVM
 ///
 /// - An IO or memory exit is completed before anything is counted; then OUT and IN are one step each everywhere.
 /// - HLT is recognised before it runs, since a software backend hides it behind a debug exit.
-/// - A repeated string instruction stops many times; it counts when RIP moves on.
+/// - A repeated string instruction stops many times; it counts when RIP moves on. So does one under a lock that other vCPUs want.
 /// - A software backend runs some instructions together: a fault with its handler's first instruction, IRETQ with its target.
 ///   That an exception was raised tells of the one, the number of instructions emulated in the run of the other, and
 ///   ``MergedRun`` finds out which they were. The number takes a call, an eighth of a step, so it is asked only where it may
@@ -186,6 +186,7 @@ struct DebugExitMeter: StepMeter {
         defer { watchAgain() }
         let unmoved = before.linearAddress == after.linearAddress
         if unmoved, instruction.isRepeatedString || instruction.mayNeverRetire { return nil }
+        if unmoved, instruction.isLocked, machine.seats.count > 1 { return nil }
         var run = MergedRun()
         if backend.mergesStackSegmentLoads, instruction.loadsStackSegment {
             let code = try machine.vcpu.systemRegisters().cs.attributes

@@ -8,7 +8,7 @@ internal import KVM
 extension Execution {
     /// Completes what is pending, sends the rest of the output, whether or not there is credit, and reads the registers.
     func conclude(_ ending: Ending) throws(KVMError) -> JobResult {
-        let time = watch.time
+        let time = usedTime
         try settlePending()
         sendRest()
         let touched = try watch.touchedBytes(of: machine.vm.memory)
@@ -20,6 +20,7 @@ extension Execution {
         try readRegisters(into: &result, ending)
         // Whatever it was, the vCPU may have a part in it.
         if case .hostError = ending.outcome { machine.retire() }
+        result.processors = try processorReports()
         result.digest = digest?.value(of: result, memory: machine.vm.memory)
         result.postMortem.exits = exitLog?.records ?? []
         result.program = programLoop?.report

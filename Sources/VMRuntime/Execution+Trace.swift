@@ -18,7 +18,7 @@ extension Execution {
     /// Likewise, an exit that a step meter knew without entering the guest.
     @discardableResult
     func note(_ record: ExitRecord) -> Outcome? {
-        exitLog?.append(record)
+        if machine.seats.count > 1 { machine.current.exitLog?.append(record) } else { exitLog?.append(record) }
         return tell { _ in .exit(record) }
     }
 

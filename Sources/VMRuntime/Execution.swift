@@ -15,14 +15,15 @@ final class Execution {
     private var seat: Seat?
     let control: JobControl
     let backend: BackendProfile
-    private let budget: Budget
+    let budget: Budget
     private let reportsPortWrites: Bool
-    private let plan: MeterPlan
+    let plan: MeterPlan
     let pauses: Bool
     let inquiry: Inquiry
     /// Where the job ends to be kept, if it is of that kind.
     let snapshotOrder: SnapshotOrder?
     let emit: (JobEvent) -> Void
+    let vcpus: VCPUPlan
 
     private struct Seat {
         let machine: Machine
@@ -31,7 +32,7 @@ final class Execution {
 
     var machine: Machine { taken.machine }
     var thread: VCPUThread {
-        get { taken.thread }
+        get { machine.current.thread ?? taken.thread }
         set { seat?.thread = newValue }
     }
 
@@ -64,6 +65,14 @@ final class Execution {
     let programStart: ProgramStart?
     /// There from the first run of a Linux program on.
     var programLoop: ProgramLoop?
+    /// There while several vCPUs run at once.
+    var baton: Baton<Execution>?
+    /// How a job with several vCPUs ends; nil while they run.
+    var commonEnd: CommonEnd?
+    /// What KVM failed with, of one of several vCPUs.
+    var failure: KVMError?
+    /// Whether the guest has reset its processor, which ends the job whatever other vCPUs do.
+    private(set) var isReset = false
 
     /// An execution that has not begun. With it comes room for the output of most jobs, so that the slot's thread, where all the
     /// rest happens, need not allocate any.
@@ -73,7 +82,7 @@ final class Execution {
         self.init(
             board: job.start.board, budget: job.budget, reportsPortWrites: job.reportsPortWrites, plan: job.plan,
             pauses: job.pauses, inquiry: job.inquiry, snapshotOrder: job.snapshotOrder, program: job.start.program,
-            control: control, backend: backend, emit: emit)
+            vcpus: job.vcpus, control: control, backend: backend, emit: emit)
     }
 
     /// - Parameters:
@@ -82,16 +91,16 @@ final class Execution {
     init(
         board: Board = Board(), budget: Budget, reportsPortWrites: Bool, plan: MeterPlan, pauses: Bool = false,
         inquiry: Inquiry = Inquiry(), snapshotOrder: SnapshotOrder? = nil, program: ProgramStart? = nil,
-        control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
+        vcpus: VCPUPlan = .one, control: JobControl, backend: BackendProfile, emit: @escaping (JobEvent) -> Void
     ) {
         programStart = program
         (self.control, self.backend) = (control, backend)
         (self.budget, self.reportsPortWrites, self.plan, self.emit) = (budget, reportsPortWrites, plan, emit)
         (self.pauses, stepLimit, self.inquiry) = (pauses, budget.steps, inquiry)
-        (self.board, self.snapshotOrder) = (board, snapshotOrder)
+        (self.board, self.snapshotOrder, self.vcpus) = (board, snapshotOrder, vcpus)
         exitLog = inquiry.report.contains(.exits) ? ExitLog() : nil
         digest = inquiry.report.contains(.digest) ? RunDigest() : nil
-        watch = BudgetWatch(budget)
+        watch = BudgetWatch(vcpus.count > 1 ? budget.shared : budget)
     }
 
     /// An execution whose machine and thread are there already: no job of a slot's.
@@ -129,7 +138,7 @@ final class Execution {
 
     func runOn() -> Departure {
         machine.vcpu.attach()
-        control.attach(machine.vcpu.kicker)
+        control.attach(machine.vcpu.kicker, machine.seats.dropFirst().map { $0.vcpu.kicker })
         watch.start()
         // A guest can see when its input comes. That of a job with an image has come before it.
         if machine.kind.isDeterministic { control.waitForInput(until: watch.deadline) }
@@ -167,6 +176,7 @@ final class Execution {
             programLoop = loop
             return try loop.run()
         }
+        if machine.seats.count > 1 { return try runAll() }
         guard plan != .none else { return Ending(outcome: try runFree()) }
         let limit = stepLimit ?? .max
         if let snapshotOrder { return try count(upTo: limit, stoppingAt: snapshotOrder) }
@@ -185,7 +195,7 @@ final class Execution {
     }
 
     /// Runs at full speed until something ends the job.
-    private func runFree() throws(KVMError) -> Outcome {
+    func runFree() throws(KVMError) -> Outcome {
         if let outcome = interruption() { return outcome }
         while true {
             let exit = try enter()
@@ -208,8 +218,11 @@ final class Execution {
         try plan.makeMeter(for: machine, self, on: backend)
     }
 
-    /// Enters the guest once.
-    func enter() throws(KVMError) -> VMExit { try machine.vcpu.run() }
+    /// Enters the guest once, by the present vCPU.
+    func enter() throws(KVMError) -> VMExit {
+        guard let baton else { return try machine.vcpu.run() }
+        return try enter(letting: baton)
+    }
 
     /// Counts one exit. A step meter that finds out about an exit before or after KVM has had it says so here.
     func count(_ exit: VMExit) {
@@ -327,9 +340,14 @@ final class Execution {
         case .consoleBytes(let bytes): append(bytes, to: .console)
         case .exit(let code): .exited(code: code)
         case .ready: readyOutcome
-        case .reset: .halted
+        case .reset: reset()
         case .unclaimed(let write): reportsPortWrites ? append(write.record, to: .portWrites) : nil
         }
+    }
+
+    private func reset() -> Outcome {
+        isReset = true
+        return .halted
     }
 
     private func unemulatable(_ suberror: UInt32, _ reported: [UInt8]) throws(KVMError) -> Outcome {
@@ -347,9 +365,11 @@ final class Execution {
     /// Why the job must end now, if it must. Also sends output that has waited long enough.
     func interruption() -> Outcome? {
         _ = machine.vcpu.takeKick()
+        if let commonEnd { return commonEnd.outcome }
         if let canceller = control.canceller { return .cancelled(by: canceller) }
         let now = MonotonicClock.now
         if let outcome = watch.look(at: now, machine.vm.memory) ?? lookForHalt(at: now) { return outcome }
+        if let outcome = machine.current.clock?.look(at: now, machine.vm.memory) { return outcome }
         if isOutputDue(at: now) { return flush() }
         setAlarm(at: output.dueAt)
         return nil
@@ -357,7 +377,8 @@ final class Execution {
 
     /// When a budget asks for it, or earlier. A failure is as good as none: the timer exists, and its argument is right.
     private func setAlarm(at instant: UInt64? = nil) {
-        try? thread.setAlarm(by: min(instant ?? .max, watch.nextLook, nextConsoleLook, nextHaltLook))
+        let own = machine.current.clock?.nextLook ?? .max
+        try? thread.setAlarm(by: min(instant ?? .max, watch.nextLook, own, nextConsoleLook, nextHaltLook))
     }
 
     /// When the present slice ends, if the meter runs the guest in slices. Behind it the alarm is set anew.

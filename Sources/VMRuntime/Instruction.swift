@@ -69,6 +69,9 @@ struct Instruction: Equatable {
         default: false
         }
     }
+    /// An access under a lock, which XCHG with memory is by itself. KVM's emulator gives it up, and the run with it, where another vCPU
+    /// writes there meanwhile: RIP stays, and nothing retires.
+    var isLocked: Bool { hasLock || (opcode & 0xFE == 0x86 && modRM >> 6 != 3) }
     /// IRET in any width.
     var isInterruptReturn: Bool { opcode == 0xCF }
     /// MOV SS or POP SS, which hold back the step trap until the next instruction where hardware steps.

@@ -15,6 +15,8 @@ public final class JobControl: Sendable {
     private struct State {
         var canceller: Canceller?
         var kicker: Kicker?
+        /// Those of the vCPUs but the first.
+        var otherKickers: [Kicker] = []
         var credit = 0
         var creditHasEnded = false
         var input: [UInt8] = []
@@ -41,11 +43,12 @@ public final class JobControl: Sendable {
 
     /// Stops the job, running or not; the first canceller is the one that counts.
     public func cancel(_ canceller: Canceller) {
-        let kicker = state.withLockedValue { state in
+        let (kicker, others) = state.withLockedValue { state in
             state.canceller = state.canceller ?? canceller
-            return state.kicker
+            return (state.kicker, state.otherKickers)
         }
         kicker?.kick()
+        others.forEach { $0.kick() }
         changed.signal()
     }
 
@@ -125,10 +128,12 @@ public final class JobControl: Sendable {
     /// Who cancelled the job, if somebody did.
     var canceller: Canceller? { state.withLockedValue { $0.canceller } }
 
-    /// From here on a cancel kicks this vCPU. Looks at ``canceller`` afterwards, so that none falls in between.
-    func attach(_ kicker: Kicker) { state.withLockedValue { $0.kicker = kicker } }
+    /// From here on a cancel kicks this vCPU, and these. Looks at ``canceller`` afterwards, so that none falls in between.
+    func attach(_ kicker: Kicker?, _ others: [Kicker] = []) {
+        state.withLockedValue { ($0.kicker, $0.otherKickers) = (kicker, others) }
+    }
 
-    func detach() { state.withLockedValue { $0.kicker = nil } }
+    func detach() { attach(nil) }
 
     /// Takes at most `wanted` bytes of credit.
     func takeCredit(upTo wanted: Int) -> Int {

@@ -5,14 +5,17 @@ internal import GuestImage
 internal import JobModel
 internal import KVM
 
-/// One virtual machine with its vCPU, for one job after another. Belongs to one thread at a time.
+/// One virtual machine with its vCPUs, one in most of them, for one job after another. Belongs to one thread at a time.
 ///
 /// Between two jobs it forgets all of the first: ``prepare(_:omitting:)``. Where it cannot be sure of that, it says so:
 /// ``mustRetire``.
 final class Machine {
     let kind: MachineKind
     let vm: VirtualMachine
-    let vcpu: VirtualCPU
+    /// The vCPUs by number.
+    let seats: [VCPUSeat]
+    /// The one that is meant where nobody names one.
+    var current: VCPUSeat
     /// The mode that its job started in.
     private(set) var mode = GuestMode.real16
     private var isSpoilt = false
@@ -25,11 +28,24 @@ final class Machine {
             memoryBytes: kind.memoryBytes, restoring: kind.restore, logsWrites: kind.logsWrites,
             inSmallPages: kind.countsPages, filter: kind.filter, board: kind.hardware,
             coalescedPorts: kind.coalescesConsole ? Board.consolePorts : [])
-        vcpu = try hypervisor.makeVirtualCPU(
-            in: vm, features: kind.features, countsEmulation: kind.countsEmulation,
-            translations: kind.translations, exchangesGS: kind.exchangesGS)
+        var seats: [VCPUSeat] = []
+        for number in 0..<kind.vcpus {
+            let vcpu = try hypervisor.makeVirtualCPU(
+                in: vm, number: UInt32(number), features: kind.features, countsEmulation: kind.countsEmulation,
+                translations: kind.translations, exchangesGS: kind.exchangesGS)
+            seats.append(VCPUSeat(vcpu, number: number))
+        }
+        (self.seats, current) = (seats, seats[0])
         self.vm = vm
         self.kind = kind
+    }
+
+    /// The present vCPU.
+    var vcpu: VirtualCPU {
+        _read {
+            let seat = current
+            yield seat.vcpu
+        }
     }
 
     /// Brings the machine to where a job starts, whatever ran in it before and however that ended.
@@ -43,6 +59,7 @@ final class Machine {
             mode = start.mode
             if omitted != .hiddenHalt, vcpu.wasStepped { try takeHiddenHalt(omitting: omitted) }
             try vcpu.load(state(at: start), omitting: omitted)
+            if seats.count > 1 { try prepareOthers(start) }
             // Behind the vCPU: what a guest left half done may write once more, and be mapped for that.
             try vm.restore(to: start.memory)
             guard vm.fillROM(start.rom) else { throw .unexpectedReply(.setUserMemoryRegion) }
@@ -53,6 +70,20 @@ final class Machine {
         }
         // Likewise, and a job that was stopped may have left bytes that nobody took.
         if kind.coalescesConsole { vcpu.discardCoalescedWrites() }
+    }
+
+    /// The vCPUs but the first start as that does, each with its own number and stack. Their machine is a new one.
+    private func prepareOthers(_ start: StartingPoint) throws(KVMError) {
+        defer { current = seats[0] }
+        for seat in seats {
+            current = seat
+            var state = state(at: start)
+            let number = UInt64(seat.number)
+            (state.registers.rdi, state.registers.rsi) = (number, UInt64(seats.count))
+            state.registers.rsp &-= number * GuestLayout.stackDistance(in: start.mode)
+            if start.mode == .real16 { state.registers.rsp &= 0xFFFF }
+            try seat.vcpu.load(state)
+        }
     }
 
     /// Lets the vCPU run into a HLT. A software backend keeps one that stepping hid behind another instruction where no call
@@ -81,7 +112,8 @@ final class Machine {
     /// Whether no other job may be given to it.
     var mustRetire: Bool {
         // A triple fault that a kick came upon stays where the kernel cannot take it back.
-        kind.hardware != nil || isSpoilt || vcpu.hasPendingAccess || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
+        kind.hardware != nil || kind.vcpus > 1 || isSpoilt || vcpu.hasPendingAccess
+            || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
     }
 
     /// From here on ``mustRetire``.

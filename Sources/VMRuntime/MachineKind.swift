@@ -33,6 +33,8 @@ struct MachineKind: Sendable, Hashable {
     /// What the kernel has of a PC's board; nil on a bare board. Such a machine serves one job: no reset takes back what a guest leaves in
     /// the interrupt controllers and the timer.
     var hardware: PCHardware?
+    /// How many vCPUs it has. A machine with several serves one job.
+    var vcpus = 1
 }
 
 extension MachineKind {

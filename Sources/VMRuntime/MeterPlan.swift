@@ -87,16 +87,16 @@ extension BackendProfile {
         case .unavailable: return .none
         case .guestTrap: return .guestTrap
         case .debugExits:
-            // A counter's slices are taken back where they went too far, and interrupt controllers are not.
-            let needsSteps = spec.meter == .stepped || spec.isStopped || spec.board == .pc
-            let counter = needsSteps ? nil : counters[spec.mode]
+            // A meter in slices takes memory back, which other vCPUs have seen, and cannot take interrupt controllers back.
+            let isStepped = spec.meter == .stepped || spec.isStopped || spec.vcpus > 1 || spec.board == .pc
+            let counter = isStepped ? nil : counters[spec.mode]
             return counter.map(MeterPlan.slices) ?? .debugExits
         }
     }
 
     /// Why a job cannot run here, if it cannot.
     public func refusal(of spec: JobSpec) -> Refusal? {
-        if let refusal = boardRefusal(of: spec) { return refusal }
+        if let refusal = vcpuRefusal(of: spec) ?? boardRefusal(of: spec) { return refusal }
         guard modes[spec.mode] != nil else {
             return Refusal(
                 .modeUnavailable, "this machine's KVM cannot run \(spec.mode.name) guests; see kvmjob doctor")
@@ -107,10 +107,10 @@ extension BackendProfile {
         switch counting(of: spec.mode) {
         case .exact: return nil
         case .bounded(let reason):
-            guard spec.meter != nil || spec.snapshot?.isBySteps == true else { return nil }
+            guard spec.meter != nil || spec.snapshot?.isBySteps == true || spec.turn != nil else { return nil }
             return Refusal(
                 .modeUnavailable,
-                "the steps of \(spec.mode.name) guests cannot be counted exactly here, since \(reason): leave the meter out, "
+                "the steps of \(spec.mode.name) guests cannot be counted exactly here, since \(reason): leave the meter and the turn out, "
                     + "or take the snapshot when the guest is ready, or run it elsewhere; see kvmjob doctor")
         case .none:
             guard spec.needsSteps else { return nil }
@@ -124,7 +124,9 @@ extension BackendProfile {
 
 extension JobSpec {
     /// Whether somebody has to count the guest's steps.
-    fileprivate var needsSteps: Bool { budget.steps != nil || meter != nil || isStopped || snapshot?.isBySteps == true }
+    fileprivate var needsSteps: Bool {
+        budget.steps != nil || meter != nil || turn != nil || isStopped || snapshot?.isBySteps == true
+    }
 
     /// Whether the guest is looked at after each of its steps.
     fileprivate var isStopped: Bool {

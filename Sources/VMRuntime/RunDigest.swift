@@ -14,6 +14,8 @@ struct RunDigest {
 
     private var console = SHA256()
     private var portWrites = SHA256()
+    /// What several vCPUs were left as, by number.
+    private var processors: [UInt8] = []
 
     /// Takes what the guest wrote, whether or not it will reach anybody.
     mutating func append(_ bytes: some Collection<UInt8>, to channel: OutputChannel) {
@@ -23,6 +25,13 @@ struct RunDigest {
         case .portWrites, .standardError: portWrites.update(data: Array(bytes))
         case .memory, .trace: break
         }
+    }
+
+    /// Takes what one of several vCPUs was left as, the first one's first.
+    mutating func append(_ processor: ProcessorReport) {
+        let values = RegisterName.allCases.flatMap { Self.bigEndian(processor.registers?[$0] ?? 0) }
+        processors += [processor.state.rawValue] + Self.steps(processor.steps)
+        processors += [processor.registers == nil ? 0 : 1] + values
     }
 
     /// The digest of a run that has ended; nil if it never came to an end of its own making.
@@ -36,6 +45,7 @@ struct RunDigest {
         hash.update(data: Array(console.finalize()))
         hash.update(data: Array(portWrites.finalize()))
         hash.update(data: Self.memory(memory))
+        if !processors.isEmpty { hash.update(data: processors) }
         return Array(hash.finalize())
     }
 

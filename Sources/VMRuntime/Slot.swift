@@ -23,6 +23,8 @@ public struct AdmittedJob: Sendable {
     let inquiry: Inquiry
     /// Where it ends to be kept, if it is of that kind.
     let snapshotOrder: SnapshotOrder?
+    /// How many vCPUs it has, and whether they take turns.
+    let vcpus: VCPUPlan
 
     /// Decides an image's layout and checks that this backend can run it.
     ///
@@ -42,6 +44,10 @@ public struct AdmittedJob: Sendable {
     public init(
         from snapshot: Snapshot, spec: JobSpec, on profile: BackendProfile, reusesMachine: Bool = false
     ) throws(Refusal) {
+        guard spec.vcpus == 1, spec.turn == nil else {
+            throw Refusal(
+                .invalidField, "a job from a snapshot has one vCPU, as the snapshot has: leave the others out")
+        }
         try self.init(
             snapshot.start, spec: spec.starting(from: snapshot), on: profile, reusesMachine: reusesMachine)
     }
@@ -60,6 +66,7 @@ public struct AdmittedJob: Sendable {
         self.start = start
         kind = Self.kind(start, spec, plan: plan, on: profile, reusesMachine: reusesMachine)
         inquiry = Inquiry(spec)
+        vcpus = VCPUPlan(count: spec.vcpus, turn: spec.turn)
         snapshotOrder = spec.snapshot.flatMap { point in keeping.map { SnapshotOrder(point: point, terms: $0) } }
     }
 
@@ -75,7 +82,8 @@ public struct AdmittedJob: Sendable {
             memoryBytes: start.memory.bytes, mode: start.mode, plan: plan, budget: spec.budget,
             isDeterministic: spec.isDeterministic, on: profile)
         kind.coalescesConsole = MachineKind.coalescesConsole(
-            of: spec, plan: plan, reusesMachine: reusesMachine, on: profile)
+            of: spec, plan: plan, reusesMachine: reusesMachine && spec.vcpus == 1, on: profile)
+        if spec.vcpus > 1 { (kind.vcpus, kind.translations, kind.restore) = (spec.vcpus, .unneeded, .giveBack) }
         return kind
     }
 }

@@ -13,7 +13,7 @@ extension Dispatcher {
     /// Says why a job that is to be kept could never run.
     func checkDetached(_ spec: JobSpec, _ source: JobSource, for peer: Peer) throws(Refusal) {
         let prepared = try prepare(spec, source, named: { nil }, for: peer)
-        try scheduler.checkMemory(prepared.request(spec, of: peer.owner))
+        try scheduler.check(prepared.request(spec, of: peer.owner))
     }
 
     func noteDetached(_ id: UInt64, _ offer: DetachedOffer) {

@@ -20,7 +20,8 @@ extension Dispatcher {
         /// What the scheduler has to know of it.
         func request(_ spec: JobSpec, of owner: Tenant) -> JobRequest {
             JobRequest(
-                tenant: owner, priority: spec.priority, holding: holding, memoryBytes: runningBytes(spec))
+                tenant: owner, priority: spec.priority, holding: holding, memoryBytes: runningBytes(spec),
+                slots: max(1, spec.vcpus))
         }
 
         /// Bytes of host memory that it may take when it runs.

@@ -37,7 +37,7 @@ import Testing
         "host_error",
         "snapshot", "steps", "wall_ns", "queue_ns", "cpu_ns", "touched_bytes", "exits", "output_bytes", "output_base64",
         "output_truncated", "unclaimed_port_writes", "port_writes", "port_writes_truncated", "dropped_memory_writes",
-        "registers", "segments", "tables", "control", "digest", "job", "post_mortem", "dumps", "screen",
+        "registers", "segments", "tables", "control", "vcpus", "digest", "job", "post_mortem", "dumps", "screen",
         "stderr_base64", "stderr_truncated", "program",
     ]
 

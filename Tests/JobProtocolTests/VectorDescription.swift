@@ -208,6 +208,8 @@ extension Submit {
         fields.text("key", key)
         fields.small("board", board?.rawValue)
         fields.flag("rom", rom)
+        fields.small("vcpus", vcpus)
+        fields.big("turn", turn)
     }
 }
 
@@ -282,6 +284,27 @@ extension ResultReport {
         fields.put("unknown_calls", unknownCalls.map { .array($0.map { .number(UInt64($0)) }) })
         fields.text("place", place)
         fields.big("peak_bytes", peakBytes)
+        fields.put("processors", processors.map { .array($0.map(\.vectorJSON)) })
+        fields.put("processor_registers", processorRegisters.map { .array($0.map(\.vectorJSON)) })
+    }
+}
+
+extension ProcessorReport {
+    fileprivate var vectorJSON: JSON {
+        var fields = VectorFields()
+        fields.small("state", state.rawValue)
+        fields.big("steps", steps)
+        fields.big("cpu_ns", cpuNanoseconds)
+        return .object(fields.json)
+    }
+}
+
+extension Registers? {
+    fileprivate var vectorJSON: JSON {
+        var fields = VectorFields()
+        fields.small("known", self == nil ? UInt8(0) : 1)
+        for name in RegisterName.allCases { fields.big(name.name, self?[name] ?? 0) }
+        return .object(fields.json)
     }
 }
 

@@ -146,6 +146,9 @@ def counted(names: list[tuple[str, int]]) -> Any:
     return made
 
 
+PROCESSOR = [("state", 1), ("steps", 8), ("cpu_ns", 8)]
+REGISTER_NAMES = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()
+PROCESSOR_REGISTERS = [("known", 1)] + [(name, 8) for name in REGISTER_NAMES]
 TENANT = [(name, 4) for name in ["user", "connections", "queued", "running", "paused", ""]]
 TENANT += [(name, 8) for name in ["memory_bytes", "bytes_in_flight", "kept_bytes", "slot_ns", "finished", "failed"]]
 TENANT += [("refused", 8)]
@@ -289,6 +292,8 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "key": (0x8027, words),
         "board": (0x8028, u8),
         "rom": (0x8029, flag),
+        "vcpus": (0x802A, u8),
+        "turn": (0x802B, u64),
     },
     "ACCEPTED": {"queue_position": (1, u32), "id": (2, u64), "wait_ns": (3, u64), "repeated": (4, flag)},
     "STARTED": {"queue_ns": (1, u64), "step_budget": (2, u64), "wall_budget": (3, u64), "memory_bytes": (4, u64)},
@@ -331,6 +336,8 @@ TAGS: dict[str, dict[str, tuple[int, Any]]] = {
         "unknown_calls": (36, call_numbers),
         "place": (37, words),
         "peak_bytes": (38, u64),
+        "processors": (39, counted(PROCESSOR)),
+        "processor_registers": (40, counted(PROCESSOR_REGISTERS)),
     },
     "EXTEND": {"steps": (0x8001, u64)},
     "PAUSED": {"steps": (1, u64), "keep_ns": (2, u64), "registers": (3, last_registers), "system": (4, system)},

@@ -271,6 +271,8 @@ def program_refusals(talks: Conversations) -> None:
         (program(32, wall_budget=0), 71),
         (program(33, board=0), 64),
         (program(34, rom=False), 64),
+        (program(35, vcpus=2), 64),
+        (program(36, turn=1), 64),
     ]
     for job, (made, code) in enumerate(cases, 1):
         s.client(made).worker(refusal(job, code))

@@ -134,6 +134,8 @@ def snapshots(talks: Conversations) -> None:
         (resume(18, step_budget=0), 71),
         (resume(19, board=1), 64),
         (resume(20, rom=True), 64),
+        (resume(21, vcpus=1), 64),
+        (resume(22, turn=9), 64),
     ]
     for job, (made, code) in enumerate(cases, 1):
         s.client(made).worker(refusal(job, code))

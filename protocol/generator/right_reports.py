@@ -134,6 +134,16 @@ def states(frames: RightFrames) -> None:
         "an image that is a ROM, on the board that has a place for it",
         message("SUBMIT", 9, mode=1, image_bytes=1 << 17, image_digest=HI_DIGEST, board=1, rom=True),
     )
+    frames.add(
+        "submit-vcpus",
+        "several vCPUs that run at once",
+        message("SUBMIT", 9, mode=3, image_bytes=9, vcpus=16),
+    )
+    frames.add(
+        "submit-turn",
+        "several vCPUs that take turns of so many steps, the same way each time",
+        message("SUBMIT", 9, mode=3, image_bytes=9, deterministic=True, vcpus=2, turn=MOST64),
+    )
     noisy = message("SUBMIT", 9, mode=1, image_bytes=1, segments=[(5, (0, 0, 0, 0xFFFF))])
     quiet = message("SUBMIT", 9, mode=1, image_bytes=1, segments=[(5, (0, 0, 0, 0x1FFF))])
     frames.add(
@@ -143,7 +153,7 @@ def states(frames: RightFrames) -> None:
     )
     frames.add(
         "submit-everything",
-        "every field there is, every list at its most: 18,265 bytes, which only a frame_limit above 4096 takes",
+        "every field there is, every list at its most: 18,286 bytes, which only a frame_limit above 4096 takes",
         message(
             "SUBMIT",
             MOST32,
@@ -168,6 +178,8 @@ def states(frames: RightFrames) -> None:
             wait_budget=MOST64,
             board=1,
             rom=True,
+            vcpus=255,
+            turn=MOST64,
             **{"from": "ee" * 32},
         ),
     )
@@ -243,6 +255,25 @@ def post_mortems(frames: RightFrames) -> None:
     made = message("RESULT", MOST32, **everything)
     assert int(made["hex"][:8], 16) < 4096  # section 3.13
     frames.add("result-everything", "every field at its most fits in the least frame_limit", made)
+    several = {name: value for name, value in everything.items() if name != "exit_log"}
+    several["processors"] = [[i % 3, MOST64 - i, MOST64] for i in range(16)]
+    made = message("RESULT", MOST32, **several)
+    assert int(made["hex"][:8], 16) < 4096  # section 3.13
+    frames.add("result-vcpus-everything", "with several vCPUs too, as long as their registers and the last exits stay out of it", made)
+    several["processor_registers"] = [[i % 2] + [(MOST64 - i) * (i % 2)] * 18 for i in range(16)]
+    frames.add(
+        "result-vcpus-registers",
+        "the registers of 16 vCPUs, of which the worker does not know each",
+        message("RESULT", MOST32, **several),
+    )
+    frames.add(
+        "result-vcpus",
+        "two vCPUs whose steps are not counted: one halted, the other ended the job",
+        message(
+            "RESULT", 2, outcome=2, code=7, processors=[[0, 0, 5000], [1, 0, 7000]],
+            processor_registers=[[1] + list(range(18)), [0] * 19],
+        ),
+    )
     frames.add(
         "output-memory",
         "channel 4: half of a memory record; frames end anywhere",

@@ -25,7 +25,14 @@ from generator.encoder import TYPE, tlv, wire
 from generator.programs import wrong_programs
 from generator.values import MIB, MOST32
 from generator.wrong_control import wrong_answers, wrong_questions, wrong_records
-from generator.wrong_lists import list_sizes, list_values, report_values, resumption_fields, snapshot_values
+from generator.wrong_lists import (
+    list_sizes,
+    list_values,
+    processor_values,
+    report_values,
+    resumption_fields,
+    snapshot_values,
+)
 
 
 def truncation(bad: BadFrames) -> None:
@@ -127,7 +134,8 @@ def fixed_sizes(bad: BadFrames) -> None:
         "WINDOW": {1: 4},
         "SUBMIT": {0x8002: 1, 0x8003: 8, 0x8004: 8, 0x8005: 8, 0x8007: 8, 0x8008: 8, 0x8009: 8, 0x800A: 1, 0x800B: 1}
         | {0x800C: 8, 0x800D: 8, 0x800E: 8, 0x800F: 8, 0x8010: 1, 0x8011: 1, 0x8012: 1, 0x8018: 1, 0x8019: 1}
-        | {0x801A: 32, 0x801B: 9, 0x801C: 32, 0x8021: 1, 0x8022: 8, 0x8023: 8, 0x8024: 1, 0x8025: 8},
+        | {0x801A: 32, 0x801B: 9, 0x801C: 32, 0x8021: 1, 0x8022: 8, 0x8023: 8, 0x8024: 1, 0x8025: 8}
+        | {0x802A: 1, 0x802B: 8},
         "EXTEND": {0x8001: 8},
         "ACCEPTED": {1: 4, 2: 8, 3: 8},
         "STARTED": {1: 8, 2: 8, 3: 8, 4: 8},
@@ -454,5 +462,6 @@ def outcome_owner(tag: int) -> str:
 
 
 FIELD_PARTS = [truncation, tag_order, critical, fixed_sizes, other_sizes, texts, values, missing, check_order]
-FIELD_PARTS += [list_sizes, list_values, report_values, resumption_fields, snapshot_values, wrong_programs]
+FIELD_PARTS += [list_sizes, list_values, report_values, processor_values, resumption_fields, snapshot_values]
+FIELD_PARTS += [wrong_programs]
 FIELD_PARTS += [wrong_questions, wrong_answers, wrong_records, wrong_detached]

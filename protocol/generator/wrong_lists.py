@@ -117,6 +117,21 @@ def report_values(bad: BadFrames) -> None:
             )
 
 
+def processor_values(bad: BadFrames) -> None:
+    """States of vCPUs that are none, and lists that are cut short or too long."""
+    entry, registers = "00" * 17, "00" * 145
+    for name, value in [("03", "03" + "00" * 16), ("ff-last", f"{entry} ff" + "00" * 16)]:
+        answer = wire(0x23, 1, tlv(1, "01"), tlv(39, value))
+        bad.payload(f"value-processors-{name}", "states are 0 to 2", answer, VALUE, 39, to="client")
+    for name, value in [("02", "02" + "00" * 144), ("ff-last", f"{registers} ff" + "00" * 144)]:
+        answer = wire(0x23, 1, tlv(1, "01"), tlv(40, value))
+        bad.payload(f"value-processor-registers-{name}", "known is 0 or 1", answer, VALUE, 40, to="client")
+    for tag, one in [(39, entry), (40, registers)]:
+        for name, value in [("short", one[2:]), ("long", one + "00"), ("many", one * 17)]:
+            answer = wire(0x23, 1, tlv(1, "01"), tlv(tag, value))
+            bad.payload(f"size-result-{tag}-{name}", "at most 16 whole entries", answer, SIZE, tag, to="client")
+
+
 def resumption_fields(bad: BadFrames) -> None:
     """PAUSED and EXTEND without what they need."""
     bad.payload("missing-paused-all", "of several the lowest tag", wire(0x24, 1), MISSING, 1, to="client")

@@ -59,6 +59,7 @@ extension Submit {
             (deterministic == true, "deterministic: say clock and seed"),
             (imageDigest != nil, "image_digest: its layers have digests"),
             (isAtStep, "a snapshot but when it is ready"), (board != nil, "board"), (rom != nil, "rom"),
+            (vcpus != nil, "vcpus"), (turn != nil, "turn"),
         ]
         return fields.first(where: \.0)?.1
     }

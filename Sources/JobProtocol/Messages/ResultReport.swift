@@ -5,7 +5,8 @@ public import JobModel
 
 /// The content of a RESULT frame, as it came: what the worker did not say is nil.
 ///
-/// With every field at its most it is shorter than the least frame limit, so that there is always a frame for it.
+/// With every field at its most it is shorter than the least frame limit, so that there is always a frame for it; but for that of a job
+/// with several vCPUs, which leaves something out where it has to.
 public struct ResultReport: Sendable, Hashable {
     /// The largest text and the largest meter reason in bytes.
     public static let textLimit = 512
@@ -69,6 +70,11 @@ public struct ResultReport: Sendable, Hashable {
     /// The most bytes of guest memory that the program had at once.
     public var peakBytes: UInt64?
 
+    /// What is known of each vCPU, their registers left out; nil of a job with one.
+    public var processors: [ProcessorReport]?
+    /// The registers of each, nil where they are lost.
+    public var processorRegisters: [Registers?]?
+
     /// Bytes of a digest.
     static let digestSize = 32
     /// Bytes of a report without texts and post-mortem.
@@ -83,6 +89,7 @@ public struct ResultReport: Sendable, Hashable {
         case droppedMemoryWrites, registers, system, cpuNanoseconds, touchedBytes
         case causeVector, causeErrorCode, causeAddress, codeWindow, stackWindow, exitLog, fpu, digest, snapshot
         case signal, systemCalls, unknownCalls, place, peakBytes
+        case processors, processorRegisters
     }
 
     init(_ frame: Frame) throws(WireError) {
@@ -131,6 +138,8 @@ public struct ResultReport: Sendable, Hashable {
         case .unknownCalls: unknownCalls = try field.callNumbers()
         case .place: place = try field.text(atMost: ProgramReport.placeBytesLimit)
         case .peakBytes: peakBytes = try field.integer()
+        case .processors: processors = try field.processors()
+        case .processorRegisters: processorRegisters = try field.processorRegisters()
         case .outcome, .code, .vector, .errorCode, .address, .rip, .instruction, .limit, .used, .canceller, .text,
             .snapshot:
             preconditionFailure("the outcome's fields are taken before these")
@@ -168,6 +177,8 @@ public struct ResultReport: Sendable, Hashable {
         fields.put(Tag.unknownCalls, bytes: unknownCalls.map(\.wire))
         fields.put(Tag.place, text: place, atMost: ProgramReport.placeBytesLimit)
         fields.put(Tag.peakBytes, peakBytes)
+        fields.put(Tag.processors, bytes: processors.map(\.wire))
+        fields.put(Tag.processorRegisters, bytes: processorRegisters.map(\.wire))
         return fields.finish()
     }
 }
@@ -196,6 +207,10 @@ extension ResultReport {
         (causeErrorCode, causeAddress) = (postMortem.cause?.errorCode, postMortem.cause?.address)
         (code, stack, fpu) = (postMortem.code, postMortem.stack, postMortem.fpu)
         exitLog = postMortem.exits.isEmpty ? nil : postMortem.exits
+        if !result.processors.isEmpty {
+            processors = result.processors
+            processorRegisters = result.processors.map(\.registers)
+        }
         result.program.map { describe($0) }
     }
 
@@ -229,6 +244,7 @@ extension ResultReport {
         (result.touchedBytes, result.digest) = (touchedBytes, digest)
         result.postMortem = postMortem
         result.program = program
+        result.processors = processorReports
         return result
     }
 

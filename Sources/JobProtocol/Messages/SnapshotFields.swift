@@ -73,7 +73,7 @@ extension Submit {
             (tables?.isEmpty == false, "tables"), (controls?.isEmpty == false, "controls"),
             (pieces?.isEmpty == false, "pieces"), (deterministic != nil, "deterministic"),
             (imageDigest != nil, "an image's digest"), (hasProgramField, "a program"), (board != nil, "a board"),
-            (rom != nil, "rom"),
+            (rom != nil, "rom"), (vcpus != nil, "vcpus"), (turn != nil, "a turn"),
         ]
         return fields.first(where: \.0)?.1
     }

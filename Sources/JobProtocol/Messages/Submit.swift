@@ -95,6 +95,10 @@ public struct Submit: Sendable, Hashable {
     public var board: BoardKind?
     /// Whether the image is a ROM.
     public var rom: Bool?
+    /// How many vCPUs the guest has.
+    public var vcpus: UInt8?
+    /// Steps after which the next vCPU's turn comes.
+    public var turn: UInt64?
 
     /// A submission of a mode and an image's size, with every default.
     public init(mode: UInt8, imageBytes: UInt64) { (self.mode, self.imageBytes) = (mode, imageBytes) }
@@ -150,6 +154,7 @@ public struct Submit: Sendable, Hashable {
         waitBudget = spec.waitLimit
         (detach, key) = (spec.detachment == nil ? nil : true, spec.detachment?.key)
         (board, rom) = (spec.board == .bare ? nil : spec.board, spec.isROM ? true : nil)
+        (vcpus, turn) = (spec.vcpus == 1 ? nil : UInt8(clamping: spec.vcpus), spec.turn)
         spec.program.map { describe($0) }
     }
 
@@ -178,6 +183,7 @@ public struct Submit: Sendable, Hashable {
         (spec.priority, spec.waitLimit) = (priority ?? JobPriority.normal, waitBudget)
         spec.detachment = detach == true ? Detachment(key: key) : nil
         (spec.board, spec.isROM) = (board ?? .bare, rom ?? false)
+        (spec.vcpus, spec.turn) = (vcpus.map(Int.init) ?? 1, turn)
         return spec
     }
 
@@ -206,7 +212,7 @@ public struct Submit: Sendable, Hashable {
         case dumps, trace, deterministic, imageDigest, snapshot, from
         case program, arguments, environment, layers, clock, seed, scratchBytes
         case priority, waitBudget, detach, key
-        case board, rom
+        case board, rom, vcpus, turn
     }
 
     /// - Throws: with the frame's job number, a refusal, when the only thing wrong is a critical field that is not known.
@@ -258,6 +264,8 @@ public struct Submit: Sendable, Hashable {
             case .key: key = try field.key()
             case .board: board = try field.known()
             case .rom: rom = try field.flag()
+            case .vcpus: vcpus = try field.integer()
+            case .turn: turn = try field.integer()
             case nil:
                 do throws(WireError) { try field.skip() } catch { refusal = refusal ?? error }
             }
@@ -329,6 +337,8 @@ public struct Submit: Sendable, Hashable {
         fields.put(Tag.key, text: key, atMost: Detachment.keyLimit)
         fields.put(Tag.board, board?.rawValue)
         fields.put(Tag.rom, flag: rom)
+        fields.put(Tag.vcpus, vcpus)
+        fields.put(Tag.turn, turn)
         return fields.finish()
     }
 

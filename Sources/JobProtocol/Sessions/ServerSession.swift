@@ -230,7 +230,7 @@ extension ServerSession {
             return []
         }
         remove(job)
-        return [.send(ResultReport(result).frame(job: job).encode())] + closeIfDone()
+        return [.send(ResultReport(result).frame(job: job, limit: client.frameLimit).encode())] + closeIfDone()
     }
 }
 

@@ -31,6 +31,7 @@ internal import JobProtocol
 /// | `port-writes`, `deterministic` | yes |
 /// | `board` | `pc` |
 /// | `rom` | yes |
+/// | `vcpus`, `turn` | how many, if there are several; steps |
 /// | `report` | the bits of what the result tells, as on the wire |
 /// | `dump` | `ADDRESS,COUNT` of each window |
 ///
@@ -59,6 +60,8 @@ struct JobIdentity {
         if spec.isDeterministic { add("deterministic", "1") }
         if spec.board != .bare { add("board", spec.board.name) }
         if spec.isROM { add("rom", "1") }
+        if spec.vcpus != 1 { add("vcpus", UInt64(clamping: spec.vcpus)) }
+        if let turn = spec.turn { add("turn", turn) }
         if !spec.report.isEmpty { add("report", spec.report.rawValue) }
         for dump in spec.dumps { add("dump", "\(dump.address),\(dump.count)") }
     }

@@ -31,7 +31,7 @@ struct ManifestDraft {
         switch field {
         case .image, .hex, .from, .program, .root, .file, .env: try setSource(field, value)
         case .format, .append, .module: try setKernel(field, value)
-        case .board, .mode, .load, .entry, .set, .memoryAt, .meter: try setStart(field, value)
+        case .board, .vcpus, .turn, .mode, .load, .entry, .set, .memoryAt, .meter: try setStart(field, value)
         case .memory, .steps, .wallTime, .cpuTime, .exits, .outputLimit, .touchedMemory, .scratch:
             try setLimit(field, value)
         case .clock: run.limits.clock = try value.named(ProgramSpec.Clock.init(argument:))
@@ -80,6 +80,8 @@ struct ManifestDraft {
     private mutating func setStart(_ field: ManifestField, _ value: FieldValue) throws(FieldProblem) {
         switch field {
         case .board: submit.guest.namedBoard = try value.named(BoardKind.init(argument:))
+        case .vcpus: submit.guest.vcpus = try value.parsed(WholeNumber.parse)
+        case .turn: submit.guest.turn = try value.parsed(WholeNumber.parse)
         case .mode: submit.guest.namedMode = try value.named(GuestMode.init(argument:))
         case .load: submit.guest.load = try value.parsed(WholeNumber.parse)
         case .entry: submit.guest.entry = try value.parsed(WholeNumber.parse)

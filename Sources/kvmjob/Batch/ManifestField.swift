@@ -10,7 +10,7 @@ enum ManifestField: String, CaseIterable, Sendable {
     case image, hex, from, program
     case root, file, env
     case format, append, module
-    case board
+    case board, vcpus, turn
     case mode, load, entry, set
     case memory, memoryAt = "memory_at"
     case steps, wallTime = "wall_time", cpuTime = "cpu_time", exits, outputLimit = "output_limit"
@@ -26,9 +26,9 @@ enum ManifestField: String, CaseIterable, Sendable {
     /// Nil for a field of every line.
     var kind: Kind? {
         switch self {
-        case .image, .hex, .from, .format, .append, .module, .board, .mode, .load, .entry, .set, .memoryAt,
-            .steps,
-            .exits, .touchedMemory, .meter, .registers, .fpu, .dump, .screen, .portWrites, .deterministic, .digest:
+        case .image, .hex, .from, .format, .append, .module, .board, .vcpus, .turn, .mode, .load, .entry,
+            .set, .memoryAt, .steps, .exits, .touchedMemory, .meter, .registers, .fpu, .dump, .screen, .portWrites,
+            .deterministic, .digest:
             .image
         case .program, .root, .file, .env, .scratch, .clock, .seed: .program
         case .memory, .wallTime, .cpuTime, .outputLimit, .stdin, .stdinText, .priority, .wait, .label: nil

@@ -66,7 +66,7 @@ struct ResultCommand: AsyncParsableCommand {
         guard !json else { return try await console.show(report.json) }
         var lines = [report.verdict]
         if registers {
-            lines += RegisterTable(registers: result.registers, system: result.system).lines
+            lines += RegisterTable(result).lines
             lines +=
                 PostMortemText(
                     report: report.report, sections: [.code, .stack, .exits], isBold: console.isTerminal

@@ -41,6 +41,7 @@ internal import LinuxPersonality
 /// | `segments` | `cs` to `ldt`: `base`, `limit`, `selector`, `attributes` (bits as in the protocol's section 4) |
 /// | `tables` | `gdt` and `idt`: `base`, `limit` |
 /// | `control` | `cr0`, `cr2`, `cr3`, `cr4`, `cr8`, `efer`, `apic_base` |
+/// | `vcpus` | of several: `state` (`halted`, `ended` for the one that ended the job, `stopped`), `steps`, `cpu_ns`, `registers` of each; `registers` above are those of the one that ended the job, or of the first |
 /// | `digest` | SHA-256 in hexadecimal of what another run must bring forth again, where it was asked for |
 /// | `job` | with `--deterministic`: all that `kvmjob replay` needs, see ``JobDescription`` |
 /// | `post_mortem`, `dumps`, `screen` | see ``PostMortemJSON`` |
@@ -63,7 +64,7 @@ struct JSONReport {
             ("image", .string(report.image)), ("name", .string(report.name)), ("id", .count(report.id)),
             ("outcome", .string(report.end.name)),
         ]
-            + ending + measures + output + Self.state(result?.registers, result?.system) + repetition
+            + ending + measures + output + Self.state(result?.registers, result?.system) + vcpus + repetition
             + PostMortemJSON(report: report).members + program
     }
 
@@ -183,13 +184,31 @@ struct JSONReport {
 
     /// The members that tell a guest's registers.
     static func state(_ registers: Registers?, _ system: SystemRegisters?) -> Members {
-        let registers = registers.map { registers in
-            JSONValue.object(RegisterName.allCases.map { ($0.name, .hex(registers[$0])) })
-        }
-        return [
-            ("registers", registers ?? .null), ("segments", system.map(segments) ?? .null),
+        [
+            ("registers", general(registers)), ("segments", system.map(segments) ?? .null),
             ("tables", system.map(tables) ?? .null), ("control", system.map(control) ?? .null),
         ]
+    }
+
+    private var vcpus: Members {
+        guard let processors = result?.processors, !processors.isEmpty else { return [("vcpus", .null)] }
+        return [
+            (
+                "vcpus",
+                .array(
+                    processors.map { processor in
+                        .object([
+                            ("state", .string(processor.state.name)), ("steps", .count(processor.steps)),
+                            ("cpu_ns", .count(processor.cpuNanoseconds)),
+                            ("registers", Self.general(processor.registers)),
+                        ])
+                    })
+            )
+        ]
+    }
+
+    private static func general(_ registers: Registers?) -> JSONValue {
+        registers.map { registers in .object(RegisterName.allCases.map { ($0.name, .hex(registers[$0])) }) } ?? .null
     }
 
     private var repetition: Members {

@@ -10,10 +10,23 @@ internal import JobModel
 struct RegisterTable {
     let registers: Registers?
     let system: SystemRegisters?
+    /// Each vCPU by number, where there are several: a line above, with what is known of it at a glance.
+    var processors: [ProcessorReport] = []
 
     var lines: [String] {
-        guard registers != nil || system != nil else { return ["registers: not available"] }
-        return generalLines + systemLines
+        guard registers != nil || system != nil else { return processorLines + ["registers: not available"] }
+        return processorLines + generalLines + systemLines
+    }
+
+    private var processorLines: [String] {
+        processors.enumerated().map { number, processor in
+            let steps = processor.steps.map { "  \($0) steps" } ?? ""
+            let place = processor.registers.map { registers in
+                "  rip \(HexText.describe(registers.rip))  rax \(HexText.describe(registers.rax))"
+                    + "  rsp \(HexText.describe(registers.rsp))"
+            }
+            return "vcpu \(number) \(processor.state.name)\(steps)\(place ?? "")"
+        }
     }
 
     private static let columns: [RegisterName] = [
@@ -70,5 +83,11 @@ struct RegisterTable {
     /// A name and the space behind it, four characters wide.
     private static func label(_ name: String) -> String {
         name + String(repeating: " ", count: max(1, 4 - name.count))
+    }
+}
+
+extension RegisterTable {
+    init(_ result: JobResult) {
+        self.init(registers: result.registers, system: result.system, processors: result.processors)
     }
 }

@@ -28,6 +28,7 @@ internal import JobModel
 /// | `report` | a list of `exit_log`, `code`, `stack`, `fpu`, `digest` |
 /// | `snapshot` | an object of one of `ready` (true), `at_step` (a number), `at_address` (an address) |
 /// | `board` | `bare` or `pc` |
+/// | `vcpus`, `turn` | numbers |
 /// | `port_writes`, `pause`, `trace`, `deterministic`, `rom` | true or false |
 ///
 /// Addresses and the values of registers are strings in hexadecimal, as everywhere in kvmjob's JSON; counts are numbers. A key of
@@ -97,6 +98,7 @@ private struct SpecFields: Codable {
     var exitBudget: UInt64?, outputBudget: UInt64?, memoryBudget: UInt64?
     var portWrites: Bool?, pause: Bool?, trace: Bool?, deterministic: Bool?
     var board: String?, rom: Bool?
+    var vcpus: UInt8?, turn: UInt64?
     var meter: String?
     var segments: [String: SegmentFields]?
     var tables: [String: TableFields]?
@@ -107,7 +109,7 @@ private struct SpecFields: Codable {
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case label, mode, registers, pause, trace, deterministic, meter, segments, tables, controls, pieces, dumps,
-            report, snapshot, board, rom
+            report, snapshot, board, rom, vcpus, turn
         case loadAddress = "load_address", entryPoint = "entry_point", memoryBytes = "memory_bytes"
         case stepBudget = "step_budget", wallBudget = "wall_budget_ns", cpuBudget = "cpu_budget_ns"
         case exitBudget = "exit_budget", outputBudget = "output_budget", memoryBudget = "memory_budget"
@@ -197,6 +199,7 @@ extension SpecFields {
         (portWrites, pause) = (spec.reportsPortWrites, spec.pausesWhenStepsRunOut)
         (trace, deterministic) = (spec.isTraced, spec.isDeterministic)
         (board, rom) = (spec.board == .bare ? nil : spec.board.name, spec.isROM ? true : nil)
+        (vcpus, turn) = (spec.vcpus == 1 ? nil : UInt8(clamping: spec.vcpus), spec.turn)
         meter = spec.meter?.name
         segments = Dictionary(
             uniqueKeysWithValues: spec.segments.map { name, segment in
@@ -255,6 +258,7 @@ extension SpecFields {
         (portWrites, pause) = (try optional(.portWrites), try optional(.pause))
         (trace, deterministic) = (try optional(.trace), try optional(.deterministic))
         (board, rom) = (try optional(.board), try optional(.rom))
+        (vcpus, turn) = (try optional(.vcpus), try optional(.turn))
         (pieces, dumps, report) = (try optional(.pieces), try optional(.dumps), try optional(.report))
         snapshot = try optional(.snapshot)
     }
@@ -278,6 +282,7 @@ extension SpecFields {
         spec.pausesWhenStepsRunOut = pause ?? false
         (spec.isTraced, spec.isDeterministic) = (trace ?? false, deterministic ?? false)
         spec.isROM = rom ?? false
+        (spec.vcpus, spec.turn) = (vcpus.map(Int.init) ?? 1, turn)
         spec.board =
             try board.map { text in
                 try Self.named(text, .board, path) { name in BoardKind.allCases.first { $0.name == name } }

@@ -24,6 +24,21 @@ struct GuestOptions: ParsableArguments {
     var namedBoard: BoardKind?
 
     @Option(
+        help: ArgumentHelp(
+            "How many vCPUs, 1 to 16. Each starts at the entry, with its number in rdi (from 0), how many there are in rsi, and a "
+                + "stack of its own; takes a slot of the worker's; and has --steps and --cpu-time for itself. (default: 1)",
+            valueName: "count"),
+        transform: WholeNumber.parse)
+    var vcpus: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "One vCPU at a time, each for so many steps: the same run each time. Without it all run at once.",
+            valueName: "steps"),
+        transform: WholeNumber.parse)
+    var turn: UInt64?
+
+    @Option(
         help: ArgumentHelp("Where in guest memory the image goes; by default the mode's place.", valueName: "address"),
         transform: WholeNumber.parse)
     var load: UInt64?
@@ -95,6 +110,13 @@ struct GuestOptions: ParsableArguments {
     var mode: GuestMode { namedMode ?? .real16 }
 
     func validate() throws {
+        guard (1...UInt64(JobSpec.maximumVCPUs)).contains(vcpus ?? 1) else {
+            throw ValidationError("--vcpus takes 1 to \(JobSpec.maximumVCPUs).")
+        }
+        guard turn == nil || vcpus ?? 1 > 1 else {
+            throw ValidationError("--turn is for several vCPUs: ask for them with --vcpus.")
+        }
+        guard turn != 0 else { throw ValidationError("--turn takes at least 1 step.") }
         do {
             let state = try ProcessorState(set, mode: mode)
             guard entry == nil || state.entryPoint == nil else {
@@ -118,6 +140,7 @@ struct GuestOptions: ParsableArguments {
         (spec.segments, spec.tables, spec.controls) = (state.segments, state.tables, state.controls)
         spec.meter = meter
         spec.board = namedBoard ?? .bare
+        (spec.vcpus, spec.turn) = (Int(clamping: vcpus ?? 1), turn)
         return spec
     }
 

@@ -201,7 +201,7 @@ struct JobDisplay {
 
     private var registers: [String] {
         guard presentation.showsRegisters, case .ended(let result) = report.end else { return [] }
-        return RegisterTable(registers: result.registers, system: result.system).lines
+        return RegisterTable(result).lines
     }
 }
 

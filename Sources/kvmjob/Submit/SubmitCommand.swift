@@ -110,6 +110,7 @@ struct SubmitCommand: AsyncParsableCommand {
             (guest.namedMode != nil, "--mode"), (guest.load != nil, "--load"), (guest.entry != nil, "--entry"),
             (!guest.set.isEmpty, "--set"), (!memory.pieces.isEmpty, "--memory-at"),
             (deterministic, "--deterministic"), (guest.namedBoard != nil, "--board"),
+            (guest.vcpus != nil, "--vcpus"), (guest.turn != nil, "--turn"),
             (guest.namedMemory != nil && inspection.core == nil, "--memory"),
         ]
         if let (_, option) = decided.first(where: \.0) {

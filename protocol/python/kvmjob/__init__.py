@@ -16,8 +16,8 @@ from .errors import (
 from .model import (
     Acceptance, Attachment, Board, Canceller, Channel, Chunk, Completed, Counters, DetachedJob, DetachedState, Exit,
     ExitKind, Exits, Fault, Forgotten, Histogram, Image, JobSpec, JobState, Limits, ListedJob, MemoryRange, MemoryRecord,
-    MemoryWindow, Meter, Mode, Outcome, Pause, PointKind, Program, Report, Result, Sample, Segment, Snapshot,
-    SnapshotPoint, Start, Step, System, Table, Tenant, WorkerStatus, WorkerTerms,
+    MemoryWindow, Meter, Mode, Outcome, Pause, PointKind, Processor, ProcessorState, Program, Report, Result, Sample,
+    Segment, Snapshot, SnapshotPoint, Start, Step, System, Table, Tenant, WorkerStatus, WorkerTerms,
 )  # fmt: skip
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "Completed", "ConnectError", "ConnectionLost", "Counters", "DetachedJob", "DetachedState", "Exit",
     "ExitKind", "Exits", "Fault", "File", "Forgotten", "Histogram", "Image", "Job", "JobSpec", "JobState",
     "KVMJobError", "Leaving", "Left", "Limits", "Link", "ListedJob", "MemoryRange", "MemoryRecord",
-    "MemoryWindow", "Meter", "Mode", "Outcome", "Pause", "PointKind", "Program", "ProtocolError", "Refused",
-    "Rejection", "Report", "Result", "Sample", "Segment", "Snapshot", "SnapshotPoint", "Start", "Step",
+    "MemoryWindow", "Meter", "Mode", "Outcome", "Pause", "PointKind", "Processor", "ProcessorState",
+    "Program", "ProtocolError", "Refused", "Rejection", "Report", "Result", "Sample", "Segment", "Snapshot", "SnapshotPoint", "Start", "Step",
     "System", "Table", "Tenant", "WorkerError", "WorkerStatus", "WorkerTerms", "archive",
 ]  # fmt: skip

@@ -366,6 +366,13 @@ LAST_REGISTERS = Kind(
     lambda data: [str(value) for value in struct.unpack(">18Q", data)],
     lambda value: struct.pack(">18Q", *map(int, value)),
 )
+PROCESSORS = record("BQQ", "state steps cpu_ns", range(17), lambda rows: all(r["state"] <= 2 for r in rows))
+PROCESSOR_REGISTERS = record(
+    "B" + "Q" * 18,
+    "known rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags",
+    range(17),
+    lambda rows: all(r["known"] <= 1 for r in rows),
+)
 EXITS = single(record("QQQQQ", "port_io mmio debug interrupted other", range(1, 2)))
 SYSTEM = Kind(lambda n: n == 204, read_system, write_system)
 
@@ -441,6 +448,8 @@ FIELDS: dict[str, Table] = {
         0x8027: ("key", key(128)),
         0x8028: ("board", uint(1, 0, 1)),
         0x8029: ("rom", FLAG),
+        0x802A: ("vcpus", uint(1)),
+        0x802B: ("turn", U64),
     },
     "ACCEPTED": {
         0x0001: ("queue_position", U32),
@@ -493,6 +502,8 @@ FIELDS: dict[str, Table] = {
         0x0024: ("unknown_calls", call_numbers(64)),
         0x0025: ("place", text(256)),
         0x0026: ("peak_bytes", U64),
+        0x0027: ("processors", PROCESSORS),
+        0x0028: ("processor_registers", PROCESSOR_REGISTERS),
     },
     "EXTEND": {0x8001: ("steps*", U64)},
     "PAUSED": {

@@ -12,8 +12,8 @@ from typing import Optional, TypeVar
 from .codec import SEGMENTS, SYSTEM_VALUES, TABLES, Json
 from .model import (
     Acceptance, Attachment, Canceller, Channel, Counters, DetachedJob, DetachedState, Exit, ExitKind, Exits, Fault,
-    Histogram, Image, JobSpec, JobState, ListedJob, MemoryRange, MemoryWindow, Mode, Outcome, Pause, Program,
-    Result, Sample, Segment, Start, System, Table, Tenant, Text, WorkerStatus, WorkerTerms,
+    Histogram, Image, JobSpec, JobState, ListedJob, MemoryRange, MemoryWindow, Mode, Outcome, Pause, Processor,
+    ProcessorState, Program, Result, Sample, Segment, Start, System, Table, Tenant, Text, WorkerStatus, WorkerTerms,
 )  # fmt: skip
 
 REGISTERS = "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()
@@ -68,6 +68,8 @@ def submission(spec: JobSpec, has_input: bool) -> Fields:
         "trace": spec.trace or None,
         "deterministic": spec.deterministic or None,
         "board": int(spec.board) or None,
+        "vcpus": spec.vcpus if spec.vcpus != 1 else None,
+        "turn": spec.turn,
     }
     return fields | {name: value for name, value in choices.items() if value is not None}
 
@@ -234,6 +236,19 @@ def cause(fields: Fields) -> Optional[Fault]:
     return Fault(fields["cause_vector"], *parts, rip)
 
 
+def processors(fields: Fields) -> tuple[Processor, ...]:
+    told = fields.get("processor_registers", [])
+    rows = fields.get("processors", [])
+    states = [{name: int(row[name]) for name in REGISTERS} if row["known"] else None for row in told]
+    states += [None] * (len(rows) - len(states))
+    return tuple(
+        Processor(
+            ProcessorState(row["state"]), int(row["steps"]) if "steps" in fields else None, int(row["cpu_ns"]), state
+        )
+        for row, state in zip(rows, states)
+    )
+
+
 PLAIN = """code limit used meter steps queue_ns wall_ns cpu_ns output_bytes unclaimed_port_writes dropped_memory_writes
 touched_bytes signal system_calls peak_bytes""".split()
 BYTES = "instruction snapshot fpu digest".split()
@@ -256,6 +271,7 @@ def result(fields: Fields) -> Result:
         stack_window=window(fields, "stack_window"),
         exit_log=tuple(map(exit_record, fields.get("exit_log", []))),
         unknown_calls=tuple(fields.get("unknown_calls", [])),
+        processors=processors(fields),
         **{name: number(fields, name) for name in PLAIN},  # type: ignore[arg-type]
         **{name: raw(fields, name) for name in BYTES},  # type: ignore[arg-type]
     )

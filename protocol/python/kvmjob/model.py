@@ -176,6 +176,8 @@ class JobSpec:
     deterministic: bool = False
     snapshot: Optional[SnapshotPoint] = None
     board: Board = Board.BARE
+    vcpus: int = 1
+    turn: Optional[int] = None
 
 
 # What is told
@@ -339,6 +341,24 @@ class Fault:
     rip: Optional[int]
 
 
+class ProcessorState(_Named):
+    """How one of several vCPUs was left: it halted, it ended the job, or the job ended while it ran."""
+
+    HALTED = 0
+    ENDED = 1
+    STOPPED = 2
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What is known of one of several vCPUs: PROTOCOL.md section 3.21."""
+
+    state: ProcessorState
+    steps: Optional[int]
+    cpu_ns: int
+    registers: Optional[Mapping[str, int]]
+
+
 @dataclass(frozen=True)
 class Result:
     """How a job ended: PROTOCOL.md sections 3.13 and 5."""
@@ -376,6 +396,7 @@ class Result:
     unknown_calls: Sequence[int] = ()
     place: Optional[str] = None
     peak_bytes: Optional[int] = None
+    processors: Sequence[Processor] = ()
 
     @property
     def succeeded(self) -> bool:

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The kvmjob authors
+
+internal import JobModel
+internal import KVM
+
+/// One vCPU of a machine, and how far it has come where it is one of several.
+final class VCPUSeat {
+    /// Counts from 0.
+    let number: Int
+    let vcpu: VirtualCPU
+
+    /// Its own thread; nil on the slot's.
+    var thread: VCPUThread?
+    /// Counts its steps, where they are counted.
+    var meter: DebugExitMeter?
+    /// Its processor time, and the budget of that.
+    var clock: BudgetWatch?
+    /// Its last exits, where they are told.
+    var exitLog: ExitLog?
+    /// How it came to its end; nil while it can run.
+    var ending: Execution.Ending?
+    var state: ProcessorReport.State?
+
+    init(_ vcpu: consuming VirtualCPU, number: Int) {
+        self.vcpu = vcpu
+        self.number = number
+    }
+
+    /// Gives it to the calling thread, whose processor time is the vCPU's from here on.
+    func occupy() {
+        vcpu.attach()
+        clock?.start()
+    }
+
+    /// Takes it from the calling thread.
+    func leave() {
+        clock?.stop()
+        vcpu.detach()
+        thread = nil
+    }
+
+    /// Nanoseconds of processor time.
+    var processorTime: UInt64 { clock?.time.processor ?? 0 }
+}
+
+/// How many vCPUs a job has, and whether they take turns.
+struct VCPUPlan: Sendable, Hashable {
+    var count = 1
+    /// Steps of a turn; nil where all run at once.
+    var turn: UInt64?
+
+    static let one = VCPUPlan()
+}
+
+extension Budget {
+    /// What all vCPUs of a job have together, if there are several.
+    var shared: Budget {
+        var budget = self
+        budget.cpuTime = nil
+        return budget
+    }
+
+    /// What one of them has for itself besides its steps.
+    var ofOneVCPU: Budget { Budget(wallTime: Duration(wholeNanoseconds: .max), cpuTime: cpuTime) }
+}
