@@ -11,6 +11,8 @@ public struct ProcessorReport: Sendable, Hashable {
         case ended = 1
         /// The job ended while it ran.
         case stopped = 2
+        /// On the board of a PC, nobody had started it.
+        case waiting = 3
 
         /// The name for people and for JSON.
         public var name: String {
@@ -18,6 +20,7 @@ public struct ProcessorReport: Sendable, Hashable {
             case .halted: "halted"
             case .ended: "ended"
             case .stopped: "stopped"
+            case .waiting: "waiting"
             }
         }
     }

@@ -55,18 +55,19 @@ struct CPUIDTable: Sendable {
         }
     }
 
-    /// The same for the board of a PC, which has one processor, number 0, and no devices of KVM's: its clock would have the host write
-    /// into guest memory.
-    var forBoard: CPUIDTable {
+    /// The same for a processor on the board of a PC, whose local APIC has its number, and which has no devices of KVM's: its clock would
+    /// have the host write into guest memory. Several processors are the cores of one package.
+    func forBoard(number: UInt32, of count: UInt32) -> CPUIDTable {
         var table = self
         table.change { entry in
             switch entry.function {
             case 0x4000_0000...0x4000_FFFF: (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0)
-            case 1: entry.ebx &= 0x00FF_FFFF
-            case 0xB, 0x1F: entry.edx = 0
-            case 0x8000_001E: entry.eax = 0
+            case 1: entry.ebx = entry.ebx & 0x00FF_FFFF | number << 24
+            case 0xB, 0x1F: entry.edx = number
+            case 0x8000_001E: entry.eax = number
             default: break
             }
+            if count > 1 { entry.describeCores(count) }
         }
         return table
     }
@@ -116,4 +117,25 @@ struct CPUIDTable: Sendable {
     var hasFSGSBASE: Bool { answer(leaf: 7).ebx & 1 != 0 }
     /// The state components that XCR0 may name (leaf 13 EAX).
     var extendedStates: UInt64 { UInt64(answer(leaf: 13).eax) }
+}
+
+extension kvm_cpuid_entry2 {
+    /// Says that there are so many cores in one package, with a thread each: in leaves 1, 4, 0xB, 0x1F and 0x80000008.
+    fileprivate mutating func describeCores(_ count: UInt32) {
+        switch function {
+        case 1:
+            ebx = ebx & 0xFF00_FFFF | count << 16
+            edx |= 1 << 28
+        case 4 where eax & 0x1F != 0: eax = eax & 0x03FF_FFFF | (count - 1) << 26
+        case 0xB, 0x1F:
+            switch index {
+            // A thread's number in its core has no bits; a core's in the package as many as the highest number.
+            case 0: (eax, ebx, ecx) = (0, 1, 1 << 8)
+            case 1: (eax, ebx, ecx) = (UInt32(32 - (count - 1).leadingZeroBitCount), count, 2 << 8 | 1)
+            default: (eax, ebx, ecx) = (0, 0, index)
+            }
+        case 0x8000_0008: ecx = ecx & ~0xFF | (count - 1)
+        default: break
+        }
+    }
 }

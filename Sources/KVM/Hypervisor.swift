@@ -110,6 +110,8 @@ public struct Hypervisor: ~Copyable, Sendable {
     /// Makes a vCPU of a virtual machine.
     ///
     /// - Parameters:
+    ///   - number: counts from 0; on the board of a PC all but 0 wait for an INIT and a SIPI to start them.
+    ///   - count: how many the machine will have, as CPUID tells on the board of a PC.
     ///   - features: what CPUID tells the guest.
     ///   - countsEmulation: whether ``VirtualCPU/emulatedInstructions()`` will be asked; it takes a descriptor more.
     ///   - translations: how those are forgotten before the vCPU runs another guest. ``TranslationReset/slot`` takes a descriptor
@@ -119,22 +121,23 @@ public struct Hypervisor: ~Copyable, Sendable {
     ///
     /// `KVM_CREATE_VCPU`, `KVM_SET_CPUID2`.
     public borrowing func makeVirtualCPU(
-        in machine: borrowing VirtualMachine, number: UInt32 = 0, features: GuestFeatures = .supported,
+        in machine: borrowing VirtualMachine, number: UInt32 = 0, of count: UInt32 = 1,
+        features: GuestFeatures = .supported,
         countsEmulation: Bool = true, translations: TranslationReset = .unneeded, exchangesGS: Bool = true
     ) throws(KVMError) -> VirtualCPU {
         let traits = VCPUTraits(
-            runAreaBytes: runAreaBytes, cpuid: table(of: features), capabilities: capabilities,
+            runAreaBytes: runAreaBytes, cpuid: table(of: features, number, count), capabilities: capabilities,
             ringPage: ringPage, countsEmulation: countsEmulation && capabilities[.binaryStatistics] != nil,
             translations: translations, exchangesGS: exchangesGS, filter: machine.filter,
             unfilteredMSRs: machine.filter == nil ? try MSRValues.candidates(of: descriptor.number) : [])
         return try VirtualCPU(machine: machine.descriptor.number, number: number, traits)
     }
 
-    private func table(of features: GuestFeatures) -> CPUIDTable {
+    private func table(of features: GuestFeatures, _ number: UInt32, _ count: UInt32) -> CPUIDTable {
         switch features {
         case .supported: cpuid
         case .baseline: baseline
-        case .board: cpuid.forBoard
+        case .board: cpuid.forBoard(number: number, of: count)
         }
     }
 

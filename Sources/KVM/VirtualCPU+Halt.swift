@@ -14,12 +14,24 @@ extension VirtualCPU {
     /// `KVM_GET_MP_STATE`; where it tells of HLT and interrupts are off, `KVM_GET_VCPU_EVENTS`, `KVM_GET_LAPIC` and `KVM_GET_IRQCHIP`.
     public borrowing func isHalted(in machine: borrowing VirtualMachine) throws(KVMError) -> Bool {
         guard !hasPendingAccess, try registers().rflags & Self.interruptFlag == 0 else { return false }
+        guard try activity() == UInt32(KVM_MP_STATE_HALTED), try !hasPendingEvent() else { return false }
+        guard try !localControllerWakes() else { return false }
+        return try !machine.controllerWakes()
+    }
+
+    /// Whether the processor waits for another one to start it: by a SIPI, or an INIT before that.
+    ///
+    /// `KVM_GET_MP_STATE`, which takes an INIT or a SIPI that is on its way into account.
+    public borrowing func awaitsStart() throws(KVMError) -> Bool {
+        let state = try activity()
+        return state == UInt32(KVM_MP_STATE_UNINITIALIZED) || state == UInt32(KVM_MP_STATE_INIT_RECEIVED)
+    }
+
+    private borrowing func activity() throws(KVMError) -> UInt32 {
         var state = kvm_mp_state()
         // SAFETY: the kernel writes one kvm_mp_state.
         _ = try KVMError.check(unsafe ckvm_vcpu_ioctl(descriptor.number, CKVM_GET_MP_STATE, &state), .getMPState)
-        guard state.mp_state == UInt32(KVM_MP_STATE_HALTED), try !hasPendingEvent() else { return false }
-        guard try !localControllerWakes() else { return false }
-        return try !machine.controllerWakes()
+        return state.mp_state
     }
 
     /// Has the processor wait as behind HLT: the next run lasts until an interrupt comes.

@@ -76,6 +76,9 @@ struct BudgetWatch {
         since = nil
     }
 
+    /// The wall time alone, which any thread may ask for.
+    private var wallTime: UInt64 { used.wall + (since.map { MonotonicClock.now - $0.wall } ?? 0) }
+
     /// The time for which the clocks have run.
     var time: Time {
         guard let since else { return used }
@@ -96,7 +99,7 @@ struct BudgetWatch {
 
     func wallTimeExhausted(at now: UInt64) -> Outcome? {
         guard now >= deadline else { return nil }
-        return .exhausted(.wallTime, limit: budget.wallTime.wholeNanoseconds, used: time.wall)
+        return .exhausted(.wallTime, limit: budget.wallTime.wholeNanoseconds, used: wallTime)
     }
 
     /// A thread's processor time never runs faster than the clock on the wall, so that much later is early enough.

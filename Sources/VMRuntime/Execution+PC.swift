@@ -17,7 +17,11 @@ extension Execution {
     func lookForHalt(at now: UInt64) -> Outcome? {
         guard nextHaltLook != .max else { return nil }
         do throws(KVMError) {
-            if try machine.vcpu.isHalted(in: machine.vm) { return .halted }
+            if machine.seats.count > 1 {
+                if let outcome = try lookForStandstill() { return outcome }
+            } else if try machine.vcpu.isHalted(in: machine.vm) {
+                return .halted
+            }
         } catch {
             return .hostError(error.description)
         }

@@ -69,6 +69,8 @@ final class Execution {
     var baton: Baton<Execution>?
     /// How a job with several vCPUs ends; nil while they run.
     var commonEnd: CommonEnd?
+    /// The vCPUs that are held while it is found out whether all wait; nil when nobody asks.
+    var held: [VCPUSeat]?
     /// What KVM failed with, of one of several vCPUs.
     var failure: KVMError?
     /// Whether the guest has reset its processor, which ends the job whatever other vCPUs do.

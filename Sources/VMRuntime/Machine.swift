@@ -31,8 +31,9 @@ final class Machine {
         var seats: [VCPUSeat] = []
         for number in 0..<kind.vcpus {
             let vcpu = try hypervisor.makeVirtualCPU(
-                in: vm, number: UInt32(number), features: kind.features, countsEmulation: kind.countsEmulation,
-                translations: kind.translations, exchangesGS: kind.exchangesGS)
+                in: vm, number: UInt32(number), of: UInt32(kind.vcpus), features: kind.features,
+                countsEmulation: kind.countsEmulation, translations: kind.translations,
+                exchangesGS: kind.exchangesGS)
             seats.append(VCPUSeat(vcpu, number: number))
         }
         (self.seats, current) = (seats, seats[0])
@@ -59,7 +60,7 @@ final class Machine {
             mode = start.mode
             if omitted != .hiddenHalt, vcpu.wasStepped { try takeHiddenHalt(omitting: omitted) }
             try vcpu.load(state(at: start), omitting: omitted)
-            if seats.count > 1 { try prepareOthers(start) }
+            if seats.count > 1, kind.hardware == nil { try prepareOthers(start) }
             // Behind the vCPU: what a guest left half done may write once more, and be mapped for that.
             try vm.restore(to: start.memory)
             guard vm.fillROM(start.rom) else { throw .unexpectedReply(.setUserMemoryRegion) }
@@ -72,7 +73,8 @@ final class Machine {
         if kind.coalescesConsole { vcpu.discardCoalescedWrites() }
     }
 
-    /// The vCPUs but the first start as that does, each with its own number and stack. Their machine is a new one.
+    /// The vCPUs but the first start as that does, each with its own number and stack. Their machine is a new one. On the board of a PC
+    /// they stay as they were made, until another one starts them.
     private func prepareOthers(_ start: StartingPoint) throws(KVMError) {
         defer { current = seats[0] }
         for seat in seats {

@@ -74,9 +74,11 @@ public struct AdmittedJob: Sendable {
         _ start: StartingPoint, _ spec: JobSpec, plan: MeterPlan, on profile: BackendProfile, reusesMachine: Bool
     ) -> MachineKind {
         guard spec.board == .bare else {
-            return MachineKind(
+            var kind = MachineKind(
                 memoryBytes: start.memory.bytes, hardware: PCHardware(romBytes: UInt64(start.rom.count)), plan: plan,
                 budget: spec.budget, on: profile)
+            kind.vcpus = spec.vcpus
+            return kind
         }
         var kind = MachineKind(
             memoryBytes: start.memory.bytes, mode: start.mode, plan: plan, budget: spec.budget,

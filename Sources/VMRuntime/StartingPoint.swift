@@ -39,18 +39,20 @@ public final class StartingPoint: Sendable {
             throw Refusal(.invalidField, "a job of mode linux has a program and files, and no image")
         }
         let layout = spec.isROM ? try GuestLayout(rom: image, spec: spec) : try GuestLayout(flat: image, spec: spec)
-        self.init(layout, on: spec.board)
+        self.init(layout, on: spec.board, vcpus: spec.vcpus)
     }
 
     /// The start of an image.
-    init(_ layout: GuestLayout, on board: BoardKind = .bare) {
+    init(_ layout: GuestLayout, on board: BoardKind = .bare, vcpus: Int = 1) {
         mode = layout.mode
         memory = PristineMemory(
             bytes: layout.memoryBytes, pieces: layout.pieces.map { (address: $0.address, bytes: $0.bytes) })
         rom = layout.rom
         byteCount = Int(memory.storedBytes) + rom.count
         processor = .new(layout.registers, layout.system, fixesCR4: layout.fixesCR4)
-        self.board = Board(board, memoryBytes: layout.memoryBytes, romBytes: UInt64(layout.rom.count))
+        self.board = Board(
+            board, memoryBytes: layout.memoryBytes, romBytes: UInt64(layout.rom.count),
+            processors: UInt16(clamping: vcpus))
         program = nil
     }
 

@@ -155,6 +155,8 @@ struct StartKey: Sendable, Hashable {
     private let controls: [ControlName: UInt64]
     private let pieces: [MemoryRange]
     private let board: BoardKind
+    /// Which the board of a PC tells.
+    private let vcpus: Int
     private let isROM: Bool
 
     /// Of a program all of it counts: its layers by their digests, and the seed where it was given.
@@ -176,6 +178,7 @@ struct StartKey: Sendable, Hashable {
         (registers, segments, tables) = (spec.registers, spec.segments, spec.tables)
         (controls, pieces) = (spec.controls, spec.pieces)
         (board, isROM) = (spec.board, spec.isROM)
+        vcpus = spec.board == .pc ? spec.vcpus : 1
     }
 
     /// Bytes of host memory that it holds.

@@ -29,7 +29,7 @@ import Testing
         spec.dumps = [MemoryRange(address: 0, count: 4096)]
         spec.report = .all
         spec.snapshot = .steps(.max)
-        (spec.board, spec.isROM) = (.pc, true)
+        (spec.board, spec.isROM, spec.vcpus, spec.turn) = (.pc, true, 16, .max)
         return spec
     }
 

@@ -120,9 +120,9 @@ def report_values(bad: BadFrames) -> None:
 def processor_values(bad: BadFrames) -> None:
     """States of vCPUs that are none, and lists that are cut short or too long."""
     entry, registers = "00" * 17, "00" * 145
-    for name, value in [("03", "03" + "00" * 16), ("ff-last", f"{entry} ff" + "00" * 16)]:
+    for name, value in [("04", "04" + "00" * 16), ("ff-last", f"{entry} ff" + "00" * 16)]:
         answer = wire(0x23, 1, tlv(1, "01"), tlv(39, value))
-        bad.payload(f"value-processors-{name}", "states are 0 to 2", answer, VALUE, 39, to="client")
+        bad.payload(f"value-processors-{name}", "states are 0 to 3", answer, VALUE, 39, to="client")
     for name, value in [("02", "02" + "00" * 144), ("ff-last", f"{registers} ff" + "00" * 144)]:
         answer = wire(0x23, 1, tlv(1, "01"), tlv(40, value))
         bad.payload(f"value-processor-registers-{name}", "known is 0 or 1", answer, VALUE, 40, to="client")

@@ -43,10 +43,10 @@ struct Board {
     /// - Parameters:
     ///   - memoryBytes: guest memory.
     ///   - romBytes: the ROM; 0 for none.
-    init(_ kind: BoardKind = .bare, memoryBytes: UInt64 = 0, romBytes: UInt64 = 0) {
+    init(_ kind: BoardKind = .bare, memoryBytes: UInt64 = 0, romBytes: UInt64 = 0, processors: UInt16 = 1) {
         switch kind {
         case .bare: pc = nil
-        case .pc: pc = PCDevices(memoryBytes: memoryBytes, romBytes: romBytes)
+        case .pc: pc = PCDevices(memoryBytes: memoryBytes, romBytes: romBytes, processors: processors)
         }
     }
 

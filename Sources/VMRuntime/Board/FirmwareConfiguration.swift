@@ -14,7 +14,7 @@
 /// | 0x0001 | 4 | features: 1, the ports above |
 /// | 0x0003 | 8 | guest memory in bytes |
 /// | 0x0004 | 2 | whether the serial port is the console: 0, since SeaBIOS then writes all that it says twice |
-/// | 0x0005, 0x000F | 2 | processors, and the most there can be: 1 |
+/// | 0x0005, 0x000F | 2 | processors, and the most there can be |
 /// | 0x0019 | 4 + 64 each | the directory of files, big-endian: count; of each size, item, 2 bytes of zeros, name of 56 bytes |
 /// | 0x8002 | 1 | the timer's interrupt 0 is the I/O APIC's input 2: 1 |
 /// | 0x0020 … | | the files |
@@ -45,11 +45,11 @@ struct FirmwareConfiguration: Sendable, Equatable {
     /// - Parameters:
     ///   - memoryBytes: guest memory, from address 0.
     ///   - romBytes: the ROM, to the end of 4 GiB; 0 for none.
-    init(memoryBytes: UInt64, romBytes: UInt64) {
+    init(memoryBytes: UInt64, romBytes: UInt64, processors: UInt16 = 1) {
         items = [
             0x0000: Array("QEMU".utf8), 0x0001: UInt32(1).littleEndianBytes, 0x0003: memoryBytes.littleEndianBytes,
-            0x0004: UInt16(0).littleEndianBytes, 0x0005: UInt16(1).littleEndianBytes,
-            0x000F: UInt16(1).littleEndianBytes, 0x8002: [1],
+            0x0004: UInt16(0).littleEndianBytes, 0x0005: processors.littleEndianBytes,
+            0x000F: processors.littleEndianBytes, 0x8002: [1],
         ]
         var map = Self.range(base: 0, bytes: memoryBytes, type: Self.memoryType)
         if romBytes > 0 { map += Self.range(base: Self.endOfROM - romBytes, bytes: romBytes, type: Self.reservedType) }

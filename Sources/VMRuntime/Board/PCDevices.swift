@@ -40,9 +40,10 @@ struct PCDevices: Sendable, Equatable {
     /// - Parameters:
     ///   - memoryBytes: guest memory.
     ///   - romBytes: the ROM; 0 for none.
-    init(memoryBytes: UInt64, romBytes: UInt64) {
+    init(memoryBytes: UInt64, romBytes: UInt64, processors: UInt16 = 1) {
         clock = RealTimeClock(memoryBytes: memoryBytes)
-        firmware = FirmwareConfiguration(memoryBytes: memoryBytes, romBytes: romBytes)
+        firmware = FirmwareConfiguration(
+            memoryBytes: memoryBytes, romBytes: romBytes, processors: processors)
     }
 
     /// What a written byte brings about.

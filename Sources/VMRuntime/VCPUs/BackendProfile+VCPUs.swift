@@ -24,11 +24,10 @@ extension BackendProfile {
         if spec.mode == .user64 || spec.mode == .linux {
             return "is one of real16, protected32 or long64: \(spec.mode.name) programs have one"
         }
-        if spec.board == .pc { return "has board bare: on board pc there is one" }
         if spec.snapshot != nil { return "does not end as a snapshot, which is of one" }
         if spec.isTraced { return "is not traced: a trace tells of one" }
         if spec.pausesWhenStepsRunOut { return "does not pause: the others would not stand between two instructions" }
-        for name in [RegisterName.rdi, .rsi] where spec.registers[name] != nil {
+        for name in [RegisterName.rdi, .rsi] where spec.board == .bare && spec.registers[name] != nil {
             return "finds their numbers in rdi and how many there are in rsi: leave \(name.name) out"
         }
         guard spec.turn == nil else { return nil }

@@ -65,7 +65,7 @@ extension Execution {
             seat.thread = thread
             seat.occupy()
             defer { seat.leave() }
-            try thread.setAlarm(by: min(watch.nextLook, seat.clock?.nextLook ?? .max))
+            try thread.setAlarm(by: min(watch.nextLook, seat.clock?.nextLook ?? .max, nextHaltLook))
             note(try runOne(seat, upTo: stepLimit ?? .max), of: seat)
         } catch {
             failure = failure ?? error
@@ -75,7 +75,9 @@ extension Execution {
 
     /// The vCPU comes as far as this number of steps, where they are counted, or to its end.
     private func runOne(_ seat: VCPUSeat, upTo stop: UInt64) throws(KVMError) -> Ending {
-        if backend.tellsExceptions, seat.number > 0, seat.meter == nil { _ = seat.vcpu.watchExceptions() }
+        if backend.tellsExceptions, seat.number > 0, seat.meter == nil, machine.kind.hardware == nil {
+            _ = seat.vcpu.watchExceptions()
+        }
         guard plan != .none else { return Ending(outcome: try runFree()) }
         if seat.meter == nil { seat.meter = DebugExitMeter(machine: machine, execution: self, backend: backend) }
         return try seat.meter?.run(limit: stepLimit ?? .max, upTo: stop) ?? Ending(outcome: .halted)
@@ -123,9 +125,10 @@ extension Execution {
     }
 
     /// Stops all vCPUs: those that run notice when they next leave the guest, and are made to.
-    private func end(_ outcome: Outcome, by seat: VCPUSeat?) {
+    func end(_ outcome: Outcome, by seat: VCPUSeat?) {
         guard commonEnd == nil else { return }
         commonEnd = CommonEnd(outcome: outcome, seat: seat)
+        letGo()
         for other in machine.seats where other !== seat { other.vcpu.kicker.kick() }
     }
 
@@ -136,6 +139,7 @@ extension Execution {
             machine.current = seat
             try settlePending()
         }
+        try tellWaiting()
         let late = lateProcessorEnd()
         let seat = late?.seat ?? commonEnd?.seat ?? machine.seats[0]
         machine.current = seat

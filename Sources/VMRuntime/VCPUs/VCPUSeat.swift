@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The kvmjob authors
 
+internal import Dispatch
 internal import JobModel
 internal import KVM
 
@@ -20,6 +21,10 @@ final class VCPUSeat {
     var exitLog: ExitLog?
     /// How it came to its end; nil while it can run.
     var ending: Execution.Ending?
+    /// Whether it waited, the last time that somebody looked, for what only another one could do.
+    var waits = false
+    /// Signalled once for each time that it is held at a standstill.
+    let release = DispatchSemaphore(value: 0)
     var state: ProcessorReport.State?
 
     init(_ vcpu: consuming VirtualCPU, number: Int) {

@@ -96,7 +96,7 @@ private struct ExpectedTurns {
             ("pause", { ($0.pausesWhenStepsRunOut, $0.budget.steps) = (true, 10) }),
             ("rdi", { $0.registers[.rdi] = 1 }), ("rsi", { $0.registers[.rsi] = 1 }),
             ("turn", { $0.isDeterministic = true }),
-            ("turn", { $0.meter = .exact }), ("at least 1 step", { $0.turn = 0 }), ("board", { $0.board = .pc }),
+            ("turn", { $0.meter = .exact }), ("at least 1 step", { $0.turn = 0 }),
         ]
         for (name, change) in cases {
             let refusal = try refusal(2, change)

@@ -366,7 +366,7 @@ LAST_REGISTERS = Kind(
     lambda data: [str(value) for value in struct.unpack(">18Q", data)],
     lambda value: struct.pack(">18Q", *map(int, value)),
 )
-PROCESSORS = record("BQQ", "state steps cpu_ns", range(17), lambda rows: all(r["state"] <= 2 for r in rows))
+PROCESSORS = record("BQQ", "state steps cpu_ns", range(17), lambda rows: all(r["state"] <= 3 for r in rows))
 PROCESSOR_REGISTERS = record(
     "B" + "Q" * 18,
     "known rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags",

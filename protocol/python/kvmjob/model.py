@@ -342,11 +342,12 @@ class Fault:
 
 
 class ProcessorState(_Named):
-    """How one of several vCPUs was left: it halted, it ended the job, or the job ended while it ran."""
+    """How one of several vCPUs was left: it halted, it ended the job, the job ended while it ran, or nobody had started it."""
 
     HALTED = 0
     ENDED = 1
     STOPPED = 2
+    WAITING = 3
 
 
 @dataclass(frozen=True)
