@@ -97,6 +97,9 @@ struct BenchCommand: AsyncParsableCommand {
         guard !floor || (guest.steps == nil && guest.meter == nil) else {
             throw ValidationError("--floor counts no steps: leave out --steps and --meter.")
         }
+        guard !floor || guest.namedBoard ?? .bare == .bare else {
+            throw ValidationError("--floor has no devices: leave out --board.")
+        }
         guard !floor || !Expectation.exhaustions.contains(expect ?? "") else {
             throw ValidationError("--floor has no budgets: its guest has to end by itself, so --expect names none.")
         }
