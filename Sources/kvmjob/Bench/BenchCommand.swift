@@ -97,6 +97,9 @@ struct BenchCommand: AsyncParsableCommand {
         guard !floor || (guest.steps == nil && guest.meter == nil) else {
             throw ValidationError("--floor counts no steps: leave out --steps and --meter.")
         }
+        guard !floor || guest.board == .bare else {
+            throw ValidationError("--floor has no devices: leave out --board and --rom.")
+        }
         guard !floor || !Expectation.exhaustions.contains(expect ?? "") else {
             throw ValidationError("--floor has no budgets: its guest has to end by itself, so --expect names none.")
         }
@@ -162,7 +165,7 @@ enum BuiltInGuest {
 
     /// Whether the options leave its start to it.
     static func fits(_ guest: GuestOptions) -> Bool {
-        guest.mode == .real16 && guest.load == nil && guest.entry == nil && guest.set.isEmpty
+        guest.mode == .real16 && guest.load == nil && guest.entry == nil && guest.set.isEmpty && !guest.rom
     }
 
     static func order(_ spec: JobSpec, window: Int, expecting outcome: String?) -> LoadOrder {
