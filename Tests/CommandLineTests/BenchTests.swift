@@ -42,7 +42,8 @@ import Testing
         (["--warmup", "61m"], "at most an hour"), (["--duration", "5"], "no unit"),
         (["--expect", "fine"], "halted, exited, faulted"), (["--mode", "long64"], "name an image"),
         (["--set", "ax=3"], "name an image"), (["a", "--floor", "--steps", "5"], "counts no steps"),
-        (["a", "--floor", "--meter", "exact"], "counts no steps"), (["a", "--floor", "--board", "pc"], "has no devices"),
+        (["a", "--floor", "--meter", "exact"], "counts no steps"),
+        (["a", "--floor", "--board", "pc"], "has no devices"),
         (["a", "--floor", "--expect", "wall-time-exhausted"], "end by itself"), (["a", "b"], "b"),
         (["--socket", "s", "--embedded"], "exclude each other"),
     ])
