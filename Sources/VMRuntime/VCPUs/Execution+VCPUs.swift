@@ -31,7 +31,7 @@ extension Execution {
         let baton = Baton(self)
         self.baton = baton
         defer { self.baton = nil }
-        let others = DispatchGroup()
+        let (thread, others) = (self.thread, DispatchGroup())
         for number in 1..<machine.seats.count {
             DispatchQueue(label: "kvmjob.vcpu-\(number)").async(group: others) {
                 let thread = Result<VCPUThread, KVMError> { () throws(KVMError) in
@@ -40,7 +40,7 @@ extension Execution {
                 baton.hold { $0.run(number, on: thread) }
             }
         }
-        baton.hold { $0.run(0, on: .success($0.thread)) }
+        baton.hold { $0.run(0, on: .success(thread)) }
         others.wait()
     }
 
