@@ -9,7 +9,8 @@ internal import NIOConcurrencyHelpers
 /// baton does not touch the value by other ways until every holder is done.
 public final class Baton<Value>: @unchecked Sendable {
     private let lock = NIOLock()
-    private let value: Value
+    /// nil once there is no more for anybody to do.
+    private var value: Value?
 
     /// A baton that nobody holds.
     public init(_ value: Value) { self.value = value }
@@ -18,7 +19,14 @@ public final class Baton<Value>: @unchecked Sendable {
     public func hold(_ body: (Value) -> Void) {
         lock.lock()
         defer { lock.unlock() }
-        body(value)
+        if let value { body(value) }
+    }
+
+    /// Lets go of the value, which nobody holds the baton for any more.
+    public func close() {
+        lock.lock()
+        defer { lock.unlock() }
+        value = nil
     }
 
     /// Lets others hold the baton during this call, which does not touch the value. The caller holds it before and afterwards.

@@ -20,6 +20,8 @@ internal import KVM
 /// - Hardware runs MOV SS and POP SS together with the next instruction; the profile tells.
 struct DebugExitMeter: StepMeter {
     let machine: Machine
+    /// The vCPU whose steps are counted.
+    private let seat: VCPUSeat
     unowned let execution: Execution
     let backend: BackendProfile
 
@@ -39,6 +41,7 @@ struct DebugExitMeter: StepMeter {
 
     init(machine: Machine, execution: Execution, backend: BackendProfile) {
         (self.machine, self.execution, self.backend) = (machine, execution, backend)
+        seat = machine.current
     }
 
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending { try run(limit: limit, upTo: limit) }
@@ -48,7 +51,7 @@ struct DebugExitMeter: StepMeter {
         self.limit = limit
         try startStepping()
         if let outcome = execution.interruption() { return ending(outcome) }
-        var point = try machine.vcpu.executionPoint()
+        var point = try seat.vcpu.executionPoint()
         while steps < stop {
             if isBeyondStepping(point) { return beyondStepping() }
             let instruction = Instruction(try machine.instruction(at: point), is64Bit: point.is64Bit)
@@ -60,7 +63,7 @@ struct DebugExitMeter: StepMeter {
             }
             if try leavesStepping(instruction, at: point) { return beyondStepping() }
             switch try step(instruction, at: point) {
-            case .goOn: point = try machine.vcpu.executionPoint()
+            case .goOn: point = try seat.vcpu.executionPoint()
             case .end(let outcome, _): return ending(outcome)
             }
         }
@@ -72,12 +75,12 @@ struct DebugExitMeter: StepMeter {
         guard !isStepping else { return }
         isStepping = true
         // The kernel remembers where stepping began by the RIP that the vCPU has now, so the job's own has to be in place.
-        _ = try machine.vcpu.settle()
-        let ownFlags = try machine.vcpu.registers().rflags
+        _ = try seat.vcpu.settle()
+        let ownFlags = try seat.vcpu.registers().rflags
         // Later there may be one that stepping itself has put into an exception's frame.
         if steps == 0, ownFlags & ExceptionFrame.trapFlag != 0 { inexact = Self.trapFlagIsLost }
-        try machine.vcpu.setSingleStep(true)
-        emulatedBefore = machine.vcpu.emulatedInstructions() ?? 0
+        try seat.vcpu.setSingleStep(true)
+        emulatedBefore = seat.vcpu.emulatedInstructions() ?? 0
         // A kick can come into the first run as into any other, behind an exception that has to be known of.
         watchAgain()
         if !backend.stepsHandlers, machine.mode != .user64 {
@@ -89,7 +92,7 @@ struct DebugExitMeter: StepMeter {
     mutating func stopStepping() throws(KVMError) {
         guard isStepping else { return }
         isStepping = false
-        try machine.vcpu.setSingleStep(false)
+        try seat.vcpu.setSingleStep(false)
     }
 
     /// Counts steps that the guest took without being stepped.
@@ -102,20 +105,20 @@ struct DebugExitMeter: StepMeter {
         if instruction.isFlagsPop, try setsTrapFlag(at: point) { inexact = Self.trapFlagIsLost }
         let told = try execution.look(at: point)
         let frame = try returnFrame(instruction, at: point)
-        emulated = needsCount(instruction) ? machine.vcpu.emulatedInstructions() : nil
+        emulated = needsCount(instruction) ? seat.vcpu.emulatedInstructions() : nil
         let exit = try execution.enter()
         if case .interrupted = exit {
             let retired = retiredWhenInterrupted(instruction)
             steps += retired
             if retired > 0 {
-                _ = try trace(MergedRun(), told, behind: try machine.vcpu.executionPoint())
+                _ = try trace(MergedRun(), told, behind: try seat.vcpu.executionPoint())
             }
             return try execution.serve(exit)
         }
         let verdict = try execution.complete(exit)
         if case .end(_, retired: false) = verdict { return verdict }
         try stepOn(behind: exit, instruction)
-        let after = try machine.vcpu.executionPoint()
+        let after = try seat.vcpu.executionPoint()
         keepCount(behind: exit)
         guard let run = try add(instruction, frame, from: point, to: after) else { return verdict }
         let outcome = try trace(run, told, behind: after)
@@ -136,8 +139,8 @@ struct DebugExitMeter: StepMeter {
 
     /// Whether POPF is about to set the guest's own trap flag. What IRET finds in a frame may be the meter's.
     private func setsTrapFlag(at point: ExecutionPoint) throws(KVMError) -> Bool {
-        let stack = try machine.vcpu.systemRegisters().ss
-        let pointer = try machine.vcpu.registers().rsp
+        let stack = try seat.vcpu.systemRegisters().ss
+        let pointer = try seat.vcpu.registers().rsp
         let top = point.is64Bit ? pointer : stack.base &+ pointer & (stack.attributes.db ? 0xFFFF_FFFF : 0xFFFF)
         // The lowest bit of the second byte.
         guard let address = try machine.physicalAddress(of: top &+ 1, at: point) else { return false }
@@ -147,7 +150,7 @@ struct DebugExitMeter: StepMeter {
     /// Hardware loses the trap flag when KVM's emulator writes the flags back, and when the guest loads them itself.
     private func stepOn(behind exit: VMExit, _ instruction: Instruction) throws(KVMError) {
         guard !backend.countsEmulation, exit.needsCompletion || instruction.popsFlags else { return }
-        try machine.vcpu.setSingleStep(true)
+        try seat.vcpu.setSingleStep(true)
     }
 
     // MARK: Ring 3
@@ -165,7 +168,7 @@ struct DebugExitMeter: StepMeter {
         guard losesRing3(at: point) else { return false }
         if instruction.isSystemReturn { return true }
         guard instruction.isInterruptReturn || instruction.isFarReturn else { return false }
-        let codeSelector = try machine.vcpu.registers().rsp &+ instruction.stackOperandBytes
+        let codeSelector = try seat.vcpu.registers().rsp &+ instruction.stackOperandBytes
         guard let address = try machine.physicalAddress(of: codeSelector, at: point) else { return false }
         return machine.vm.memory.byte(at: address) & 3 != 0
     }
@@ -189,13 +192,13 @@ struct DebugExitMeter: StepMeter {
         if unmoved, instruction.isLocked, machine.seats.count > 1 { return nil }
         var run = MergedRun()
         if backend.mergesStackSegmentLoads, instruction.loadsStackSegment {
-            let code = try machine.vcpu.systemRegisters().cs.attributes
+            let code = try seat.vcpu.systemRegisters().cs.attributes
             let bits = code.l ? 64 : code.db ? 32 : 16
             run.addInstruction(behind: before, by: instruction.stackSegmentLoadBytes(bits: bits))
         }
         if emulatedNow > 1 || isDelivering {
             // An IRETQ that faults is followed by its handler's first instruction, as any other that does.
-            let hasFaulted = isDelivering || (emulatedNow == 2 && isWatching && machine.vcpu.hasRaisedException)
+            let hasFaulted = isDelivering || (emulatedNow == 2 && isWatching && seat.vcpu.hasRaisedException)
             isDelivering = false
             run = try MergedRun(of: emulatedNow, frame: hasFaulted ? nil : frame, endingAt: after, in: machine)
         }
@@ -216,21 +219,21 @@ struct DebugExitMeter: StepMeter {
             (point.rip, point.codeBase) = (place.rip, place.linearAddress &- place.rip)
             if let instruction = try execution.look(at: point) { retired.append(instruction) }
         }
-        return execution.trace(retired, to: try machine.vcpu.registers())
+        return execution.trace(retired, to: try seat.vcpu.registers())
     }
 
     /// Where IRETQ will pop its frame from, which is gone afterwards.
     private func returnFrame(_ instruction: Instruction, at point: ExecutionPoint) throws(KVMError) -> UInt64? {
         guard backend.countsEmulation, instruction.isInterruptReturn, point.is64Bit else { return nil }
-        return try machine.vcpu.registers().rsp
+        return try seat.vcpu.registers().rsp
     }
 
     /// How many instructions an interrupted run retired: those that a software backend does not stop behind, which are IRETQs. Else
     /// none: a fault waits to be delivered, or a string goes on. Where faults and returns may have taken turns, nobody can tell.
     private mutating func retiredWhenInterrupted(_ instruction: Instruction) -> UInt64 {
-        guard backend.countsEmulation, let now = machine.vcpu.emulatedInstructions() else { return 0 }
+        guard backend.countsEmulation, let now = seat.vcpu.emulatedInstructions() else { return 0 }
         let count = now &- emulatedBefore
-        let hasFaulted = isWatching && machine.vcpu.hasRaisedException
+        let hasFaulted = isWatching && seat.vcpu.hasRaisedException
         let returns = instruction.isInterruptReturn && isWatching && !isDelivering
         let takesTurns = returns ? hasFaulted && count > 2 : count > 1 || (count == 1 && (isDelivering || !isWatching))
         if !instruction.isRepeatedString, takesTurns { inexact = Self.returnsWithinRun }
@@ -242,8 +245,8 @@ struct DebugExitMeter: StepMeter {
 
     /// Each run emulates one instruction, but for those that had to be looked at.
     private mutating func keepCount(behind exit: VMExit) {
-        let isKnown = emulated == nil && !exit.needsCompletion && (!isWatching || !machine.vcpu.hasRaisedException)
-        emulatedBefore = isKnown ? emulatedBefore + 1 : machine.vcpu.emulatedInstructions() ?? emulatedBefore
+        let isKnown = emulated == nil && !exit.needsCompletion && (!isWatching || !seat.vcpu.hasRaisedException)
+        emulatedBefore = isKnown ? emulatedBefore + 1 : seat.vcpu.emulatedInstructions() ?? emulatedBefore
     }
 
     private func needsCount(_ instruction: Instruction) -> Bool {
@@ -252,14 +255,14 @@ struct DebugExitMeter: StepMeter {
 
     /// How many instructions the last run emulated, or just more than one where their number makes no difference.
     private func emulatedInRun() -> UInt64 {
-        if let emulated { return (machine.vcpu.emulatedInstructions() ?? emulated) &- emulated }
-        return isWatching && machine.vcpu.hasRaisedException ? 2 : 1
+        if let emulated { return (seat.vcpu.emulatedInstructions() ?? emulated) &- emulated }
+        return isWatching && seat.vcpu.hasRaisedException ? 2 : 1
     }
 
     /// After an exception, and after the first run, the vCPU has to be told to watch for the next one.
     private mutating func watchAgain() {
-        guard backend.countsEmulation, !isWatching || machine.vcpu.hasRaisedException else { return }
-        isWatching = machine.vcpu.watchExceptions()
+        guard backend.countsEmulation, !isWatching || seat.vcpu.hasRaisedException else { return }
+        isWatching = seat.vcpu.watchExceptions()
     }
 
     /// HLT is not entered: it is the last step, and RIP goes behind it as after the exit that it would have been.
@@ -267,8 +270,8 @@ struct DebugExitMeter: StepMeter {
         steps += 1
         execution.count(.halt)
         var ending = ending(.halted)
-        var registers = try machine.vcpu.registers()
-        let told = try execution.look(at: try machine.vcpu.executionPoint())
+        var registers = try seat.vcpu.registers()
+        let told = try execution.look(at: try seat.vcpu.executionPoint())
         registers.rip &+= instruction.haltBytes
         ending.registers = registers
         execution.note(ExitRecord(kind: .halt, rip: registers.rip))

@@ -68,6 +68,14 @@ expect 'without turns nothing is deterministic' says 126 'ask for a turn' \
 expect 'a user64 program has one' says 126 'user64 programs have one' \
     "$kvmjob" submit --vcpus 2 --mode user64 --hex 'b0 00 e6 f4'
 
+# On the board of a PC the first one writes `mov al, '1'; out 0xe9, al; cli; hlt; jmp` to 0x8000, and starts the second there.
+pc='c70500800000 b031e6e9 c70504800000 faf4ebfd c705f000e0fe ff010000'
+pc+=' c7051003e0fe 00000001 c7050003e0fe 00450000 c7050003e0fe 08460000 faf4'
+expect 'on board pc the second is started by the first' says 0 '1' \
+    "$kvmjob" submit --board pc --mode protected32 --vcpus 2 --hex "$pc"
+expect 'and one that is not started waits' says 0 'vcpu 1 waiting' \
+    "$kvmjob" submit --board pc --vcpus 2 --registers --hex 'fa f4'
+
 # Wide and narrow jobs together: all end, and the narrow ones keep no wide one from starting.
 for _ in $(seq 1 40); do
     printf '{"hex": "%s"}\n{"hex": "%s", "vcpus": 2}\n' 'b9 00 10 49 75 fd f4' "$locked"

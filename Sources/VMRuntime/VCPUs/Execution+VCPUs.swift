@@ -30,7 +30,11 @@ extension Execution {
     private func runAtOnce() {
         let baton = Baton(self)
         self.baton = baton
-        defer { self.baton = nil }
+        // The queues' blocks may live a little longer than the job, and have no part in its machine then.
+        defer {
+            self.baton = nil
+            baton.close()
+        }
         let (thread, others) = (self.thread, DispatchGroup())
         for number in 1..<machine.seats.count {
             DispatchQueue(label: "kvmjob.vcpu-\(number)").async(group: others) {

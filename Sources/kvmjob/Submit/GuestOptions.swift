@@ -26,7 +26,8 @@ struct GuestOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "How many vCPUs, 1 to 16. Each starts at the entry, with its number in rdi (from 0), how many there are in rsi, and a "
-                + "stack of its own; takes a slot of the worker's; and has --steps and --cpu-time for itself. (default: 1)",
+                + "stack of its own; on --board pc by INIT and SIPI. Each takes a slot, and has --steps and --cpu-time for "
+                + "itself. (default: 1)",
             valueName: "count"),
         transform: WholeNumber.parse)
     var vcpus: UInt64?

@@ -131,7 +131,7 @@ struct ApplicationProcessorTests {
             var spec = SeveralVCPUs.spec(2, mode: .protected32)
             spec.board = .pc
             change(&spec)
-            #expect(try Hardware.backend.get().profile.refusal(of: spec)?.rule == .modeUnavailable)
+            #expect(try Hardware.backend.get().profile.refusal(of: spec)?.rule == .invalidField)
         }
     }
 }

@@ -239,6 +239,27 @@ class Sending(unittest.TestCase):
         submit = sent(made)[0].fields
         self.assertEqual((submit["board"], submit["rom"]), (1, True))
 
+    def test_several_vcpus_are_said_where_there_are_several(self) -> None:
+        made = greeted()
+        made.submit(self.SPEC)
+        self.assertNotIn("vcpus", sent(made)[0].fields)
+        made.submit(kvmjob.JobSpec(kvmjob.Image(b"\xf4"), vcpus=2, turn=7))
+        submit = sent(made)[0].fields
+        self.assertEqual((submit["vcpus"], submit["turn"]), (2, "7"))
+
+    def test_each_of_several_vcpus_is_told(self) -> None:
+        rows = [{"state": 0, "steps": "5", "cpu_ns": "9"}, {"state": 3, "steps": "0", "cpu_ns": "0"}]
+        fields: dict[str, Any] = {"outcome": 1, "steps": "5", "processors": rows}
+        told = messages.result(fields).processors
+        self.assertEqual([one.state.name for one in told], ["HALTED", "WAITING"])
+        self.assertEqual([(one.steps, one.cpu_ns, one.registers) for one in told], [(5, 9, None), (0, 0, None)])
+        known = {"known": 1} | {name: str(place) for place, name in enumerate(messages.REGISTERS)}
+        told = messages.result(fields | {"processor_registers": [known, known | {"known": 0}]}).processors
+        self.assertEqual((told[0].registers or {})["rflags"], 17)
+        self.assertIsNone(told[1].registers)
+        del fields["steps"]
+        self.assertIsNone(messages.result(fields).processors[0].steps)
+
     def test_a_large_image_holds_up_no_other_job(self) -> None:
         made = greeted()
         large = made.submit(kvmjob.JobSpec(kvmjob.Image(bytes(1 << 20))))
