@@ -72,13 +72,13 @@ private enum Probe {
     ) throws(KVMError) -> Bool {
         let image: [UInt8] = [0xB9, 50, 0, 0x49, 0x75, 0xFD, 0xF4]
         let machine = try machine(image, JobSpec(mode: .real16, memoryBytes: 2 << 20), hypervisor)
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
         try thread.setAlarm(at: MonotonicClock.now + patience.wholeNanoseconds)
         defer { try? thread.setAlarm(at: nil) }
-        guard let before = machine.vcpu.emulatedInstructions() else { return false }
-        _ = try machine.vcpu.run()
-        return machine.vcpu.emulatedInstructions() == before + 102
+        guard let before = machine.current.vcpu.emulatedInstructions() else { return false }
+        _ = try machine.current.vcpu.run()
+        return machine.current.vcpu.emulatedInstructions() == before + 102
     }
 
     /// nil when the mode does not run here at all.

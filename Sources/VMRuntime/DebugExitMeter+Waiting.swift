@@ -15,8 +15,8 @@ extension DebugExitMeter {
         guard case .debug = exit else { return try takeFirst(exit) }
         if case .end(let outcome, _) = try execution.serve(exit) { return outcome }
         steps += 1
-        emulatedBefore = machine.vcpu.emulatedInstructions() ?? emulatedBefore
-        let after = try machine.vcpu.executionPoint()
+        emulatedBefore = machine.current.vcpu.emulatedInstructions() ?? emulatedBefore
+        let after = try machine.current.vcpu.executionPoint()
         // Anywhere else it is an interrupt's handler that has begun, and the HLT comes later.
         guard after.linearAddress == point.linearAddress &+ instruction.haltBytes else { return nil }
         return try waitForInterrupt()
@@ -25,8 +25,8 @@ extension DebugExitMeter {
     /// Waits behind a HLT, until a handler's first instruction is done. Returns the job's end, if no interrupt can come or a budget ends
     /// the wait.
     mutating func waitForInterrupt() throws(KVMError) -> Outcome? {
-        try machine.vcpu.waitForInterrupt()
-        if try machine.vcpu.isHalted(in: machine.vm) { return .halted }
+        try machine.current.vcpu.waitForInterrupt()
+        if try machine.current.vcpu.isHalted(in: machine.vm) { return .halted }
         guard steps < limit else { return nil }
         while true {
             let exit = try execution.enter()
@@ -44,7 +44,7 @@ extension DebugExitMeter {
         let verdict = try execution.complete(exit)
         if case .end(let outcome, retired: false) = verdict { return outcome }
         steps += 1
-        emulatedBefore = machine.vcpu.emulatedInstructions() ?? emulatedBefore
+        emulatedBefore = machine.current.vcpu.emulatedInstructions() ?? emulatedBefore
         guard case .end(let outcome, _) = verdict else { return nil }
         return outcome
     }

@@ -58,7 +58,7 @@ struct DebugExitMeter: StepMeter {
             if instruction.isHalt, point.privilege == 0 {
                 guard machine.kind.hardware != nil else { return try halt(instruction) }
                 if let outcome = try stepHalt(instruction, at: point) { return ending(outcome) }
-                point = try machine.vcpu.executionPoint()
+                point = try machine.current.vcpu.executionPoint()
                 continue
             }
             if try leavesStepping(instruction, at: point) { return beyondStepping() }

@@ -62,14 +62,14 @@ enum DeterminismProbe {
     ) throws(KVMError) -> Registers? {
         var registers = Registers()
         (registers.rip, registers.rax) = (loadAddress(machine.mode) + UInt64(offset), rax)
-        try machine.vcpu.setRegisters(registers)
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
+        try machine.current.vcpu.setRegisters(registers)
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
         try thread.setAlarm(at: MonotonicClock.now + patience.wholeNanoseconds)
         defer { try? thread.setAlarm(at: nil) }
-        guard case .portOut(let access) = try machine.vcpu.run(), access.port == reportPort else { return nil }
-        registers = try machine.vcpu.registers()
-        _ = try machine.vcpu.settle()
+        guard case .portOut(let access) = try machine.current.vcpu.run(), access.port == reportPort else { return nil }
+        registers = try machine.current.vcpu.registers()
+        _ = try machine.current.vcpu.settle()
         return registers
     }
 

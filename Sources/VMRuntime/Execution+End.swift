@@ -57,7 +57,7 @@ extension Execution {
 
     /// An IN that nobody answered any more reads as zeros.
     func settlePending() throws(KVMError) {
-        if try !machine.vcpu.abandonAccess() { machine.retire() }
+        if try !machine.current.vcpu.abandonAccess() { machine.retire() }
     }
 
     /// Lets an exit that the job's end came before read zeros, if it reads anything: not what the run area held before, as
@@ -65,8 +65,8 @@ extension Execution {
     func leaveUnanswered(_ exit: VMExit) {
         switch exit {
         case .portIn(let access):
-            for index in 0..<access.count { machine.vcpu.setPortValue(0, at: index, of: access) }
-        case .mmioRead: machine.vcpu.setMMIOValue(0)
+            for index in 0..<access.count { machine.current.vcpu.setPortValue(0, at: index, of: access) }
+        case .mmioRead: machine.current.vcpu.setMMIOValue(0)
         // The kernel has a zero ready for RDMSR.
         case .portOut, .mmioWrite, .msrRead, .msrWrite, .halt, .shutdown, .failEntry, .internalError, .interrupted,
             .taskPriorityChanged, .debug, .other:
@@ -76,8 +76,8 @@ extension Execution {
 
     func readRegisters(into result: inout JobResult, _ ending: Ending) throws(KVMError) {
         if case .tripleFault = ending.outcome, !backend.keepsRegistersAfterShutdown { return }
-        var registers = try machine.vcpu.registers()
-        var system = try machine.vcpu.systemRegisters()
+        var registers = try machine.current.vcpu.registers()
+        var system = try machine.current.vcpu.systemRegisters()
         if machine.mode == .user64, system.cs.attributes.dpl == 0 {
             // Stopped in an exception stub: what counts is the program, not the stub.
             let frame = ExceptionFrame(registers: registers, system: system)

@@ -19,7 +19,7 @@ extension Execution {
         do throws(KVMError) {
             if machine.seats.count > 1 {
                 if let outcome = try lookForStandstill() { return outcome }
-            } else if try machine.vcpu.isHalted(in: machine.vm) {
+            } else if try machine.current.vcpu.isHalted(in: machine.vm) {
                 return .halted
             }
         } catch {
@@ -30,12 +30,12 @@ extension Execution {
     }
 
     func readRegister(_ number: UInt32) throws(KVMError) {
-        guard let pc = board.pc else { return try machine.vcpu.serveMSRRead(number) }
-        machine.vcpu.answerMSRRead(pc.registers.read(number))
+        guard let pc = board.pc else { return try machine.current.vcpu.serveMSRRead(number) }
+        machine.current.vcpu.answerMSRRead(pc.registers.read(number))
     }
 
     func writeRegister(_ number: UInt32, _ value: UInt64) throws(KVMError) {
-        guard board.pc != nil else { return try machine.vcpu.serveMSRWrite(number, value) }
-        machine.vcpu.answerMSRWrite(isTaken: board.pc?.registers.write(number, value) ?? false)
+        guard board.pc != nil else { return try machine.current.vcpu.serveMSRWrite(number, value) }
+        machine.current.vcpu.answerMSRWrite(isTaken: board.pc?.registers.write(number, value) ?? false)
     }
 }

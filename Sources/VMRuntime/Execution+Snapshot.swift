@@ -59,7 +59,7 @@ extension Execution {
     /// The linear address of the guest's next instruction. Where a meter has the registers, the code segment begins at 0.
     private func place(of ending: Ending) throws(KVMError) -> UInt64 {
         if let registers = ending.registers { return registers.rip }
-        return try machine.vcpu.executionPoint().linearAddress
+        return try machine.current.vcpu.executionPoint().linearAddress
     }
 
     // MARK: Keeping
@@ -91,7 +91,7 @@ extension Execution {
 
     /// The vCPU as the guest has it: without what a step meter put between two of its instructions.
     private func processor(at ending: Ending) throws(KVMError) -> VCPUState {
-        var state = try machine.vcpu.capture()
+        var state = try machine.current.vcpu.capture()
         if machine.mode == .user64 {
             var system = state.system
             if system.cs.attributes.dpl == 0 {

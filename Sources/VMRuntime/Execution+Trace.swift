@@ -11,7 +11,9 @@ extension Execution {
     /// Keeps and tells an exit that the guest brought about, with the value that it was answered. Returns the job's end where
     /// telling it took until then.
     func note(_ exit: VMExit) throws(KVMError) -> Outcome? {
-        guard exitLog != nil || isTracing, let record = try ExitRecord(exit, of: machine.vcpu) else { return nil }
+        guard exitLog != nil || isTracing, let record = try ExitRecord(exit, of: machine.current.vcpu) else {
+            return nil
+        }
         return note(record)
     }
 

@@ -134,26 +134,26 @@ final class Execution {
 
     func run() -> Departure {
         emit(.started)
-        if backend.tellsExceptions { _ = machine.vcpu.watchExceptions() }
+        if backend.tellsExceptions { _ = machine.current.vcpu.watchExceptions() }
         return runOn()
     }
 
     func runOn() -> Departure {
-        machine.vcpu.attach()
-        control.attach(machine.vcpu.kicker, machine.seats.dropFirst().map { $0.vcpu.kicker })
+        machine.current.vcpu.attach()
+        control.attach(machine.current.vcpu.kicker, machine.seats.dropFirst().map { $0.vcpu.kicker })
         watch.start()
         // A guest can see when its input comes. That of a job with an image has come before it.
         if machine.kind.isDeterministic { control.waitForInput(until: watch.deadline) }
         defer {
             control.detach()
-            machine.vcpu.detach()
+            machine.current.vcpu.detach()
         }
         do throws(KVMError) {
             startConsoleLooks()
             startHaltLooks()
             // Only now: an alarm that has been set before, and goes off behind this line, finds the vCPU.
             try thread.setAlarm(by: min(watch.nextLook, nextConsoleLook, nextHaltLook))
-            if inquiry.isTraced, tracer == nil { tracer = Tracer(startingWith: try machine.vcpu.registers()) }
+            if inquiry.isTraced, tracer == nil { tracer = Tracer(startingWith: try machine.current.vcpu.registers()) }
             var ending = try runToEnd()
             guard let pause = try pause(at: &ending) else { return .ended(try conclude(ending)) }
             watch.stop()
@@ -222,7 +222,7 @@ final class Execution {
 
     /// Enters the guest once, by the present vCPU.
     func enter() throws(KVMError) -> VMExit {
-        guard let baton else { return try machine.vcpu.run() }
+        guard let baton else { return try machine.current.vcpu.run() }
         return try enter(letting: baton)
     }
 
@@ -271,7 +271,7 @@ final class Execution {
             return .goOn
         case .portOut(let access): return try writePort(access)
         case .mmioRead:
-            machine.vcpu.setMMIOValue(.max)
+            machine.current.vcpu.setMMIOValue(.max)
             return .goOn
         case .mmioWrite:
             droppedWrites += 1
@@ -303,9 +303,9 @@ final class Execution {
         var verdict = try serve(exit)
         guard exit.needsCompletion else { return verdict }
         while case .goOn = verdict {
-            guard let next = try machine.vcpu.settle(), next.needsCompletion else { return verdict }
+            guard let next = try machine.current.vcpu.settle(), next.needsCompletion else { return verdict }
             verdict = try serve(next)
-            if case .goOn = verdict, machine.vcpu.takeKick(), let outcome = interruption() {
+            if case .goOn = verdict, machine.current.vcpu.takeKick(), let outcome = interruption() {
                 return .end(outcome, retired: false)
             }
         }
@@ -316,18 +316,18 @@ final class Execution {
     private func readPort(_ access: PortAccess) {
         if Uart16550.ports.contains(access.port) { refillInput() }
         for index in 0..<access.count {
-            machine.vcpu.setPortValue(board.read(access.port, size: access.size), at: index, of: access)
+            machine.current.vcpu.setPortValue(board.read(access.port, size: access.size), at: index, of: access)
         }
     }
 
     private func writePort(_ access: PortAccess) throws(KVMError) -> Verdict {
         if machine.mode == .user64, access.port == SystemArea.trapPort,
-            try machine.vcpu.executionPoint().privilege == 0
+            try machine.current.vcpu.executionPoint().privilege == 0
         {
             return .end(.faulted(try machine.exceptionFrame().decode(from: machine.vm.memory).fault), retired: false)
         }
         for index in 0..<access.count {
-            let value = machine.vcpu.portValue(at: index, of: access)
+            let value = machine.current.vcpu.portValue(at: index, of: access)
             let effect = board.write(access.port, size: access.size, value: value)
             if let outcome = perform(effect) { return .end(outcome, retired: true) }
         }
@@ -357,7 +357,7 @@ final class Execution {
         guard (1...3).contains(suberror) else {
             return .hostError("KVM_EXIT_INTERNAL_ERROR with suberror \(suberror)")
         }
-        let point = try machine.vcpu.executionPoint()
+        let point = try machine.current.vcpu.executionPoint()
         let bytes = reported.isEmpty ? try machine.instruction(at: point).prefix(15) : reported
         return .unemulatable(Unemulatable(rip: point.rip, bytes: bytes))
     }
@@ -366,7 +366,7 @@ final class Execution {
 
     /// Why the job must end now, if it must. Also sends output that has waited long enough.
     func interruption() -> Outcome? {
-        _ = machine.vcpu.takeKick()
+        _ = machine.current.vcpu.takeKick()
         if let commonEnd { return commonEnd.outcome }
         if let canceller = control.canceller { return .cancelled(by: canceller) }
         let now = MonotonicClock.now

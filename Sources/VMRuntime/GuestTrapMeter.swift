@@ -33,8 +33,8 @@ struct GuestTrapMeter: StepMeter {
 
     init(machine: Machine, execution: Execution) throws(KVMError) {
         (self.machine, self.execution) = (machine, execution)
-        program = try machine.vcpu.registers()
-        point = try machine.vcpu.executionPoint()
+        program = try machine.current.vcpu.registers()
+        point = try machine.current.vcpu.executionPoint()
     }
 
     mutating func run(limit: UInt64) throws(KVMError) -> Execution.Ending {
@@ -60,7 +60,7 @@ struct GuestTrapMeter: StepMeter {
         hasStarted = true
         var started = program
         started.rflags |= ExceptionFrame.trapFlag
-        try machine.vcpu.setRegisters(started)
+        try machine.current.vcpu.setRegisters(started)
     }
 
     /// One entry into the guest. Where it ends says whether the instruction retired.
@@ -80,8 +80,8 @@ struct GuestTrapMeter: StepMeter {
         guard exit.needsCompletion else { return verdict }
         // KVM emulated the instruction: after an IN the trap is still to come, after an OUT it has been swallowed. Where the
         // job ends here nobody waits for it.
-        let registers = restoringOwnTrapFlag(try machine.vcpu.registers())
-        if case .goOn = verdict, try machine.vcpu.hasPendingDebugException() {
+        let registers = restoringOwnTrapFlag(try machine.current.vcpu.registers())
+        if case .goOn = verdict, try machine.current.vcpu.hasPendingDebugException() {
             awaitingTrap = registers
         } else {
             let behind = try lastRetired(instruction, endingAt: registers.rip).behind
@@ -93,12 +93,12 @@ struct GuestTrapMeter: StepMeter {
 
     private func isTrap(_ exit: VMExit) throws(KVMError) -> Bool {
         guard case .portOut(let access) = exit, access.port == SystemArea.trapPort else { return false }
-        return try machine.vcpu.executionPoint().privilege == 0
+        return try machine.current.vcpu.executionPoint().privilege == 0
     }
 
     private mutating func trapped(_ instruction: Instruction) throws(KVMError) -> Execution.Verdict {
         awaitingTrap = nil
-        _ = try machine.vcpu.settle()
+        _ = try machine.current.vcpu.settle()
         let frame = try machine.exceptionFrame()
         var (fault, registers) = frame.decode(from: machine.vm.memory)
         let (last, behind) = try lastRetired(instruction, endingAt: registers.rip)
@@ -191,7 +191,7 @@ struct GuestTrapMeter: StepMeter {
 
     /// Clears the meter's trap flag in what PUSHF just pushed: bit 0 of the second byte.
     private func hideTrapFlag(at stackPointer: UInt64) throws(KVMError) {
-        let point = try machine.vcpu.executionPoint()
+        let point = try machine.current.vcpu.executionPoint()
         guard let address = try machine.physicalAddress(of: stackPointer &+ 1, at: point) else { return }
         _ = machine.vm.memory.write([machine.vm.memory.byte(at: address) & ~1], at: address)
     }

@@ -18,7 +18,7 @@ struct Inquest {
         let point = ExecutionPoint(registers, system)
         if report.contains(.code) { result.postMortem.code = try code(at: point) }
         if report.contains(.stack) { result.postMortem.stack = try stack(registers, system, at: point) }
-        if report.contains(.fpu) { result.postMortem.fpu = try machine.vcpu.floatingPointState() }
+        if report.contains(.fpu) { result.postMortem.fpu = try machine.current.vcpu.floatingPointState() }
         if case .tripleFault = result.outcome { result.postMortem.cause = try cause(registers, system) }
     }
 
@@ -54,7 +54,7 @@ struct Inquest {
     /// The exception at RIP that led to the triple fault. It can be told where KVM raises the exceptions itself: it keeps the
     /// one that it could not deliver. Where the processor does, nobody knows.
     private func cause(_ registers: Registers, _ system: SystemRegisters) throws(KVMError) -> Fault? {
-        guard backend.tellsExceptions, let raised = try machine.vcpu.raisedException() else { return nil }
+        guard backend.tellsExceptions, let raised = try machine.current.vcpu.raisedException() else { return nil }
         return Fault(
             vector: raised.vector, errorCode: raised.errorCode,
             address: raised.vector == ExceptionFrame.pageFault ? system.cr2 : nil, rip: registers.rip)

@@ -15,6 +15,9 @@ final class Machine {
     /// The vCPUs by number.
     let seats: [VCPUSeat]
     /// The one that is meant where nobody names one.
+    ///
+    /// Its vCPU is had as `current.vcpu` and not by an accessor here: what a coroutine yields of a value of that size is in part not
+    /// initialised (Swift 6.3).
     var current: VCPUSeat
     /// The mode that its job started in.
     private(set) var mode = GuestMode.real16
@@ -29,24 +32,10 @@ final class Machine {
             inSmallPages: kind.countsPages, filter: kind.filter, board: kind.hardware,
             coalescedPorts: kind.coalescesConsole ? Board.consolePorts : [])
         var seats: [VCPUSeat] = []
-        for number in 0..<kind.vcpus {
-            let vcpu = try hypervisor.makeVirtualCPU(
-                in: vm, number: UInt32(number), of: UInt32(kind.vcpus), features: kind.features,
-                countsEmulation: kind.countsEmulation, translations: kind.translations,
-                exchangesGS: kind.exchangesGS)
-            seats.append(VCPUSeat(vcpu, number: number))
-        }
+        for number in 0..<kind.vcpus { seats.append(try VCPUSeat(number: number, of: kind, in: vm, on: hypervisor)) }
         (self.seats, current) = (seats, seats[0])
         self.vm = vm
         self.kind = kind
-    }
-
-    /// The present vCPU.
-    var vcpu: VirtualCPU {
-        _read {
-            let seat = current
-            yield seat.vcpu
-        }
     }
 
     /// Brings the machine to where a job starts, whatever ran in it before and however that ended.
@@ -58,19 +47,19 @@ final class Machine {
     func prepare(_ start: StartingPoint, omitting omitted: ResetStep? = nil) throws(KVMError) {
         do throws(KVMError) {
             mode = start.mode
-            if omitted != .hiddenHalt, vcpu.wasStepped { try takeHiddenHalt(omitting: omitted) }
-            try vcpu.load(state(at: start), omitting: omitted)
+            if omitted != .hiddenHalt, current.vcpu.wasStepped { try takeHiddenHalt(omitting: omitted) }
+            try current.vcpu.load(state(at: start), omitting: omitted)
             if seats.count > 1, kind.hardware == nil { try prepareOthers(start) }
             // Behind the vCPU: what a guest left half done may write once more, and be mapped for that.
             try vm.restore(to: start.memory)
             guard vm.fillROM(start.rom) else { throw .unexpectedReply(.setUserMemoryRegion) }
-            if omitted != .translations { try vm.forgetTranslations(of: vcpu) }
+            if omitted != .translations { try vm.forgetTranslations(of: current.vcpu) }
         } catch {
             retire()
             throw error
         }
         // Likewise, and a job that was stopped may have left bytes that nobody took.
-        if kind.coalescesConsole { vcpu.discardCoalescedWrites() }
+        if kind.coalescesConsole { current.vcpu.discardCoalescedWrites() }
     }
 
     /// The vCPUs but the first start as that does, each with its own number and stack. Their machine is a new one. On the board of a PC
@@ -91,17 +80,17 @@ final class Machine {
     /// Lets the vCPU run into a HLT. A software backend keeps one that stepping hid behind another instruction where no call
     /// reaches it, and the next run ends by that one or by this one.
     private func takeHiddenHalt(omitting omitted: ResetStep?) throws(KVMError) {
-        var state = vcpu.pristine
+        var state = current.vcpu.pristine
         state.registers = Registers()
         state.registers.rflags = 2
         state.system = SystemArea.systemRegisters(for: .real16)
-        try vcpu.load(state, omitting: omitted)
+        try current.vcpu.load(state, omitting: omitted)
         guard vm.memory.write([0xF4], at: 0) else { throw .unexpectedReply(.run) }
         // An alarm that the last job has left behind may go off once.
         for _ in 0..<Self.haltAttempts {
-            switch try vcpu.run() {
-            case .halt: return vcpu.forgetStepping()
-            case .interrupted: _ = vcpu.takeKick()
+            switch try current.vcpu.run() {
+            case .halt: return current.vcpu.forgetStepping()
+            case .interrupted: _ = current.vcpu.takeKick()
             default: throw .unexpectedReply(.run)
             }
         }
@@ -114,8 +103,8 @@ final class Machine {
     /// Whether no other job may be given to it.
     var mustRetire: Bool {
         // A triple fault that a kick came upon stays where the kernel cannot take it back.
-        kind.hardware != nil || kind.vcpus > 1 || isSpoilt || vcpu.hasPendingAccess
-            || (!vm.tellsTripleFaults && vcpu.wasInterrupted)
+        kind.hardware != nil || kind.vcpus > 1 || isSpoilt || current.vcpu.hasPendingAccess
+            || (!vm.tellsTripleFaults && current.vcpu.wasInterrupted)
     }
 
     /// From here on ``mustRetire``.
@@ -130,13 +119,13 @@ final class Machine {
     }
 
     private func newState(_ registers: Registers, _ start: SystemRegisters, fixesCR4: Bool) -> VCPUState {
-        var state = vcpu.pristine
+        var state = current.vcpu.pristine
         var system = start
         // Where the processor honours it, RDTSC is a fault at ring 3. Ring 0 cannot be kept from it.
         if kind.isDeterministic, mode == .user64 { system.cr4 |= ControlRegister.timeStampDisable }
         if mode == .long64 || mode == .user64 || mode == .linux {
-            if !fixesCR4 { system.cr4 |= vcpu.extendedStateControl }
-            state.extendedStateComponents = vcpu.extendedStateComponents
+            if !fixesCR4 { system.cr4 |= current.vcpu.extendedStateControl }
+            state.extendedStateComponents = current.vcpu.extendedStateComponents
         }
         (state.registers, state.system) = (registers, system)
         switch mode {
@@ -168,7 +157,7 @@ final class Machine {
     /// Those of the other modes. A deterministic guest's time-stamp counter goes on from 0, without effect on a backend that shows
     /// guests the host's.
     private lazy var otherMSRs = {
-        var registers = vcpu.pristine.modelSpecific
+        var registers = current.vcpu.pristine.modelSpecific
         if kind.isDeterministic { registers[MSR.timeStampCounter] = 0 }
         return registers
     }()
@@ -185,7 +174,7 @@ final class Machine {
     /// It stays the same, since no guest can set the counter.
     private lazy var ownTimeStampOffset: UInt64? = {
         let before = TimeStampCounter.now
-        guard let guest = try? vcpu.timeStampCounter() else { return nil }
+        guard let guest = try? current.vcpu.timeStampCounter() else { return nil }
         return guest &- (before &+ (TimeStampCounter.now &- before) / 2)
     }()
 
@@ -200,14 +189,14 @@ final class Machine {
 
     /// Takes what the guest has written to the console without an exit. Returns whether there is anything.
     func takeConsoleWrites() throws(KVMError) -> Bool {
-        guard kind.coalescesConsole, vcpu.hasCoalescedWrites else { return false }
-        try vcpu.takeCoalescedWrites(&consoleWrites)
+        guard kind.coalescesConsole, current.vcpu.hasCoalescedWrites else { return false }
+        try current.vcpu.takeCoalescedWrites(&consoleWrites)
         return true
     }
 
     /// The frame of the exception in whose stub the vCPU of a `user64` program is.
     func exceptionFrame() throws(KVMError) -> ExceptionFrame {
-        ExceptionFrame(registers: try vcpu.registers(), system: try vcpu.systemRegisters())
+        ExceptionFrame(registers: try current.vcpu.registers(), system: try current.vcpu.systemRegisters())
     }
 
     // MARK: Finding what the guest executes
@@ -217,7 +206,7 @@ final class Machine {
         guard point.cr0 & ControlRegister.paging != 0 else { return linear }
         // Four-level tables are walked here, since a call to the vCPU costs as much as a whole step on some backends.
         guard point.efer & ControlRegister.longModeActive != 0, point.cr4 & ControlRegister.fiveLevelPaging == 0 else {
-            return try vcpu.translate(linear)
+            return try current.vcpu.translate(linear)
         }
         return PageTables.walk(linear, root: point.cr3, in: vm.memory)
     }

@@ -100,9 +100,10 @@ struct MergedRun {
     private static func target(
         ofReturnEndingAt after: ExecutionPoint, in machine: Machine
     ) throws(KVMError) -> UInt64? {
-        let system = try machine.vcpu.systemRegisters()
-        let stack = try machine.vcpu.registers().rsp
-        let gate = try word(at: system.idt.base &+ UInt64(try machine.vcpu.lastException()) * 16, after, in: machine)
+        let system = try machine.current.vcpu.systemRegisters()
+        let stack = try machine.current.vcpu.registers().rsp
+        let gate = try word(
+            at: system.idt.base &+ UInt64(try machine.current.vcpu.lastException()) * 16, after, in: machine)
         // The interrupt stacks of the TSS begin at 0x24; number 0 is none.
         let number = gate >> 32 & 7
         let top = number == 0 ? stack : try word(at: system.tr.base &+ 0x1C &+ number * 8, after, in: machine)
@@ -113,8 +114,8 @@ struct MergedRun {
 
     /// The handler of the last exception.
     private static func handler(at point: ExecutionPoint, in machine: Machine) throws(KVMError) -> Place? {
-        let table = try machine.vcpu.systemRegisters().idt.base
-        let last = try machine.vcpu.lastException()
+        let table = try machine.current.vcpu.systemRegisters().idt.base
+        let last = try machine.current.vcpu.lastException()
         // Above the exceptions' 32 there is only what a meter put there to see the next one.
         guard last < SystemArea.vectors else { return nil }
         let vector = UInt64(last)

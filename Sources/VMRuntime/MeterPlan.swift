@@ -35,7 +35,7 @@ enum MeterPlan: Sendable, Hashable {
         case .slices(.emulation):
             return SliceMeter(EmulationCounter(), machine: machine, execution: execution, backend: profile)
         case .slices(.processor):
-            let counter = try ProcessorCounter(machine.vcpu, on: execution.thread)
+            let counter = try ProcessorCounter(machine.current.vcpu, on: execution.thread)
             return SliceMeter(counter, machine: machine, execution: execution, backend: profile)
         }
     }

@@ -37,8 +37,8 @@ enum RestoreProbe {
         kind.restore = hasStickyLog ? .stickyLog(patience: .max) : .clearingLog
         let machine = try Machine(kind, on: hypervisor)
         try machine.prepare(start)
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
         try thread.setAlarm(at: MonotonicClock.now + patience.wholeNanoseconds)
         defer { try? thread.setAlarm(at: nil) }
         try measure(&costs, machine, start)
@@ -50,9 +50,9 @@ enum RestoreProbe {
     ) throws(KVMError) {
         let restore = { () throws(KVMError) in try machine.vm.restore(to: start.memory) }
         let run = { () throws(KVMError) in
-            try machine.vcpu.setRegisters(start.registers)
-            _ = try machine.vcpu.run()
-            _ = try machine.vcpu.settle()
+            try machine.current.vcpu.setRegisters(start.registers)
+            _ = try machine.current.vcpu.run()
+            _ = try machine.current.vcpu.settle()
         }
         try run()
         var least = (writable: UInt64.max, protected: UInt64.max, copying: UInt64.max, reading: UInt64.max)

@@ -60,7 +60,9 @@ struct EmulationCounter: SliceCounter {
     init() {}
 
     mutating func start(left: UInt64, on machine: Machine) throws(KVMError) -> SliceStart {
-        guard let now = machine.vcpu.emulatedInstructions(), machine.vcpu.watchExceptions() else { return .impossible }
+        guard let now = machine.current.vcpu.emulatedInstructions(), machine.current.vcpu.watchExceptions() else {
+            return .impossible
+        }
         (before, self.left, startedAt) = (now, left, MonotonicClock.now)
         let time = left.multipliedReportingOverflow(by: pace)
         let end = startedAt.addingReportingOverflow(time.partialValue)
@@ -68,13 +70,15 @@ struct EmulationCounter: SliceCounter {
     }
 
     mutating func stop(after exit: VMExit, on machine: Machine) throws(KVMError) -> SliceReading {
-        guard let now = machine.vcpu.emulatedInstructions() else { return SliceReading(count: 0, isTrusted: false) }
+        guard let now = machine.current.vcpu.emulatedInstructions() else {
+            return SliceReading(count: 0, isTrusted: false)
+        }
         let count = now &- before
         if count > left {
             pace = Self.quickest
         } else if count >= Self.measurable {
             pace = max((MonotonicClock.now - startedAt) / count * 3 / 4, Self.quickest)
         }
-        return SliceReading(count: count, isTrusted: !machine.vcpu.hasRaisedException)
+        return SliceReading(count: count, isTrusted: !machine.current.vcpu.hasRaisedException)
     }
 }

@@ -59,7 +59,7 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
     /// Tries a slice. Returns the job's end if it came.
     private func slice(_ left: UInt64) throws(KVMError) -> Execution.Ending? {
         try stepper.stopStepping()
-        guard try memory.keep(), let before = try machine.vcpu.checkpoint() else {
+        guard try memory.keep(), let before = try machine.current.vcpu.checkpoint() else {
             stepsDue = Self.stepsWhileSuspect
             return nil
         }
@@ -68,7 +68,7 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
             return nil
         }
         execution.sliceEnd = min(latest ?? .max, MonotonicClock.now + length)
-        let exit = try machine.vcpu.run()
+        let exit = try machine.current.vcpu.run()
         execution.sliceEnd = nil
         let reading = try counter.stop(after: exit, on: machine)
         guard reading.isTrusted, reading.count <= left, exit.canEndSlice, try isWithinReach(), try memory.isStillClear()
@@ -89,13 +89,13 @@ final class SliceMeter<Counter: SliceCounter & ~Copyable>: StepMeter {
 
     /// Ring 3 may be where nothing is counted.
     private func isWithinReach() throws(KVMError) -> Bool {
-        !stepper.isBeyondStepping(try machine.vcpu.executionPoint())
+        !stepper.isBeyondStepping(try machine.current.vcpu.executionPoint())
     }
 
     private func takeBack(to before: VCPUCheckpoint) throws(KVMError) {
         try execution.settlePending()
         try memory.takeBack()
-        try machine.vcpu.restore(before)
+        try machine.current.vcpu.restore(before)
     }
 
     /// Looks more closely: by a shorter slice, or step by step.

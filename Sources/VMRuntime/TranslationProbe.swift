@@ -36,8 +36,8 @@ enum TranslationProbe {
         var kind = MachineKind(memoryBytes: layout.memoryBytes)
         kind.translations = .registers
         let machine = try Machine(kind, on: hypervisor)
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
         try thread.setAlarm(at: MonotonicClock.now + patience.wholeNanoseconds)
         defer { try? thread.setAlarm(at: nil) }
         for _ in 0..<tries where try !followsTables(machine, start) { return false }
@@ -47,17 +47,19 @@ enum TranslationProbe {
     private static func followsTables(_ machine: Machine, _ start: StartingPoint) throws(KVMError) -> Bool {
         try machine.prepare(start)
         guard try read(machine) == expectedBefore else { return false }
-        let state = try machine.vcpu.capture()
+        let state = try machine.current.vcpu.capture()
         guard machine.vm.memory.setWord(SystemArea.entry(leadingTo: 0), at: SystemArea.entryOfSecondPage) else {
             return false
         }
-        try machine.vcpu.load(state)
+        try machine.current.vcpu.load(state)
         return try read(machine) == expectedBehind
     }
 
     /// What the program has read at its next output.
     private static func read(_ machine: Machine) throws(KVMError) -> UInt64? {
-        guard case .portOut = try machine.vcpu.run(), try machine.vcpu.settle() == nil else { return nil }
-        return try machine.vcpu.registers().rax
+        guard case .portOut = try machine.current.vcpu.run(), try machine.current.vcpu.settle() == nil else {
+            return nil
+        }
+        return try machine.current.vcpu.registers().rax
     }
 }

@@ -296,13 +296,13 @@ struct ConsoleCoalescingTests {
             let machine = try Machine(job.kind, on: backend.hypervisor)
             let thread = try VCPUThread()
             try machine.prepare(job.start)
-            machine.vcpu.attach()
+            machine.current.vcpu.attach()
             // The ring is full, and nobody takes what is in it.
-            let exit = try machine.vcpu.run()
+            let exit = try machine.current.vcpu.run()
             #expect(exit == .portOut(PortAccess(port: 0x3F8, size: 1, count: 1)))
-            _ = try machine.vcpu.settle()
-            machine.vcpu.detach()
-            let isFull = machine.vcpu.hasCoalescedWrites
+            _ = try machine.current.vcpu.settle()
+            machine.current.vcpu.detach()
+            let isFull = machine.current.vcpu.hasCoalescedWrites
             #expect(isFull)
             #expect(try Self.runHello(on: machine, thread, backend) == Array("4\n".utf8))
         }

@@ -42,7 +42,7 @@ struct KickTests {
             machine, budget: spec.budget, reportsPortWrites: false, plan: job.plan,
             control: JobControl(hasInput: false),
             thread: try VCPUThread(), backend: backend.profile, emit: { _ in })
-        let kicker = machine.vcpu.kicker
+        let kicker = machine.current.vcpu.kicker
         let isOver = NIOLockedValueBox(false)
         let stopped = DispatchSemaphore(value: 0)
         DispatchQueue(label: "kicker").async {

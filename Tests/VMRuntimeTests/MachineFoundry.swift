@@ -39,8 +39,8 @@ final class MachineFoundry: @unchecked Sendable {
         lock.withLock {
             guard let machine = made[number].machine else { return }
             // What was stepped is run before the next job, and the kernel refuses to run with a request that it does not know.
-            machine.vcpu.notes.wasStepped = true
-            machine.vcpu.runData.pointee.kvm_valid_regs = 1 << 63
+            machine.current.vcpu.notes.wasStepped = true
+            machine.current.vcpu.runData.pointee.kvm_valid_regs = 1 << 63
         }
     }
 

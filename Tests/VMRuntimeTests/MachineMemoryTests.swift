@@ -29,12 +29,12 @@ struct MachineMemoryTests {
         try machine.prepare(start)
         var registers = start.registers
         (registers.rdi, registers.rcx) = (first, pages)
-        try machine.vcpu.setRegisters(registers)
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
-        let exit = try machine.vcpu.run()
+        try machine.current.vcpu.setRegisters(registers)
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
+        let exit = try machine.current.vcpu.run()
         #expect(exit == .portOut(PortAccess(port: 0xF4, size: 1, count: 1)))
-        _ = try machine.vcpu.settle()
+        _ = try machine.current.vcpu.settle()
     }
 
     @Test

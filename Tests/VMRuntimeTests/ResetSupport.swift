@@ -80,9 +80,9 @@ final class ReusedMachine {
 
     /// Enters a prepared guest once, and leaves what is pending pending.
     func enterOnce() throws -> VMExit {
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
-        return try machine.vcpu.run()
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
+        return try machine.current.vcpu.run()
     }
 
     /// All zeros.
@@ -148,15 +148,15 @@ struct Sight {
         let machine: Machine
         init(_ machine: Machine) { self.machine = machine }
 
-        var interruptWindow: UInt8 { machine.vcpu.runData.pointee.request_interrupt_window }
+        var interruptWindow: UInt8 { machine.current.vcpu.runData.pointee.request_interrupt_window }
         var accessData: [UInt8] {
             let page = 4096
-            return [UInt8](UnsafeRawBufferPointer(start: machine.vcpu.runArea.base + page, count: page))
+            return [UInt8](UnsafeRawBufferPointer(start: machine.current.vcpu.runArea.base + page, count: page))
         }
-        func settle() throws { _ = try machine.vcpu.abandonAccess() }
-        func capture() throws -> VCPUState { try machine.vcpu.capture() }
+        func settle() throws { _ = try machine.current.vcpu.abandonAccess() }
+        func capture() throws -> VCPUState { try machine.current.vcpu.capture() }
         func read(_ numbers: [UInt32]) throws -> MSRValues {
-            try MSRValues.reading(numbers, from: machine.vcpu.descriptor.number)
+            try MSRValues.reading(numbers, from: machine.current.vcpu.descriptor.number)
         }
     }
 }

@@ -55,7 +55,7 @@ enum Poison: Sendable, Hashable, CaseIterable {
         }
         if self == .hiddenHalt {
             try reused.prepare(try ReusedMachine.start(HiddenHalt.divide, HiddenHalt.divideSpec))
-            try reused.machine.vcpu.setSingleStep(true)
+            try reused.machine.current.vcpu.setSingleStep(true)
             for _ in 0..<2 { _ = try reused.enterOnce() }
             return
         }
@@ -63,11 +63,11 @@ enum Poison: Sendable, Hashable, CaseIterable {
         try reused.prepare(try ReusedMachine.start(hex("fb 90 f4"), JobSpec()))
         switch self {
         case .stepped, .shadow:
-            try reused.machine.vcpu.setSingleStep(true)
+            try reused.machine.current.vcpu.setSingleStep(true)
             _ = try reused.enterOnce()
-            if self == .shadow { try reused.machine.vcpu.setSingleStep(false) }
+            if self == .shadow { try reused.machine.current.vcpu.setSingleStep(false) }
         case .kick: reused.kick()
-        default: reused.machine.vcpu.runData.pointee.request_interrupt_window = 1
+        default: reused.machine.current.vcpu.runData.pointee.request_interrupt_window = 1
         }
     }
 }
@@ -92,17 +92,17 @@ extension ReusedMachine {
     fileprivate func answer(_ exit: VMExit, with byte: UInt8) {
         switch exit {
         case .portIn(let access):
-            for index in 0..<access.count { machine.vcpu.setPortValue(UInt32(byte), at: index, of: access) }
-        case .mmioRead: machine.vcpu.setMMIOValue(UInt64(byte))
+            for index in 0..<access.count { machine.current.vcpu.setPortValue(UInt32(byte), at: index, of: access) }
+        case .mmioRead: machine.current.vcpu.setMMIOValue(UInt64(byte))
         default: return
         }
     }
 
     /// As a timer that fires behind the job's end.
     fileprivate func kick() {
-        machine.vcpu.attach()
-        machine.vcpu.kicker.kick()
-        machine.vcpu.detach()
+        machine.current.vcpu.attach()
+        machine.current.vcpu.kicker.kick()
+        machine.current.vcpu.detach()
     }
 }
 
@@ -219,9 +219,9 @@ struct ResetTests {
     func poisons() async throws {
         try await onThread {
             let reused = try Making(testDescription: "", missing: [.msrFilter]).machine()
-            let pristine = reused.machine.vcpu.pristine
+            let pristine = reused.machine.current.vcpu.pristine
             _ = try reused.run(try ReusedMachine.start("poison-long64"))
-            let state = try reused.machine.vcpu.capture()
+            let state = try reused.machine.current.vcpu.capture()
             #expect(state.system.cr8 == 5 && state.debug.db.1 == 0x5EC2_E75E_C2E7 && state.debug.dr7 & 2 != 0)
             #expect(state.system.gdt.limit != pristine.system.gdt.limit && state.system.cr2 == 0x5EC2_E75E_C2E7)
             for number in [0x174, 0x175, 0x176, 0x277, 0x200, 0x2FF, 0xC000_0081, 0xC000_0102, 0x4B56_4D01] as [UInt32]
@@ -229,7 +229,7 @@ struct ResetTests {
                 #expect(state.modelSpecific[number] != pristine.modelSpecific[number], "\(String(number, radix: 16))")
             }
             _ = try reused.run(try ReusedMachine.start("poison-user64"))
-            let extended = try reused.machine.vcpu.capture().extended.bytes
+            let extended = try reused.machine.current.vcpu.capture().extended.bytes
             #expect(Array(extended[24..<28]) == [0x80, 0x9F, 0, 0], "MXCSR")
             #expect(Array(extended[160..<166]) == [0xE7, 0xC2, 0x5E, 0xE7, 0xC2, 0x5E], "XMM0")
         }
@@ -243,7 +243,7 @@ struct ResetTests {
                 return
             }
             let secret: [UInt8] = [0xE7, 0xC2, 0x5E, 0xE7, 0xC2, 0x5E, 0, 0]
-            let bytes = try reused.machine.vcpu.capture().extended.bytes
+            let bytes = try reused.machine.current.vcpu.capture().extended.bytes
             let count = stride(from: 576, to: bytes.count - 8, by: 8).count { Array(bytes[$0..<($0 + 8)]) == secret }
             // 16 upper halves of YMM, 16 of ZMM, 16 whole ZMM and 8 masks.
             #expect(count == 16 * 2 + 16 * 4 + 16 * 8 + 8)

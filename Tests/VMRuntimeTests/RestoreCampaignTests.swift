@@ -45,8 +45,8 @@ private final class RestoreCampaign {
 
     /// Returns where memory first was not what it should have been.
     func run(jobs: Int) throws -> String? {
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
         for job in 0..<jobs {
             try chooseStart()
             try machine.prepare(starts[current].start)
@@ -131,10 +131,10 @@ private final class RestoreCampaign {
         registers.rcx = UInt64.random(in: 1...(mode == .user64 && isWide ? 600 : 60), using: &random)
         registers.r8 = memoryBytes / 4
         registers.rsi = (isWide ? memoryBytes / 4 : 0x8000) - 1
-        try machine.vcpu.setRegisters(registers)
-        let exit = try machine.vcpu.run()
+        try machine.current.vcpu.setRegisters(registers)
+        let exit = try machine.current.vcpu.run()
         guard case .portOut = exit else { throw Unexpected(exit: "\(exit)") }
-        _ = try machine.vcpu.settle()
+        _ = try machine.current.vcpu.settle()
     }
 
     struct Unexpected: Error { let exit: String }

@@ -252,16 +252,16 @@ struct ReuseTests {
             let start = try ReusedMachine.start(image, JobSpec(mode: .long64))
             try first.prepare(start)
             guard case .msrWrite(0x174, 0x1230) = try first.enterOnce() else { throw Missing.exit }
-            try first.machine.vcpu.serveMSRWrite(0x174, 0x1230)
+            try first.machine.current.vcpu.serveMSRWrite(0x174, 0x1230)
             guard case .portOut = try first.enterOnce() else { throw Missing.exit }
             #expect(throws: KVMError.unexpectedReply(.run)) { _ = try first.captured() }
             #expect(try first.settled())
             let state = try first.captured()
             #expect(state.modelSpecific[0x174] == 0x1230 && state.registers.rbx == 7)
             try second.prepare(start)
-            try second.machine.vcpu.load(state)
+            try second.machine.current.vcpu.load(state)
             guard case .msrRead(0x174) = try second.enterOnce() else { throw Missing.exit }
-            try second.machine.vcpu.serveMSRRead(0x174)
+            try second.machine.current.vcpu.serveMSRRead(0x174)
             #expect(try second.enterOnce() == .halt)
             #expect(try second.captured().registers.rax == 0x1237)
             // And what it left is gone again.
@@ -274,6 +274,6 @@ struct ReuseTests {
 
 extension ReusedMachine {
     // The test macros take copyable values apart, and a vCPU cannot be copied.
-    fileprivate func captured() throws -> VCPUState { try machine.vcpu.capture() }
-    fileprivate func settled() throws -> Bool { try machine.vcpu.settle() == nil }
+    fileprivate func captured() throws -> VCPUState { try machine.current.vcpu.capture() }
+    fileprivate func settled() throws -> Bool { try machine.current.vcpu.settle() == nil }
 }

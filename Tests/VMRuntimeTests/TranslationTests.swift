@@ -252,5 +252,5 @@ struct TranslationTests {
 }
 
 extension ReusedMachine {
-    fileprivate var mayHaveTranslations: Bool { machine.vcpu.mayHaveTranslations() }
+    fileprivate var mayHaveTranslations: Bool { machine.current.vcpu.mayHaveTranslations() }
 }

@@ -30,14 +30,14 @@ enum ProgramProbe {
         kind.exchangesGS = false
         let machine = try Machine(kind, on: hypervisor)
         try machine.prepare(start)
-        machine.vcpu.attach()
-        defer { machine.vcpu.detach() }
+        machine.current.vcpu.attach()
+        defer { machine.current.vcpu.detach() }
         try thread.setAlarm(at: MonotonicClock.now + patience)
         defer { try? thread.setAlarm(at: nil) }
         let before = TimeStampCounter.now
         guard let first = try call(of: machine, firstCall) else { return }
         let after = TimeStampCounter.now
-        let privilege = try machine.vcpu.executionPoint().privilege
+        let privilege = try machine.current.vcpu.executionPoint().privilege
         let ticks = first.registers.rsi << 32 | first.registers.rdi
         first.registers.rax = answer
         try first.putBack()
@@ -50,7 +50,9 @@ enum ProgramProbe {
 
     private static func call(of machine: Machine, _ number: UInt64) throws(KVMError) -> ProgramSeat? {
         let seat = ProgramSeat(machine)
-        guard case .call = try seat.take(try machine.vcpu.run()), seat.registers.rax == number else { return nil }
+        guard case .call = try seat.take(try machine.current.vcpu.run()), seat.registers.rax == number else {
+            return nil
+        }
         return seat
     }
 
@@ -58,7 +60,7 @@ enum ProgramProbe {
         _ ticks: UInt64, between before: UInt64, _ after: UInt64, _ machine: Machine
     ) throws(KVMError) -> BackendProfile.TimeStamps {
         if (before...max(before, after)).contains(ticks) { return .host }
-        guard let own = try machine.vcpu.timeStampCounter(), ticks <= own else { return .unknown }
+        guard let own = try machine.current.vcpu.timeStampCounter(), ticks <= own else { return .unknown }
         // What has passed since must be about the same by both.
         let (passed, passedHere) = (own - ticks, TimeStampCounter.now &- before)
         return passed <= passedHere ? .own : .unknown

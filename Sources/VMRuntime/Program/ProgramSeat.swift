@@ -75,10 +75,10 @@ final class ProgramSeat: GuestProcessor {
         }
     }
 
-    func extendedState() throws(KVMError) -> [UInt8] { try machine.vcpu.extendedState() }
+    func extendedState() throws(KVMError) -> [UInt8] { try machine.current.vcpu.extendedState() }
 
     func setExtendedState(_ bytes: [UInt8]?) throws(KVMError) -> Bool {
-        try machine.vcpu.setExtendedState(bytes ?? machine.vcpu.pristineExtendedState)
+        try machine.current.vcpu.setExtendedState(bytes ?? machine.current.vcpu.pristineExtendedState)
     }
 
     // MARK: For the run loop
@@ -94,9 +94,9 @@ final class ProgramSeat: GuestProcessor {
 
     /// Finds out what an exit of the vCPU means, and where the program is.
     func take(_ exit: VMExit) throws(KVMError) -> Event {
-        let point = try machine.vcpu.executionPoint()
-        held = try machine.vcpu.registers()
-        bases = try machine.vcpu.threadBases()
+        let point = try machine.current.vcpu.executionPoint()
+        held = try machine.current.vcpu.registers()
+        bases = try machine.current.vcpu.threadBases()
         changes = []
         switch exit {
         case .portOut(let access) where access.port == ProgramArea.callPort:
@@ -106,7 +106,8 @@ final class ProgramSeat: GuestProcessor {
             return .call
         case .portOut(let access) where access.port == ProgramArea.trapPort && point.privilege == 0:
             place = .stub
-            let frame = ExceptionFrame(registers: held, system: try machine.vcpu.systemRegisters(), in: .program)
+            let frame = ExceptionFrame(
+                registers: held, system: try machine.current.vcpu.systemRegisters(), in: .program)
             let (fault, registers) = frame.decode(from: machine.vm.memory)
             held = registers
             return .fault(fault)
@@ -142,27 +143,27 @@ final class ProgramSeat: GuestProcessor {
         case .between: return
         case .program:
             if changes.contains(.bases) { return try putBackAll() }
-            if changes.contains(.general) { try machine.vcpu.setRegisters(held) }
+            if changes.contains(.general) { try machine.current.vcpu.setRegisters(held) }
         case .stub: if !changes.isEmpty { try putBackAll() }
         case .call(let privilege):
             if changes.contains(.bases) { return try putBackAll() }
-            if privilege != 0 { return try machine.vcpu.setRegisters(held) }
+            if privilege != 0 { return try machine.current.vcpu.setRegisters(held) }
             guard held.rcx == held.rip, held.r11 == held.rflags else { return try putBackAll() }
             var registers = held
             registers.rip = ProgramArea.callReturn
-            try machine.vcpu.setRegisters(registers)
+            try machine.current.vcpu.setRegisters(registers)
         }
     }
 
     /// At ring 3 with everything, whatever the vCPU was doing.
     private func putBackAll() throws(KVMError) {
-        try machine.vcpu.setSystemRegisters(try systemRegisters())
-        try machine.vcpu.setRegisters(held)
+        try machine.current.vcpu.setSystemRegisters(try systemRegisters())
+        try machine.current.vcpu.setRegisters(held)
     }
 
     /// The segments and control registers as the program has them.
     func systemRegisters() throws(KVMError) -> SystemRegisters {
-        var system = try machine.vcpu.systemRegisters()
+        var system = try machine.current.vcpu.systemRegisters()
         let start = SystemArea.userSegments
         (system.cs, system.ss) = (start.code, start.data)
         (system.fs.base, system.gs.base) = bases

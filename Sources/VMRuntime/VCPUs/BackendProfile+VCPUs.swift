@@ -31,7 +31,8 @@ extension BackendProfile {
             return "finds their numbers in rdi and how many there are in rsi: leave \(name.name) out"
         }
         if spec.board == .pc, spec.turn != nil || spec.meter != nil || spec.budget.steps != nil {
-            return "has no steps counted on board pc, and so no turns, for one that waits there for another would wait for ever"
+            return
+                "has no steps counted on board pc, and so no turns, for one that waits there for another would wait for ever"
         }
         guard spec.turn == nil else { return nil }
         if spec.isDeterministic { return "is deterministic only if they take turns: ask for a turn too" }

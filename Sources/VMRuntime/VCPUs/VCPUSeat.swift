@@ -27,9 +27,14 @@ final class VCPUSeat {
     let release = DispatchSemaphore(value: 0)
     var state: ProcessorReport.State?
 
-    init(_ vcpu: consuming VirtualCPU, number: Int) {
-        self.vcpu = vcpu
+    /// Makes the vCPU, with this number, in a machine of this kind.
+    init(
+        number: Int, of kind: MachineKind, in machine: borrowing VirtualMachine, on hypervisor: borrowing Hypervisor
+    ) throws(KVMError) {
         self.number = number
+        vcpu = try hypervisor.makeVirtualCPU(
+            in: machine, number: UInt32(number), of: UInt32(kind.vcpus), features: kind.features,
+            countsEmulation: kind.countsEmulation, translations: kind.translations, exchangesGS: kind.exchangesGS)
     }
 
     /// Gives it to the calling thread, whose processor time is the vCPU's from here on.
